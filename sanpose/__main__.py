@@ -1,0 +1,3 @@
+from sanpose.cli import main
+
+main()

@@ -1,0 +1,47 @@
+"""The `sanpose` command. Each command's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sanpose import __version__
+from sanpose.cli.lazy import LazyGroup
+from sanpose.errors import UserError
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "data": ("sanpose.cli.data:data", "Prepare, check and synthesise data."),
+        "train": ("sanpose.cli.train:train", "Train one network: overrides, or resume=<run id>."),
+        "ablation": ("sanpose.cli.train:ablation", "Train the seven cells of the paper's Table 1."),
+        "evaluate": ("sanpose.cli.evaluate:evaluate", "Evaluate a trained run: run=<run id>."),
+        "report": ("sanpose.cli.report:report", "Rebuild the paper's tables from the recorded runs."),
+        "predict": ("sanpose.cli.predict:predict", "Estimate the poses of people in images."),
+        "export": ("sanpose.cli.export:export", "Write a run's weights as safetensors and ONNX."),
+        "metrics": ("sanpose.cli.metrics:metrics", "Score anyone's prediction file."),
+        "complexity": ("sanpose.cli.complexity:complexity", "Count parameters and operations (Table 2)."),
+    },
+)
+@click.version_option(__version__, prog_name="sanpose")
+def cli() -> None:
+    """Train, evaluate and report the self-attention network (SAN) for 2D and 3D human pose."""
+
+
+def main() -> None:
+    """The console script: a UserError or a refused argument ends in exit code 2, Ctrl-C in 130."""
+    try:
+        cli.main(standalone_mode=False)
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
