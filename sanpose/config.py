@@ -1,8 +1,23 @@
-"""The configuration: typed, composed once by Hydra in the driver, validated, frozen. (being written by the lead)"""
+"""The configuration: typed, composed once by Hydra in the driver, validated across fields, frozen.
+
+Everything downstream gets a `Config`; nobody else reads YAML. `identity_of` says what of it defines a run.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sanpose.errors import UserError, nearest
+
+SCHEMA = 1  # raise it when the meaning of a key changes: the run ids change with it
+
+BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+SOURCES = ("h36m", "mpii", "coco")
 
 
 @dataclass(frozen=True)
@@ -19,3 +34,285 @@ class ModelConfig:
     attention_scale: bool = False
     attention_position: bool = False
     deconv_channels: int = 256
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """A packed file and its share of every epoch; share 0 leaves the source out of the training."""
+
+    file: str = ""
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class SourcesConfig:
+    h36m: SourceConfig = field(default_factory=SourceConfig)
+    mpii: SourceConfig = field(default_factory=SourceConfig)
+    coco: SourceConfig = field(default_factory=SourceConfig)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Probabilities and half-widths: degrees, fractions of the box, fractions of the image, factors of a channel."""
+
+    flip: float = 0.5
+    rotation: float = 30.0
+    scale: float = 0.3
+    translation: float = 0.02
+    color: float = 0.0
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Input size in px, the sources, Human3.6M's subjects and strides. `epoch_samples` 0: the longest epoch in which
+    no source repeats."""
+
+    input_width: int = 256
+    input_height: int = 256
+    sources: SourcesConfig = field(default_factory=SourcesConfig)
+    train_subjects: tuple[int, ...] = (1, 5, 6, 7, 8)
+    test_subjects: tuple[int, ...] = (9, 11)
+    train_stride: int = 5
+    test_stride: int = 64
+    epoch_samples: int = 0
+    loader_workers: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation and its workers. `batch_size` is the global batch of one optimiser step, over all workers and
+    accumulation steps. `threads` 0: the machine's cores divided by its workers."""
+
+    epochs: int = 200
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    milestones: tuple[int, ...] = (170, 190)
+    gamma: float = 0.1
+    precision: str = "fp32"
+    accumulation: int = 1
+    clip: float = 0.0
+    seed: int = 0
+    workers: int = 1
+    threads: int = 0
+    accelerator: str = "auto"
+    checkpoint_epochs: int = 1
+    checkpoint_steps: int = 0
+    keep: int = 2
+    max_failures: int = 3
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """What is measured, on which packed files. `every`: epochs between evaluations on `every_samples` of each set
+    (0: only at the end)."""
+
+    sets: tuple[str, ...] = ("h36m",)
+    flip_test: bool = False
+    batch_size: int = 32
+    every: int = 0
+    every_samples: int = 512
+    boxes: str = "ground_truth"
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment. `cell` is the row of the paper's Table 1 that it stands for, or empty."""
+
+    preset: str
+    cell: str
+    runs: str
+    model: ModelConfig
+    data: DataConfig
+    train: TrainConfig
+    eval: EvalConfig
+    deepspeed: Mapping[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain dicts and lists, for YAML, JSON and worker processes."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+
+# What does not define a run: where files lie, and how the same arithmetic is spread over a machine.
+NUISANCE = (
+    "runs", "cell", "preset", "train.workers", "train.threads", "train.accelerator", "train.checkpoint_epochs",
+    "train.checkpoint_steps", "train.keep", "train.max_failures", "data.loader_workers", "eval.batch_size",
+    "data.sources.h36m.file", "data.sources.mpii.file", "data.sources.coco.file",
+)  # fmt: skip
+
+
+def configs_dir() -> Path:
+    """The folder of the shipped YAML and the paper's tables: $SANPOSE_CONFIGS, else `configs/` beside the package."""
+    folder = Path(os.environ.get("SANPOSE_CONFIGS") or Path(__file__).resolve().parents[1] / "configs")
+    if not (folder / "config.yaml").is_file():
+        raise UserError(
+            "the configuration folder is missing",
+            where=folder,
+            expected="a folder with config.yaml, preset/, ablation/",
+            hint="set SANPOSE_CONFIGS to the configs folder of the project",
+        )
+    return folder
+
+
+def compose(overrides: Sequence[str] = ()) -> Config:
+    """Compose configs/config.yaml with Hydra overrides, such as `preset=quick ablation=c train.seed=1`.
+
+    Raises UserError for an unknown key or group option (naming the nearest one), a value of the wrong type, and a
+    combination that cannot work.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    folder = configs_dir()
+    _check_keys(overrides, folder)
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            composed = hydra_compose("config", list(overrides))
+        plain = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise UserError(
+            f"the configuration cannot be composed: {_first_lines(error)}", where=" ".join(overrides)
+        ) from error
+    assert isinstance(plain, dict)
+    return from_plain({str(key): value for key, value in plain.items() if key != "scale"})
+
+
+def from_plain(plain: Mapping[str, Any]) -> Config:
+    """A typed, validated Config from plain dicts. Raises UserError as `compose` does."""
+    config: Config = _typed(Config, plain, "")
+    validate(config)
+    return config
+
+
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """A recorded configuration with `key=value` overrides. Raises UserError as `compose` does."""
+    from omegaconf import OmegaConf
+
+    _check_keys(overrides, configs_dir())
+    merged = OmegaConf.merge(OmegaConf.create(config.plain()), OmegaConf.from_dotlist(list(overrides)))
+    plain = OmegaConf.to_container(merged, resolve=True)
+    assert isinstance(plain, dict)
+    return from_plain({str(key): value for key, value in plain.items()})
+
+
+def validate(config: Config) -> None:
+    """Rules within and across fields; the first one broken is a UserError with the value and the rule."""
+    from sanpose.config_rules import broken_rule
+
+    broken = broken_rule(config)
+    if broken:
+        raise broken
+
+
+def identity_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, Any]:
+    """What defines the run, as plain values: the config without `NUISANCE`, and each used file's fingerprint."""
+    plain = config.plain()
+    for dotted in NUISANCE:
+        *path, last = dotted.split(".")
+        node = plain
+        for part in path:
+            node = node[part]
+        node.pop(last, None)
+    plain["fingerprints"] = dict(sorted(fingerprints.items()))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def _typed(cls: Any, plain: Any, where: str) -> Any:
+    """Build a (nested) dataclass, casting only where nothing is lost (an int where a float is wanted)."""
+    import typing
+
+    if not isinstance(plain, Mapping):
+        raise UserError(f"'{where}' must be a group of keys, not {plain!r}")
+    hints = typing.get_type_hints(cls)
+    for key in plain:
+        if key not in hints:
+            raise _unknown_key(f"{where}{key}", [f"{where}{k}" for k in hints])
+    values = {}
+    for key, hint in hints.items():
+        if key not in plain:
+            continue
+        value, name = plain[key], f"{where}{key}"
+        if dataclasses.is_dataclass(hint):
+            values[key] = _typed(hint, value, f"{name}.")
+        elif typing.get_origin(hint) is tuple:
+            inner = typing.get_args(hint)[0]
+            if not isinstance(value, (list, tuple)):
+                raise UserError(f"{name}={value!r} has the wrong type", expected=f"a list of {inner.__name__}")
+            values[key] = tuple(_scalar(inner, v, name) for v in value)
+        elif hint in (bool, int, float, str):
+            values[key] = _scalar(hint, value, name)
+        else:
+            values[key] = value
+    return cls(**values)
+
+
+def _scalar(kind: type, value: Any, name: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str):
+        try:
+            return float(value)  # YAML 1.1 reads 1e-4 as text
+        except ValueError:
+            pass
+    if kind is str and value is None:
+        return ""
+    if type(value) is not kind:
+        raise UserError(
+            f"{name}={value!r} has the wrong type", expected=kind.__name__, hint=f"{name}=<{kind.__name__}>"
+        )
+    return value
+
+
+def _known_keys(cls: Any, prefix: str = "") -> list[str]:
+    import typing
+
+    keys = []
+    for name, hint in typing.get_type_hints(cls).items():
+        keys.append(prefix + name)
+        if dataclasses.is_dataclass(hint):
+            keys += _known_keys(hint, f"{prefix}{name}.")
+    return keys
+
+
+def _check_keys(overrides: Sequence[str], folder: Path) -> None:
+    """Name the nearest key before Hydra answers in its own words."""
+    groups = {p.name for p in folder.iterdir() if p.is_dir() and p.name not in ("paper", "sweep")}
+    known = [*_known_keys(Config), *sorted(groups)]
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        key = key.lstrip("+~").strip()
+        if not equals and not override.startswith("~"):
+            raise UserError(f"'{override}' is not an override", expected="key=value", hint=nearest(key, known))
+        if key in groups:
+            options = sorted(p.stem for p in (folder / key).glob("*.yaml"))
+            if value not in options:
+                raise UserError(
+                    f"{key}={value}: there is no such {key}",
+                    expected=", ".join(options),
+                    hint=nearest(value, options),
+                )
+        elif key not in known and not key.startswith(("deepspeed.", "scale.")):
+            raise _unknown_key(key, known)
+
+
+def _unknown_key(key: str, known: Sequence[str]) -> UserError:
+    return UserError(
+        f"unknown configuration key '{key}'", hint=nearest(key, known), expected="a key of the configuration"
+    )
+
+
+def _first_lines(error: BaseException) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines()[:2]) or type(error).__name__

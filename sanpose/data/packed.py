@@ -17,9 +17,11 @@ x right, y down, z away from the camera.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -77,6 +79,7 @@ class Packed:
     extra: Mapping[str, npt.NDArray[Any]]
     provenance: Mapping[str, Any]
     synthetic: bool
+    fingerprint: str
     bytes_offset: int
 
     def __len__(self) -> int:
@@ -119,6 +122,7 @@ def write(
             file.attrs.update(format=FORMAT, version=VERSION, source=source, synthetic=synthetic)
             file.attrs["joints"] = list(NATIVE[source].joints)
             file.attrs["provenance"] = json.dumps(dict(provenance or {}))
+            file.attrs["fingerprint"] = _fingerprint(lengths, names, checked)
             end = np.cumsum(np.asarray(lengths, np.int64))
             blob = file.create_dataset("images/bytes", (max(int(end[-1]) if len(end) else 0, 1),), "uint8")
             start = 0
@@ -143,6 +147,24 @@ def read(path: str | Path) -> Packed:
 
     Raises UserError when the file is missing, is cut short, is not a packed file, or contradicts itself.
     """
+    with _opened(path) as (absolute, file):
+        return _read_open(absolute, file)
+
+
+def fingerprint(path: str | Path) -> str:
+    """A packed file's fingerprint, without reading its samples. Raises UserError as `read` does."""
+    with _opened(path) as (_, file):
+        return str(file.attrs["fingerprint"])
+
+
+def is_synthetic(path: str | Path) -> bool:
+    """Whether a packed file holds made-up people. Raises UserError as `read` does."""
+    with _opened(path) as (_, file):
+        return bool(file.attrs["synthetic"])
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Path, h5py.File]]:
     path = Path(path).absolute()
     if not path.is_file():
         raise UserError(
@@ -150,8 +172,15 @@ def read(path: str | Path) -> Packed:
         )
     try:
         with h5py.File(path, "r") as file:
-            return _read_open(path, file)
-    except (OSError, KeyError, RuntimeError, json.JSONDecodeError) as error:
+            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
+                raise UserError(
+                    "this HDF5 file is not a packed data file of this version",
+                    where=path,
+                    expected=f"format {FORMAT}, version {VERSION}",
+                    hint="`sanpose data prepare`",
+                )
+            yield path, file
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise UserError(
             f"the packed data file cannot be read ({error})",
             where=path,
@@ -161,13 +190,6 @@ def read(path: str | Path) -> Packed:
 
 
 def _read_open(path: Path, file: h5py.File) -> Packed:
-    if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
-        raise UserError(
-            "this HDF5 file is not a packed data file of this version",
-            where=path,
-            expected=f"format {FORMAT}, version {VERSION}",
-            hint="`sanpose data prepare`",
-        )
     source = str(file.attrs["source"])
     blob = file["images/bytes"]
     offset = blob.id.get_offset()
@@ -186,8 +208,18 @@ def _read_open(path: Path, file: h5py.File) -> Packed:
         extra={name: values[()] for name, values in file.get("extra", {}).items()},
         provenance=json.loads(file.attrs["provenance"]),
         synthetic=bool(file.attrs["synthetic"]),
+        fingerprint=str(file.attrs["fingerprint"]),
         bytes_offset=offset,
     )
+
+
+def _fingerprint(lengths: npt.NDArray[np.int64], names: list[str], columns: Mapping[str, npt.NDArray[Any]]) -> str:
+    """What the samples are, wherever the file lies: it takes part in the identity of the runs that train on it."""
+    digest = hashlib.sha256(json.dumps(names).encode())
+    digest.update(np.asarray(lengths, np.int64).tobytes())
+    for name in sorted(columns):
+        digest.update(name.encode() + np.ascontiguousarray(columns[name]).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _checked_columns(source: str, columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
@@ -202,3 +234,13 @@ def _checked_columns(source: str, columns: Mapping[str, npt.NDArray[Any]]) -> di
         if out[name].shape != full:
             raise ValueError(f"column {name}: shape {out[name].shape}, expected {full}")
     return out
+
+
+def wrong_source(file: Packed, wanted: str) -> UserError:
+    """The error for a packed file of one source given where another is wanted."""
+    return UserError(
+        f"this packed file holds {file.source} samples",
+        where=file.path,
+        expected=f"{wanted} samples",
+        hint=f"data.sources.{wanted}.file=<a file made by `sanpose data prepare {wanted}`>",
+    )

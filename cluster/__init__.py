@@ -1,0 +1,1 @@
+"""Get machines: the Ray cluster that a command runs on. Knows nothing of poses or trials."""

@@ -1,0 +1,208 @@
+"""Checkpoints: written whole or not at all, checked before they are trusted, the last few and the best kept.
+
+A checkpoint is a folder under the run's `checkpoints/`: DeepSpeed's files, each worker's random state,
+`weights.safetensors` (the whole network, readable without DeepSpeed) and `manifest.json` with the position in the
+data, the metrics, and a SHA-256 of every file. It appears by one rename, so a folder without a dot is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+
+from sanpose.engine import Engine
+from sanpose.errors import UserError
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Position:
+    """The next (epoch, step) to train, and the epoch's running sums up to there."""
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint: its folder and what its manifest says."""
+
+    path: Path
+    position: Position
+    world: int
+    zero_stage: int
+    score: float | None
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return self.position.epoch, self.position.step
+
+
+def save(folder: Path, engine: Engine, position: Position, score: float | None, keep: int) -> Path:
+    """Write a checkpoint and remove what the policy no longer keeps. Every worker calls it; folder is shared by all.
+
+    score: lower is better; the best scored checkpoint is kept beside the last `keep`.
+    """
+    rank, world = engine.place.rank, engine.place.world
+    final = folder / f"epoch-{position.epoch:04d}-step-{position.step:06d}"
+    part = folder / f".{final.name}.part"
+    if rank == 0:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+    dist.barrier()
+    engine.deepspeed.save_checkpoint(str(part), tag="deepspeed", save_latest=False)
+    torch.save(_random_state(), part / f"random-{rank}.pt")
+    weights = engine.weights()
+    if rank == 0:
+        save_file(weights, part / WEIGHTS)
+    dist.barrier()
+    if rank == 0:
+        stage = engine.deepspeed.zero_optimization_stage()
+        manifest = {"position": asdict(position), "world": world, "zero_stage": stage, "score": score}
+        _commit(part, final, manifest)
+        _prune(folder, keep)
+    dist.barrier()
+    return final
+
+
+def _commit(part: Path, final: Path, manifest: dict[str, Any]) -> None:
+    files = sorted(p for p in part.rglob("*") if p.is_file())
+    manifest["files"] = {str(p.relative_to(part)): {"sha256": _digest(p), "bytes": p.stat().st_size} for p in files}
+    with (part / "manifest.json").open("w") as out:
+        json.dump(manifest, out, indent=1)
+        out.flush()
+        os.fsync(out.fileno())
+    for path in files:
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(part, final)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _prune(folder: Path, keep: int) -> None:
+    found = [c for c in (_peek(p) for p in _folders(folder)) if c]
+    scored = [c for c in found if c.score is not None]
+    kept = {c.path for c in found[-keep:]}
+    if scored:
+        kept.add(min(scored, key=lambda c: c.score or 0.0).path)
+    for checkpoint in found:
+        if checkpoint.path not in kept:
+            shutil.rmtree(checkpoint.path)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("epoch-*") if p.is_dir())
+
+
+def _peek(path: Path) -> Checkpoint | None:
+    """What the manifest says, without checking the files; None where it cannot be read."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        position = Position(**manifest["position"])
+        return Checkpoint(path, position, manifest["world"], manifest["zero_stage"], manifest["score"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint folder, in words, or None when every file is as it was written."""
+    if _peek(path) is None:
+        return "manifest.json is missing or unreadable"
+    for name, said in json.loads((path / "manifest.json").read_text())["files"].items():
+        file = path / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size != said["bytes"]:
+            return f"{name} has {file.stat().st_size} bytes, not {said['bytes']}: it is cut short or overwritten"
+        if _digest(file) != said["sha256"]:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest undamaged checkpoint (None if there is none), and a line for each damaged one that was passed over."""
+    damaged: list[str] = []
+    for path in reversed(_folders(folder)):
+        wrong = damage(path)
+        if wrong is None:
+            return _peek(path), damaged
+        damaged.append(f"checkpoint {path.name} is damaged ({wrong}); the one before is used")
+    return None, damaged
+
+
+def choose(folder: Path, which: str) -> Checkpoint:
+    """The checkpoint named `last`, `best`, or by its folder's name, checked. Raises UserError when it cannot be used."""
+    found = [c for c in (_peek(p) for p in _folders(folder)) if c]
+    scored = [c for c in found if c.score is not None]
+    by_name = {c.path.name: c for c in found}
+    if found:
+        by_name["last"] = found[-1]
+        by_name["best"] = min(scored, key=lambda c: c.score or 0.0) if scored else found[-1]
+    if which not in by_name:
+        raise UserError(
+            f"there is no checkpoint '{which}'", where=folder, expected=", ".join(by_name) or "a run that has trained"
+        )
+    wrong = damage(by_name[which].path)
+    if wrong:
+        names = [c.path.name for c in found if c.path != by_name[which].path]
+        raise UserError(f"the checkpoint is damaged: {wrong}", where=by_name[which].path, hint=", ".join(names) or None)
+    return by_name[which]
+
+
+def load_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The whole network's parameters and buffers, on the CPU."""
+    weights: dict[str, torch.Tensor] = load_file(checkpoint.path / WEIGHTS)
+    return weights
+
+
+def restore(checkpoint: Checkpoint, engine: Engine) -> Position:
+    """Put the engine and the random state where the checkpoint left them. Every worker calls it.
+
+    Raises UserError when the checkpoint was written by another number of workers under ZeRO, whose optimiser state is
+    cut by worker.
+    """
+    place, stage = engine.place, engine.deepspeed.zero_optimization_stage()
+    if checkpoint.zero_stage != stage or (stage > 0 and checkpoint.world != place.world):
+        raise UserError(
+            f"this checkpoint was written by {checkpoint.world} workers with ZeRO stage {checkpoint.zero_stage}, "
+            f"and is read by {place.world} with stage {stage}",
+            where=checkpoint.path,
+            expected="the same stage, and above stage 0 the same number of workers",
+            hint=f"train.workers={checkpoint.world} deepspeed=zero{checkpoint.zero_stage}",
+        )
+    loaded, _ = engine.deepspeed.load_checkpoint(str(checkpoint.path), tag="deepspeed")
+    if loaded is None:
+        raise UserError("DeepSpeed cannot read the checkpoint", where=checkpoint.path)
+    random = checkpoint.path / f"random-{place.rank}.pt"
+    if random.is_file():
+        _set_random_state(torch.load(random, weights_only=True))
+    return checkpoint.position
+
+
+def _random_state() -> dict[str, Any]:
+    state = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

@@ -1,0 +1,139 @@
+"""`sanpose metrics`: score anyone's prediction file. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import click
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from sanpose.errors import UserError
+from sanpose.metrics import coco, h36m, pckh
+from sanpose.metrics import protocol as measured
+from sanpose.metrics.coco_files import read_coco_results, read_coco_truth
+from sanpose.metrics.files import matched
+from sanpose.metrics.h36m_files import read_poses3d
+from sanpose.metrics.mpii_files import read_mpii_prediction, read_mpii_truth
+
+FILE = click.Path(path_type=Path)
+UNIT = click.Choice(["m", "mm"])
+UNKNOWN = "not told by the prediction file"
+
+
+class Result(Protocol):
+    """What every metric's `evaluate` gives back."""
+
+    @property
+    def protocol(self) -> measured.Protocol: ...
+    def as_dict(self) -> dict[str, Any]: ...
+    def table(self) -> measured.Table: ...
+
+
+def show(result: Result, *, as_json: bool = False) -> None:
+    """Print a result: a table and its protocol, or one JSON document."""
+    if as_json:
+        click.echo(json.dumps(result.as_dict(), indent=2, allow_nan=False))
+        return
+    table = result.table()
+    rich = RichTable(title=table.title, title_justify="left")
+    for i, column in enumerate(table.columns):
+        rich.add_column(column, justify="right" if i else "left")
+    for row in table.rows:
+        rich.add_row(*row)
+    console = Console()
+    console.print(rich)
+    console.print(f"protocol: {result.protocol.text()}", markup=False, highlight=False)
+
+
+def _subjects(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
+    if not text:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[sS]?\d+", part) for part in parts):
+        raise UserError(f"'{text}' are not subjects", where="--subjects", expected="numbers, as in 9,11 or S9,S11")
+    return tuple(int(part.lstrip("sS")) for part in parts)
+
+
+@click.group()
+def metrics() -> None:
+    """Score anyone's prediction file (formats: docs/metrics.md)."""
+
+
+_gt = click.option("--gt", required=True, type=FILE, help="Ground truth.")
+_pred = click.option("--pred", required=True, type=FILE, help="Predictions, in the ground truth's order.")
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+
+
+@metrics.command("h36m")
+@_gt
+@_pred
+@_json
+@click.option("--unit", type=UNIT, help="Unit of the predictions; default: the file's own `unit`, else mm.")
+@click.option("--gt-unit", type=UNIT, help="Unit of the ground truth; a packed file is always in mm.")
+@click.option("--joints", type=click.Choice(["17", "16"]), default="17", show_default=True, help="16: no pelvis.")
+@click.option("--subjects", callback=_subjects, help="Score only these, as in 9,11.")
+def h36m_command(
+    gt: Path, pred: Path, as_json: bool, unit: str | None, gt_unit: str | None, joints: str, subjects: tuple[int, ...]
+) -> None:
+    """MPJPE and PA-MPJPE, mm. GT: packed .h5, or .npz/.json with keypoints3d (N,17,3) [, action, subject]."""
+    truth = read_poses3d(gt, gt_unit)
+    selected = truth.selected(subjects, gt)
+    predicted = matched(read_poses3d(pred, unit).keypoints, selected, pred)
+    result = h36m.evaluate(
+        predicted,
+        truth.keypoints[selected],
+        None if truth.action is None else truth.action[selected],
+        None if truth.subject is None else truth.subject[selected],
+        joints=int(joints),
+        stride=truth.stride,
+        boxes=UNKNOWN,
+        where=f"--gt {gt} --pred {pred}",
+    )
+    show(result, as_json=as_json)
+
+
+@metrics.command("pckh")
+@_gt
+@_pred
+@_json
+@click.option(
+    "--one-based/--zero-based",
+    default=None,
+    help="How the predictions count pixels; default: a .mat file from 1, others from 0.",
+)
+def pckh_command(gt: Path, pred: Path, as_json: bool, one_based: bool | None) -> None:
+    """PCKh@0.5 and @0.1, percent. GT: gt_valid.mat or packed .h5; predictions: preds or keypoints (N,16,2)."""
+    truth = read_mpii_truth(gt)
+    keep = truth.selected
+    result = pckh.evaluate(
+        matched(read_mpii_prediction(pred, one_based), keep, pred),
+        truth.keypoints[keep],
+        truth.labelled[keep],
+        truth.headbox[keep],
+        boxes=UNKNOWN,
+        subjects=truth.subjects,
+        where=f"--gt {gt} --pred {pred}",
+    )
+    show(result, as_json=as_json)
+
+
+@metrics.command("coco")
+@_gt
+@_pred
+@_json
+@click.option("--rescore", is_flag=True, help="Score = score x mean of the joints' scores above 0.2.")
+@click.option("--nms", is_flag=True, help="OKS-NMS with the threshold 0.9 within each image.")
+def coco_command(gt: Path, pred: Path, as_json: bool, rescore: bool, nms: bool) -> None:
+    """COCO's keypoint AP, 0..1. GT: COCO JSON or packed .h5; predictions: COCO results JSON."""
+    truth, predictions = read_coco_truth(gt), read_coco_results(pred)
+    if rescore or nms:
+        predictions = coco.refine(predictions, rescoring=rescore, nms=0.9 if nms else None, where=pred)
+    notes = (
+        "rescored by the joints' scores" if rescore else "scores as given",
+        "OKS-NMS 0.9" if nms else "no NMS",
+    )
+    show(coco.evaluate(truth, predictions, boxes=UNKNOWN, notes=notes, where=pred), as_json=as_json)

@@ -1,0 +1,238 @@
+"""What is in a packed file, and what is wrong with it; a contact sheet to see both.
+
+Reprojection error: the distance in px between the 2D joints and the 3D joints projected by the sample's camera.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sanpose import draw
+from sanpose.data import crop, jpeg_files
+from sanpose.data.actions import ACTIONS
+from sanpose.data.cameras import depth_is_plausible, project
+from sanpose.data.packed import BOX_PADDING, Packed
+from sanpose.data.readers.listing import Bad, Listing, validate
+
+_IMAGES_DECODED = 200
+_SHEET_COLUMNS, _SHEET_ROWS, _TILE = 6, 4, 256
+# Human3.6M's own 2D agrees with its 3D to 0.2 px with the lens distortion, to 1.3 px without.
+_MAX_REPROJECTION_PX = 5.0
+_FRAMES = {
+    "x right, y down, z away from the camera": (1, 1),
+    "y up": (1, -1),
+    "x left": (-1, 1),
+    "x left, y up": (-1, -1),
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A packed file examined. `problems`: one sentence each; empty when the file is good.
+
+    joints: how many samples label each joint; outside: how many of those labels lie outside the image; space: what is
+    known about the 3D joints (None without 3D).
+    """
+
+    file: str
+    source: str
+    synthetic: bool
+    samples: int
+    images: int
+    bytes: int
+    groups: Mapping[str, Mapping[str, int]]
+    joints: Mapping[str, int]
+    outside: Mapping[str, int]
+    box_side_px: Mapping[str, float]
+    space: Mapping[str, Any] | None
+    decoded: int
+    problems: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(file: Packed, *, every_image: bool = False) -> Report:
+    """Count, measure and look for faults. Decodes up to 200 images spread over the file, or all of them."""
+    columns = file.columns
+    problems = _faulty_rows(file)
+    seen = columns["visible"] > 0
+    inside = columns["image"].clip(0, max(len(file.image_size) - 1, 0))
+    size = file.image_size[inside][:, None] if len(file.image_size) else np.zeros((0, 1, 2))
+    out = seen & ((columns["keypoints"] < -0.5) | (columns["keypoints"] > size - 0.5)).any(-1)
+    names = file.joints.joints
+    side = columns["box"][:, 2:].max(-1) if len(file) else np.zeros(0)
+    space = _space(file, problems) if "keypoints3d" in columns and len(file) else None
+    rows = np.arange(len(file.image_end))
+    rows = rows if every_image else rows[_spread(len(rows), _IMAGES_DECODED)]
+    for row in rows.tolist():
+        problems += _image_problem(file, row)
+    return Report(
+        file=str(file.path),
+        source=file.source,
+        synthetic=file.synthetic,
+        samples=len(file),
+        images=len(file.image_end),
+        bytes=int(file.image_end[-1]) if len(file.image_end) else 0,
+        groups=_groups(file),
+        joints=dict(zip(names, seen.sum(0).tolist(), strict=True)),
+        outside={name: count for name, count in zip(names, out.sum(0).tolist(), strict=True) if count},
+        box_side_px=_quantiles(side),
+        space=space,
+        decoded=len(rows),
+        problems=problems,
+    )
+
+
+def contact_sheet(file: Packed) -> npt.NDArray[np.uint8]:
+    """24 samples spread over the file, RGB uint8: their crops (a square box, padded as in training) with skeletons.
+
+    A label below each gives the sample's number and its subject and action, or its split. The choice depends on the
+    number of samples only. An image that cannot be decoded leaves its tile grey.
+    """
+    tiles = [_tile(file, int(n)) for n in _spread(len(file), _SHEET_COLUMNS * _SHEET_ROWS)]
+    count = max(len(tiles), 1)
+    columns = min(_SHEET_COLUMNS, count)
+    rows = -(-count // columns)
+    sheet = np.full((rows * _TILE, columns * _TILE, 3), 40, np.uint8)
+    for n, tile in enumerate(tiles):
+        y, x = (n // columns) * _TILE, (n % columns) * _TILE
+        sheet[y : y + _TILE, x : x + _TILE] = tile
+    return sheet
+
+
+def _spread(count: int, wanted: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, max(count - 1, 0), min(count, wanted)).round().astype(np.int64))
+
+
+def _faulty_rows(file: Packed) -> list[str]:
+    """Faults of the arrays: the rules by which `prepare` refuses samples, and rows that point nowhere."""
+    if not len(file):
+        return ["the file holds no samples"]
+    where = np.array([f"sample {n}" for n in range(len(file))], dtype=object)
+    bad = Bad(skip=True)
+    validate(Listing(file.source, [], file.columns, where), bad)
+    problems = [f"{count} samples: {kind} (first: {bad.first[kind]})" for kind, count in bad.kinds.items()]
+    limits = [("image", file.columns["image"], len(file.image_end))]
+    if "cameras" in file.extra:
+        limits.append(("camera", file.columns["camera"], len(file.extra["cameras"])))
+    if "detections" in file.extra:
+        limits.append(("image of detections", file.extra["detections"]["image"], len(file.image_end)))
+    for name, rows, count in limits:
+        astray = int(((rows < 0) | (rows >= count)).sum())
+        if astray:
+            problems.append(f"{astray} rows of '{name}' are outside 0 .. {count - 1}")
+    return problems
+
+
+def _groups(file: Packed) -> dict[str, dict[str, int]]:
+    """Samples per subject and action, or per split."""
+    columns = file.columns
+    if file.source == "h36m":
+        return {
+            "subject": _counted(f"S{n}" for n in sorted(columns["subject"].tolist())),
+            "action": _counted(ACTIONS.get(n, str(n)) for n in sorted(columns["action"].tolist())),
+        }
+    groups = {"split": _counted("training" if n else "evaluation" for n in columns["train"].tolist())}
+    if file.source == "mpii":
+        known = np.isfinite(columns["headbox"]).all(-1)
+        groups["head box"] = _counted("known" if k else "unknown" for k in known.tolist())
+    if file.source == "coco":
+        groups["detections"] = {"persons": len(file.extra.get("detections", ()))}
+    return groups
+
+
+def _counted(names: Any) -> dict[str, int]:
+    return dict(Counter(names))
+
+
+def _quantiles(values: npt.NDArray[Any]) -> dict[str, float]:
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return {}
+    low, middle, high = np.percentile(finite, [0, 50, 100])
+    return {"min": float(low), "median": float(middle), "max": float(high)}
+
+
+def _space(file: Packed, problems: list[str]) -> dict[str, Any] | None:
+    """Reprojection with and without distortion, the frame that fits best, and the pelvis' depths; adds problems."""
+    columns = file.columns
+    table = file.extra.get("cameras")
+    if table is None or not len(table):
+        problems.append("there are 3D joints but no cameras")
+        return None
+    cameras = table[columns["camera"].clip(0, len(table) - 1)][:, None]
+    points = columns["keypoints3d"].astype(np.float64)
+    good = (columns["visible"] > 0) & (np.isfinite(points) & (points[..., 2:] > 0)).all(-1)
+    good &= np.isfinite(columns["keypoints"]).all(-1)
+    points = np.where(good[..., None], points, 1.0)
+    f, c, k, p = (cameras[name] for name in "fckp")
+
+    def errors(signs: tuple[int, int], distorted: bool) -> npt.NDArray[np.float64]:
+        moved = points * np.array([*signs, 1])
+        pixels = project(moved, f, c, k if distorted else None, p if distorted else None)
+        distances: npt.NDArray[np.float64] = np.linalg.norm(pixels - columns["keypoints"], axis=-1)[good]
+        return distances
+
+    fits = {name: float(errors(signs, True).mean()) for name, signs in _FRAMES.items()} if good.any() else {}
+    own, frame = next(iter(_FRAMES)), min(fits, key=lambda name: fits[name]) if fits else "unknown"
+    distorted, bare = errors((1, 1), True), errors((1, 1), False)
+    depth = columns["keypoints3d"][:, 0, 2]
+    strange = int((~depth_is_plausible(depth)).sum())
+    if frame != own:
+        problems.append(f"the 3D joints seem to be in another frame: {frame} (expected: {own})")
+    elif distorted.mean() > _MAX_REPROJECTION_PX:
+        problems.append(f"3D does not fit 2D: {distorted.mean():.1f} px apart on average when projected")
+    if strange:
+        unit = " (metres instead of mm?)" if np.nanmedian(depth) < 100 else ""
+        problems.append(f"{strange} pelvises are not at a studio's depth, 1.5 to 10 m{unit}")
+    return {
+        "frame": frame,
+        "reprojection_px": {"mean": _mean(distorted), "max": _max(distorted)},
+        "reprojection_without_distortion_px": {"mean": _mean(bare), "max": _max(bare)},
+        "pelvis_depth_mm": _quantiles(depth),
+    }
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _max(values: npt.NDArray[np.float64]) -> float | None:
+    return float(values.max()) if len(values) else None
+
+
+def _image_problem(file: Packed, row: int) -> list[str]:
+    width, height = file.image_size[row].tolist()
+    try:
+        jpeg = jpeg_files.check(file.jpeg(row).tobytes())
+    except jpeg_files.BadImageError as error:
+        return [f"image {row} ({file.image_name[row]}): {error.what}"]
+    if (jpeg.width, jpeg.height) != (width, height):
+        return [f"image {row} ({file.image_name[row]}): {jpeg.width} x {jpeg.height} px, {width} x {height} recorded"]
+    return []
+
+
+def _tile(file: Packed, sample: int) -> npt.NDArray[np.uint8]:
+    columns = file.columns
+    row = int(columns["image"][sample])
+    tile: npt.NDArray[np.uint8] = np.full((_TILE, _TILE, 3), 128, np.uint8)
+    if np.isfinite(columns["box"][sample]).all() and not _image_problem(file, row):
+        view = crop.view_of(columns["box"][sample], BOX_PADDING[file.source], _TILE, _TILE)
+        tile = crop.crop(file.jpeg(row), view, _TILE, _TILE)
+        points = crop.apply(crop.to_crop(view, _TILE, _TILE), columns["keypoints"][sample])
+        tile = draw.overlay(tile, points, file.joints, columns["visible"][sample])
+    if file.source == "h36m":
+        label = f"{sample}: S{columns['subject'][sample]} {ACTIONS.get(int(columns['action'][sample]), '?')}"
+    else:
+        label = f"{sample}: {'training' if columns['train'][sample] else 'evaluation'}"
+    cv2.rectangle(tile, (0, _TILE - 18), (_TILE, _TILE), (0, 0, 0), -1)
+    cv2.putText(tile, label, (4, _TILE - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return tile

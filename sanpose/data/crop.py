@@ -1,0 +1,134 @@
+"""From a person's box to the network's input and its targets, and back.
+
+Frames: "image" is px in the whole image, "crop" is px in the network's input (width W, height H); both 0-based. The
+network's coordinates are x/W - 0.5, y/H - 0.5 of the crop, and root-relative depth over the crop's side in mm
+(2000 mm, Human3.6M's box; integral regression, Sun et al. 2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from sanpose.config import AugmentConfig
+from sanpose.errors import UserError
+
+DEPTH_MM = 2000.0
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class View:
+    """How one crop looks at an image: its centre and size in image px, then rotation (degrees), zoom, mirror, colour.
+
+    `zoom` 1.2 shows a region 1.2 times as large; `color` are factors of the red, green and blue channels.
+    """
+
+    center: tuple[float, float]
+    size: tuple[float, float]
+    rotation: float = 0.0
+    zoom: float = 1.0
+    mirror: bool = False
+    color: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+def view_of(box: npt.NDArray[np.floating], padding: float, width: int, height: int) -> View:
+    """The plain view of a box (x, y, width, height; image px): grown about its centre to the crop's aspect, padded."""
+    x, y, w, h = (float(v) for v in box)
+    aspect = width / height
+    w, h = (w, w / aspect) if w > aspect * h else (aspect * h, h)
+    return View((x + float(box[2]) / 2, y + float(box[3]) / 2), (w * padding, h * padding))
+
+
+def augmented(view: View, augment: AugmentConfig, random: np.random.Generator) -> View:
+    """The view with the paper's augmentation (section 3.5): uniform rotation, scale and translation, and a flip."""
+    angle, zoom, dx, dy, flip, red, green, blue = random.uniform(-1, 1, 8)
+    shift_x, shift_y = (d * augment.translation * s for d, s in zip((dx, dy), view.size, strict=True))
+    return View(
+        (view.center[0] + shift_x, view.center[1] + shift_y),
+        view.size,
+        rotation=angle * augment.rotation,
+        zoom=1 + zoom * augment.scale,
+        mirror=(flip + 1) / 2 < augment.flip,
+        color=(1 + red * augment.color, 1 + green * augment.color, 1 + blue * augment.color),
+    )
+
+
+def to_crop(view: View, width: int, height: int) -> Array:
+    """The affine map (2, 3) from image px to crop px: the view's centre lands on (W/2, H/2)."""
+    scale = width / (view.size[0] * view.zoom)
+    cos, sin = scale * np.cos(np.deg2rad(view.rotation)), scale * np.sin(np.deg2rad(view.rotation))
+    linear = np.array([[cos, -sin], [sin, cos]])
+    matrix = np.column_stack([linear, np.array([width, height]) / 2 - linear @ np.array(view.center)])
+    if view.mirror:
+        matrix[0] = [-matrix[0, 0], -matrix[0, 1], width - 1 - matrix[0, 2]]
+    return matrix
+
+
+def apply(matrix: Array, points: npt.NDArray[np.floating]) -> Array:
+    """Map points (..., 2) by an affine (2, 3)."""
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float64)
+
+
+def inverse(matrix: Array) -> Array:
+    """The inverse affine (2, 3)."""
+    return np.asarray(cv2.invertAffineTransform(matrix), np.float64)
+
+
+def decode(jpeg: npt.NDArray[np.uint8], shrink: int = 1, where: object = None) -> npt.NDArray[np.uint8]:
+    """JPEG bytes to RGB (H, W, 3) uint8, at 1/shrink of the size (1, 2, 4, 8: inside the JPEG decoder, so cheaper).
+
+    Raises UserError when the bytes are not a readable image.
+    """
+    mode = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
+    flag = mode.get(shrink, cv2.IMREAD_REDUCED_COLOR_8) | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(jpeg, flag) if len(jpeg) else None
+    if image is None:
+        raise UserError("an image cannot be decoded", where=where, hint="`sanpose data check FILE.h5 --all`")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def shrink_for(view: View, width: int) -> int:
+    """The largest reduction (1, 2, 4, 8) at which the crop is not enlarged: it also removes what would alias."""
+    ratio = view.size[0] * view.zoom / width
+    return next((n for n in (8, 4, 2) if ratio >= n), 1)
+
+
+def crop(
+    jpeg: npt.NDArray[np.uint8], view: View, width: int, height: int, where: object = None
+) -> npt.NDArray[np.uint8]:
+    """The crop (H, W, 3) uint8 RGB of a JPEG: bilinear, black outside the image. Raises UserError as `decode`."""
+    shrink = shrink_for(view, width)
+    image = decode(jpeg, shrink, where)
+    matrix = to_crop(view, width, height)
+    if shrink > 1:  # pixel r of the small image covers pixels r*n .. r*n + n-1, centred on r*n + (n-1)/2
+        matrix = np.column_stack([matrix[:, :2] * shrink, matrix[:, 2] + matrix[:, :2].sum(1) * (shrink - 1) / 2])
+    out = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    if view.color != (1.0, 1.0, 1.0):
+        out = np.clip(out * np.array(view.color, np.float32) + 0.5, 0, 255)
+    return np.asarray(out, np.uint8)
+
+
+def normalised(points: Array, width: int, height: int) -> Array:
+    """Crop px (..., 2) to the network's coordinates."""
+    return np.asarray(points / np.array([width, height]) - 0.5)
+
+
+def from_normalised(coordinates: npt.NDArray[np.floating], view: View, width: int, height: int) -> Array:
+    """The network's x, y (..., 2) back to image px."""
+    points = (np.asarray(coordinates, np.float64) + 0.5) * np.array([width, height])
+    return apply(inverse(to_crop(view, width, height)), points)
+
+
+def unflipped(coordinates: npt.NDArray[np.floating], flip: npt.NDArray[np.int64], width: int) -> Array:
+    """Coordinates (..., J, 3) seen in a mirrored crop, as the crop itself would have them.
+
+    Mirroring maps pixel x to W-1-x, so x/W - 0.5 becomes -(x/W - 0.5) - 1/W; depth is unchanged.
+    """
+    out = np.array(coordinates, np.float64)[..., flip, :]
+    out[..., 0] = -out[..., 0] - 1 / width
+    return out

@@ -1,0 +1,95 @@
+"""Image files as the packed file wants them: whole, decodable JPEG bytes with a known size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+# Some writers add a few bytes after the end marker.
+_TAIL = 4096
+_FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_QUALITY_OF_REENCODED = 95
+
+
+class BadImageError(Exception):
+    """Why an image cannot be packed. `kind`: a few words to count by."""
+
+    def __init__(self, kind: str, what: str):
+        self.kind, self.what = kind, what
+        super().__init__(kind, what)
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """JPEG bytes and the image's size, px, without regard to any orientation mark: annotations know none."""
+
+    data: bytes
+    width: int
+    height: int
+
+
+def load(path: Path, size: tuple[int, int] | None = None) -> Jpeg:
+    """A JPEG file as it is; any other image re-encoded at quality 95.
+
+    size: (width, height) px that the annotations claim. Raises BadImageError where the file is missing, cut short, does
+    not decode, or has another size.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadImageError("missing image", f"the image cannot be read ({error.strerror})") from error
+    jpeg = _checked(data) if data.startswith(_START) else _reencoded(data)
+    if size is not None and (jpeg.width, jpeg.height) != size:
+        raise BadImageError(
+            "image of another size",
+            f"the image is {jpeg.width} x {jpeg.height} px, the annotations say {size[0]} x {size[1]} px",
+        )
+    return jpeg
+
+
+def check(data: bytes) -> Jpeg:
+    """JPEG bytes, found to be whole. Raises BadImageError as `load`."""
+    if not data.startswith(_START):
+        raise BadImageError("unreadable image", "the bytes are not a JPEG file")
+    return _checked(data)
+
+
+def _checked(data: bytes) -> Jpeg:
+    # The decoder fills what is missing with grey and says nothing, so the end is looked for first.
+    if _END not in data[-_TAIL:]:
+        raise BadImageError("unreadable image", "the JPEG file is cut short")
+    width, height = _size(data)
+    flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None:
+        raise BadImageError("unreadable image", "the JPEG file does not decode")
+    return Jpeg(data, width, height)
+
+
+def _reencoded(data: bytes) -> Jpeg:
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if image is None:
+        raise BadImageError("unreadable image", "the file is not an image that can be decoded")
+    done, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY_OF_REENCODED])
+    if not done:
+        raise BadImageError("unreadable image", "the image cannot be re-encoded")
+    return Jpeg(encoded.tobytes(), image.shape[1], image.shape[0])
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """(width, height) px from the frame header (ITU-T T.81, B.2.2), which costs no decoding."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker in _FRAME_MARKERS:
+            return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    raise BadImageError("unreadable image", "the JPEG file has no frame header")

@@ -1,0 +1,50 @@
+"""Which of Human3.6M's three forms a folder has, and its listing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sanpose.data.readers import files, h36m_mmpose, h36m_official, h36m_posenet
+from sanpose.data.readers.h36m_select import Selection
+from sanpose.data.readers.listing import Bad, Listing
+from sanpose.errors import UserError
+
+FORMATS = ("posenet", "mmpose", "official")
+
+
+def detect(src: Path) -> str:
+    """The form of a folder. Raises UserError that lists what was looked for where it has none."""
+    files.folder(src)
+    if files.find(src, h36m_posenet.PATTERNS):
+        return "posenet"
+    if files.find(src, h36m_mmpose.PATTERNS):
+        return "mmpose"
+    if any(path.is_dir() for pattern in h36m_official.FEATURES for path in src.glob(pattern)):
+        return "official"
+    looked = (*h36m_posenet.PATTERNS, *h36m_mmpose.PATTERNS, *h36m_official.FEATURES)
+    raise UserError(
+        "the folder holds Human3.6M in none of its known forms",
+        where=src,
+        expected="one of " + ", ".join(looked),
+        hint="--format with --annotations, --images and --cameras",
+    )
+
+
+def read(
+    src: Path,
+    bad: Bad,
+    select: Selection,
+    *,
+    form: str | None = None,
+    annotations: tuple[Path, ...] = (),
+    images: Path | None = None,
+    cameras: Path | None = None,
+) -> Listing:
+    """The listing of a Human3.6M folder in the form `form`, detected where None. Raises UserError."""
+    form = form or detect(src)
+    if form == "posenet":
+        given = annotations[0] if annotations else None
+        return h36m_posenet.read(src, bad, select, annotations=given, images=images)
+    if form == "mmpose":
+        return h36m_mmpose.read(src, bad, select, annotations=annotations, images=images, cameras=cameras)
+    return h36m_official.read(src, bad, select, images=images, cameras=cameras)

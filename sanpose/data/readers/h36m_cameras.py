@@ -1,0 +1,94 @@
+"""Human3.6M's camera parameters from metadata.xml (the official download), cameras.pkl (MMPose) or cameras.json.
+
+metadata.xml: `w0` holds 300 numbers: 6 extrinsics (3 angles in radians, 3 coordinates of the centre in mm) per camera
+and subject at 6 * (camera * 11 + subject - 1), then 9 intrinsics (f2, c2, k3, p2) per camera at 264 + 9 * camera, the
+camera counted from 0. cameras.json: {"S1.54138969": {f, c, k, p, w, h, R, T}}.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sanpose.data.cameras import SERIALS, Camera
+from sanpose.data.readers import files
+from sanpose.errors import UserError
+
+PATTERNS = tuple(f"{folder}{name}" for name in ("metadata.xml", "cameras.pkl", "cameras.json") for folder in ("", "*/"))
+_SIZES = ((1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002))
+_NUMBERS = 300
+
+
+@dataclass(frozen=True)
+class RawCamera:
+    """A camera and its extrinsics as written: rotation (3, 3) and shift (3,), or None where the file has none."""
+
+    camera: Camera
+    rotation: npt.NDArray[np.float64] | None
+    shift: npt.NDArray[np.float64] | None
+
+    def extrinsics(self, where: object) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Rotation and shift. Raises UserError where they are unknown."""
+        if self.rotation is None or self.shift is None:
+            raise UserError(f"camera {self.camera.name} has no R and T, which world coordinates need", where=where)
+        return self.rotation, self.shift
+
+
+def read_cameras(src: Path, given: Path | None) -> dict[tuple[int, str], RawCamera]:
+    """Cameras by (subject, serial), from the given file or the first found under `src`. Raises UserError."""
+    found = [given] if given else files.find(src, PATTERNS)
+    path = files.need(found, "Human3.6M's camera parameters", src, PATTERNS, "--cameras")[0]
+    if path.suffix == ".xml":
+        return _from_metadata(path)
+    raw = files.read_pickle(path) if path.suffix == ".pkl" else files.read_json(path, dict)
+    try:
+        pairs = [(key.split(".", 1) if isinstance(key, str) else key, entry) for key, entry in raw.items()]
+        return {(int(s[1:]), str(serial)): _camera(f"{s}.{serial}", entry) for (s, serial), entry in pairs}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"the cameras are not as expected ({error!r})",
+            where=path,
+            expected="by (S1, 54138969) or 'S1.54138969': f, c, k, p, w, h, and R, T where there are any",
+        ) from error
+
+
+def _camera(name: str, entry: dict[str, Any]) -> RawCamera:
+    parts = [np.asarray(entry[key], np.float64).reshape(n) for key, n in zip("fckp", (2, 2, 3, 2), strict=True)]
+    rotation = np.asarray(entry["R"], np.float64).reshape(3, 3) if "R" in entry else None
+    shift = np.asarray(entry["T"], np.float64).reshape(3) if "T" in entry else None
+    return RawCamera(Camera(name, (int(entry["w"]), int(entry["h"])), *parts), rotation, shift)
+
+
+def _from_metadata(path: Path) -> dict[tuple[int, str], RawCamera]:
+    # A pattern, not an XML parser: one element matters, and a parser would follow entities.
+    match = re.search(r"<w0>\s*\[?([^\]<]*)\]?\s*</w0>", path.read_text(errors="replace"))
+    numbers = re.split(r"[\s,;]+", match.group(1).strip()) if match else []
+    try:
+        w0 = np.array(numbers, np.float64)
+    except ValueError as error:
+        raise UserError(f"w0 holds something that is not a number ({error})", where=path) from error
+    if len(w0) != _NUMBERS:
+        raise UserError(f"w0 holds {len(w0)} numbers", where=path, expected=f"{_NUMBERS}")
+    table = {}
+    for cam, serial in enumerate(SERIALS):
+        f, c, k, p = np.split(w0[264 + 9 * cam : 273 + 9 * cam], [2, 4, 7])
+        for subject in range(1, 12):
+            outer = w0[6 * (cam * 11 + subject - 1) :][:6]
+            camera = Camera(f"S{subject}.{serial}", _SIZES[cam], f, c, k, p)
+            table[subject, serial] = RawCamera(camera, _rotation(outer[:3]), outer[3:])
+    return table
+
+
+def _rotation(angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """R = R_x R_y R_z (3, 3) of angles (3,) in radians about the fixed axes."""
+    (sx, sy, sz), (cx, cy, cz) = np.sin(angles), np.cos(angles)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    rotation: npt.NDArray[np.float64] = about_x @ about_y @ about_z
+    return rotation

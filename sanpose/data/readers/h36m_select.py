@@ -1,0 +1,70 @@
+"""Which videos and frames of Human3.6M are packed: subjects, protocols, strides, and the known faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+TRAIN_SUBJECTS = {"1": (1, 5, 6, 7, 8), "2": (1, 5, 6, 7, 8, 9), "both": (1, 5, 6, 7, 8, 9)}
+TEST_SUBJECTS = {"1": (9, 11), "2": (11,), "both": (9, 11)}
+
+# The same video by its numbers (subject, action, subaction, camera) and by its official name.
+_CORRUPT = {(11, 2, 2, 1)}, {(11, "Directions", 1)}
+# Subject 9's ground truth is shifted in these; every camera.
+_SHIFTED = {(5, 2), (10, 2), (13, 1)}, {"Greeting", "SittingDown", "Waiting 1"}
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video: subject 1 .. 11, action 2 .. 16, subaction (0 where not told), camera 1 .. 4, and the official
+    name's action with its suffix ("Waiting 1"), empty where the data set uses numbers."""
+
+    subject: int
+    action: int
+    subaction: int
+    camera: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """subjects: None for all. A training subject keeps frames that train_stride divides (0-based), a test subject
+    those that test_stride divides, and a subject that is both (9, where both protocols are wanted) those of either. Any
+    other subject counts as a training subject."""
+
+    subjects: tuple[int, ...] | None = None
+    protocol: str = "1"
+    train_stride: int = 5
+    test_stride: int = 64
+    skip_known: bool = True
+    skip_s9_shifted: bool = False
+
+    def frames(self, subject: npt.NDArray[np.integer], frame: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Mask (N,) of the frames to keep, from their subjects (N,) and 0-based numbers (N,)."""
+        tested = np.isin(subject, TEST_SUBJECTS[self.protocol])
+        trained = np.isin(subject, TRAIN_SUBJECTS[self.protocol]) | ~tested
+        kept: npt.NDArray[np.bool_] = (trained & (frame % self.train_stride == 0)) | (
+            tested & (frame % self.test_stride == 0)
+        )
+        return kept if self.subjects is None else kept & np.isin(subject, self.subjects)
+
+    def wants(self, subject: int) -> bool:
+        return self.subjects is None or subject in self.subjects
+
+    def fault(self, video: Video) -> str | None:
+        """Why a video is left out, or None."""
+        label = video.label.replace("_", " ")
+        if self.skip_known and (
+            (video.subject, video.action, video.subaction, video.camera) in _CORRUPT[0]
+            or (video.subject, label, video.camera) in _CORRUPT[1]
+        ):
+            return "corrupt video (S11 Directions, camera 1)"
+        if (
+            self.skip_s9_shifted
+            and video.subject == 9
+            and ((video.action, video.subaction) in _SHIFTED[0] or label in _SHIFTED[1])
+        ):
+            return "shifted ground truth (S9)"
+        return None

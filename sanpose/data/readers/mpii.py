@@ -1,0 +1,149 @@
+"""MPII in the JSON form of HRNet and Simple Baselines: train.json, valid.json (or trainval.json), the images, and the
+evaluation's gt_valid.mat with the head boxes.
+
+The JSON keeps MPII's 1-based pixels, and the centre and scale as annotated; both are adjusted here: pixels to 0-based,
+the centre moved down by 15 px per unit of scale, the box a square of 200 px per unit of scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+
+from sanpose.data.readers import files
+from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
+from sanpose.errors import UserError
+
+IMAGE_FOLDERS = ("images", "Images", ".")
+_SUBFOLDERS = ("annot", "annotations", ".")
+_ANNOTATIONS = tuple(
+    f"{folder}/{name}"
+    for name in ("valid.json", "train.json", "trainval.json", "*mpii*.json")
+    for folder in _SUBFOLDERS
+)
+_HEADS = tuple(f"{folder}/{name}" for name in ("gt_valid.mat", "*gt_valid.mat") for folder in _SUBFOLDERS)
+_JOINTS = 16
+_PX_PER_SCALE = 200.0
+_DOWN_PER_SCALE = 15.0
+
+
+def box_of(centre: npt.NDArray[np.floating], scale: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Boxes (..., 4) x, y, width, height px (0-based, before the padding of 1.25) from MPII's centre (..., 2), 1-based
+    px, and scale (...) in units of 200 px."""
+    side = np.asarray(scale, np.float64)[..., None] * _PX_PER_SCALE
+    middle = np.asarray(centre, np.float64) - 1
+    middle = middle + np.stack([np.zeros_like(side[..., 0]), _DOWN_PER_SCALE * side[..., 0] / _PX_PER_SCALE], -1)
+    return np.concatenate([middle - side / 2, side, side], -1)
+
+
+def read(
+    src: Path,
+    bad: Bad,
+    *,
+    annotations: Sequence[Path] = (),
+    images: Path | None = None,
+    head_boxes: Path | None = None,
+    split: str | None = None,
+) -> Listing:
+    """The listing of an MPII folder in JSON form: train.json and valid.json together, where both are there.
+
+    split: "train" or "val" for all persons; None tells by each file's name ("val" but not "trainval" is evaluation).
+    Head boxes belong to the persons of valid.json, in its order. Raises UserError for missing or broken files.
+    """
+    files.folder(src)
+    found = files.need(annotations or _find(src), "MPII's annotations", src, _ANNOTATIONS, "--annotations")
+    heads = head_boxes or next(iter(files.find(src, _HEADS)), None)
+    evaluated = {p: split == "val" if split else "val" in p.stem and "trainval" not in p.stem for p in found}
+    judged = [path for path in found if evaluated[path]]
+    parts, notes = [], []
+    for path in found:
+        boxes = _head_boxes(heads) if heads and path in judged else None
+        parts.append(_read_file(src, path, images, not evaluated[path], boxes, bad))
+        notes.append(
+            f"{path.name}: {'evaluation' if evaluated[path] else 'training'} split, "
+            + (f"head boxes of {heads.name}" if heads and boxes is not None else "no head boxes")
+        )
+    return replace(join(parts), notes=notes)
+
+
+def _find(src: Path) -> list[Path]:
+    for group in (("train.json", "valid.json"), ("trainval.json",), ("*mpii*.json",)):
+        found = [path for name in group for path in files.find(src, [f"{folder}/{name}" for folder in _SUBFOLDERS])]
+        if found:
+            return found
+    return []
+
+
+def has_json(src: Path) -> bool:
+    """Whether a folder holds MPII annotations in JSON form."""
+    return bool(_find(src))
+
+
+def _read_file(
+    src: Path, path: Path, images: Path | None, train: bool, heads: npt.NDArray[np.float64] | None, bad: Bad
+) -> Listing:
+    persons = files.read_json(path, list)
+    if heads is not None and len(heads) != len(persons):
+        raise UserError(
+            f"{len(heads)} head boxes for {len(persons)} persons",
+            where=path,
+            expected="the gt_valid.mat that belongs to this file, person by person",
+        )
+    row: dict[str, int] = {}
+    kept: list[int] = []
+    for n, person in enumerate(persons):
+        if _is_person(person, f"{path}, person {n}", bad):
+            row.setdefault(person["image"], len(row))
+            kept.append(n)
+    chosen = [persons[n] for n in kept]
+    points = np.array([p["joints"] for p in chosen], np.float64).reshape(-1, _JOINTS, 2)
+    centre = np.array([p["center"] for p in chosen], np.float64).reshape(-1, 2)
+    scale = np.array([p["scale"] for p in chosen], np.float64)
+    columns = make_columns(
+        "mpii",
+        {
+            "image": [row[p["image"]] for p in chosen],
+            "annotation": kept,
+            "box": box_of(centre, scale),
+            "keypoints": points - 1,
+            "visible": 2 * (np.array([p["joints_vis"] for p in chosen]).reshape(-1, _JOINTS) > 0),
+            "headbox": np.full((len(kept), 4), np.nan) if heads is None else heads[kept],
+            "train": np.full(len(kept), train),
+        },
+    )
+    folder = files.image_folder(src, images, IMAGE_FOLDERS, next(iter(row), ""))
+    where = np.array([f"{path}, person {n} ({persons[n]['image']})" for n in kept], dtype=object)
+    return Listing("mpii", [ImageFile(folder / name, name) for name in row], columns, where)
+
+
+def _is_person(person: Any, entry: str, bad: Bad) -> bool:
+    fields = ("image", "center", "scale", "joints", "joints_vis")
+    missing = [name for name in fields if not isinstance(person, dict) or name not in person]
+    if missing:
+        bad.refuse("incomplete entry", f"the person lacks {', '.join(missing)}", entry)
+        return False
+    joints, visible = person["joints"], person["joints_vis"]
+    if len(joints) != _JOINTS or len(visible) != _JOINTS or any(len(joint) != 2 for joint in joints):
+        what = f"{len(joints)} joints and {len(visible)} visibilities"
+        bad.refuse("wrong joint count", what, entry, "16 joints, x y each, and 16 visibilities")
+        return False
+    return True
+
+
+def _head_boxes(path: Path) -> npt.NDArray[np.float64]:
+    """Head boxes (N, 4) x1, y1, x2, y2, 0-based px, of gt_valid.mat's headboxes_src (2, 2, N), which is 1-based."""
+    try:
+        boxes = np.asarray(scipy.io.loadmat(path)["headboxes_src"], np.float64)
+    except (OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
+        raise UserError(
+            f"the head boxes cannot be read ({error})", where=path, expected="gt_valid.mat with headboxes_src"
+        ) from error
+    if boxes.ndim != 3 or boxes.shape[:2] != (2, 2):
+        raise UserError(f"headboxes_src has shape {boxes.shape}", where=path, expected="(2, 2, N)")
+    return boxes.transpose(2, 0, 1).reshape(-1, 4) - 1

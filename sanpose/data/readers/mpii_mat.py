@@ -1,0 +1,135 @@
+"""MPII's official annotation file, mpii_human_pose_v1_u12_1.mat (variable RELEASE), and the images.
+
+Fields may be absent or empty; `is_visible` may be empty text, text or a number. A joint whose visibility is not told
+counts as visible, one told hidden as labelled. Pixels are 1-based in the file. Images of the official test set
+(img_train = 0) have no joints and give no samples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+
+from sanpose.data.readers import files
+from sanpose.data.readers.listing import Bad, ImageFile, Listing, make_columns
+from sanpose.data.readers.mpii import IMAGE_FOLDERS, box_of
+from sanpose.errors import UserError
+
+_ANNOTATIONS = tuple(f"{folder}mpii_human_pose*.mat" for folder in ("", "annot/", "annotations/", "*/"))
+_JOINTS = 16
+_NAMES = ("image", "annotation", "box", "keypoints", "visible", "headbox", "train")
+
+
+def has_mat(src: Path) -> bool:
+    """Whether a folder holds MPII's official annotation file."""
+    return bool(files.find(src, _ANNOTATIONS))
+
+
+def read(
+    src: Path, bad: Bad, *, annotations: Path | None = None, images: Path | None = None, split: str | None = None
+) -> Listing:
+    """The listing of MPII's official form: every annotated person of the training images.
+
+    The file knows no evaluation split among them: all persons are training samples unless split is "val". Persons
+    without joints, or without position and scale, are dropped and counted. Raises UserError for a missing or broken
+    file.
+    """
+    files.folder(src)
+    found = [annotations] if annotations else files.find(src, _ANNOTATIONS)
+    path = files.need(found, "MPII's official annotations", src, _ANNOTATIONS, "--annotations")[0]
+    release = _load(path)
+    marks = np.ravel(release.img_train)
+    rows: list[dict[str, Any]] = []
+    origin: list[str] = []
+    names: dict[str, int] = {}
+    dropped: Counter[str] = Counter()
+    person_id = 0
+    for n, image in enumerate(_items(getattr(release, "annolist", None))):
+        if n >= len(marks) or not marks[n]:
+            continue
+        name = str(image.image.name)
+        for r, person in enumerate(_items(getattr(image, "annorect", None))):
+            person_id += 1
+            entry = f"{path}, image {n + 1} ({name}), person {r + 1}"
+            reason = _rule(person)
+            if reason:
+                dropped[reason] += 1
+                continue
+            sample = _person(person, entry, bad)
+            if sample is None:
+                continue
+            row = names.setdefault(name, len(names))
+            rows.append({**sample, "image": row, "annotation": person_id - 1, "train": split != "val"})
+            origin.append(entry)
+    columns = make_columns("mpii", {name: [r[name] for r in rows] for name in _NAMES})
+    folder = files.image_folder(src, images, IMAGE_FOLDERS, next(iter(names), ""))
+    note = "the official file has no evaluation split: " + ("all evaluation" if split == "val" else "all training")
+    listed = [ImageFile(folder / name, name) for name in names]
+    return Listing("mpii", listed, columns, np.array(origin, dtype=object), dropped=dropped, notes=[note])
+
+
+def _load(path: Path) -> Any:
+    try:
+        release = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)["RELEASE"]
+    except (OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
+        raise UserError(
+            f"MPII's annotations cannot be read ({error})", where=path, expected="the official .mat, whole"
+        ) from error
+    if not hasattr(release, "annolist") or not hasattr(release, "img_train"):
+        raise UserError("RELEASE lacks annolist or img_train", where=path)
+    return release
+
+
+def _items(value: Any) -> list[Any]:
+    """The elements of a struct array, which may be a single struct, empty, or absent."""
+    if value is None:
+        return []
+    return [item for item in np.ravel(np.asarray(value, dtype=object)) if hasattr(item, "_fieldnames")]
+
+
+def _number(value: Any) -> float:
+    """A scalar that may be absent, empty, or text; NaN where it tells nothing."""
+    flat = np.ravel(value) if value is not None else np.zeros(0)
+    try:
+        return float(flat[0]) if flat.size else float("nan")
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _points(person: Any) -> list[Any]:
+    holder = _items(getattr(person, "annopoints", None))
+    return _items(getattr(holder[0], "point", None)) if holder else []
+
+
+def _rule(person: Any) -> str | None:
+    if not _points(person):
+        return "no joints annotated"
+    place = _items(getattr(person, "objpos", None))
+    if not place or np.isnan([_number(place[0].x), _number(place[0].y), _number(getattr(person, "scale", None))]).any():
+        return "no position or scale"
+    return None
+
+
+def _person(person: Any, entry: str, bad: Bad) -> dict[str, Any] | None:
+    keypoints = np.zeros((_JOINTS, 2))
+    visible = np.zeros(_JOINTS, np.uint8)
+    for point in _points(person):
+        joint = _number(getattr(point, "id", None))
+        if joint not in range(_JOINTS):
+            bad.refuse("wrong joint", f"a joint has the id {joint:g}", entry, "0 .. 15")
+            return None
+        keypoints[int(joint)] = _number(point.x) - 1, _number(point.y) - 1
+        visible[int(joint)] = 1 if _number(getattr(point, "is_visible", None)) == 0 else 2
+    place = _items(person.objpos)[0]
+    head: npt.NDArray[np.float64] = np.array([_number(getattr(person, n, None)) for n in ("x1", "y1", "x2", "y2")]) - 1
+    return {
+        "box": box_of(np.array([_number(place.x), _number(place.y)]), np.array(_number(person.scale))),
+        "keypoints": keypoints,
+        "visible": visible,
+        "headbox": head,
+    }

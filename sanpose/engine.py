@@ -1,0 +1,125 @@
+"""The DeepSpeed engine around the network: what runs one optimiser step, on CPU and CUDA alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from sanpose.config import Config
+from sanpose.data.loader import Batch, normalise
+from sanpose.loss import Loss, coordinate_l1
+from sanpose.model.network import SAN
+from sanpose.model.syncnorm import synchronised
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker stands among the workers of its run."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+
+@contextmanager
+def single_process() -> Iterator[None]:
+    """A process group of one, for training and tests outside Ray Train."""
+    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists on it
+    with TemporaryDirectory() as folder:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
+        try:
+            yield
+        finally:
+            dist.destroy_process_group()
+
+
+class Engine:
+    """A network under DeepSpeed: forward, backward and step, its learning rate, its weights."""
+
+    def __init__(self, config: Config, place: Place):
+        self.config, self.place = config, place
+        torch.manual_seed(config.train.seed)
+        san = SAN(config.model, config.data.input_height, config.data.input_width).to(place.device)
+        network = synchronised(san, place.device, place.world)
+        self.deepspeed = _initialise(config, network, place)
+        self._autocast = config.train.precision == "bf16"
+
+    @property
+    def network(self) -> SAN:
+        module: SAN = self.deepspeed.module
+        return module
+
+    def set_learning_rate(self, rate: float) -> None:
+        for group in self.deepspeed.optimizer.param_groups:
+            group["lr"] = rate
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Coordinates (b, J, 3) of uint8 images (b, H, W, 3), on this worker's device."""
+        with torch.autocast(self.place.device.type, torch.bfloat16, enabled=self._autocast):
+            coordinates: torch.Tensor = self.deepspeed(normalise(images.to(self.place.device, non_blocking=True)))
+        return coordinates
+
+    @torch.no_grad()
+    def predict(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Coordinates (b, J, 3) and joint scores (b, J) of uint8 images (b, H, W, 3)."""
+        with torch.autocast(self.place.device.type, torch.bfloat16, enabled=self._autocast):
+            return self.network.coordinates_and_scores(normalise(images.to(self.place.device)))
+
+    def micro_step(self, batch: Batch) -> Loss:
+        """One part of a global batch: gradients are accumulated, and applied with the last part. Detached losses."""
+        images, target, weight = batch
+        device = self.place.device
+        loss = coordinate_l1(self.forward(images), target.to(device), weight.to(device))
+        self.deepspeed.backward(loss.total)
+        self.deepspeed.step()
+        return Loss(*(part.detach() for part in loss))
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The whole network's parameters and buffers on the CPU (every worker must call it; ZeRO-3 gathers them)."""
+        import deepspeed
+
+        sharded = self.deepspeed.zero_optimization_stage() == 3
+        with deepspeed.zero.GatheredParameters(list(self.network.parameters()), enabled=sharded):
+            return {k: v.detach().cpu().contiguous().clone() for k, v in self.network.state_dict().items()}
+
+    def delta(self) -> float | None:
+        """The attention's trainable scalar, or None where there is no attention (every worker must call it)."""
+        import deepspeed
+
+        delta = self.network.delta
+        if delta is None:
+            return None
+        with deepspeed.zero.GatheredParameters([delta], enabled=self.deepspeed.zero_optimization_stage() == 3):
+            return float(delta.detach().reshape(-1)[0])
+
+    def close(self) -> None:
+        self.deepspeed.destroy()
+
+
+def _initialise(config: Config, network: torch.nn.Module, place: Place) -> Any:
+    if place.device.type == "cpu":
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+    import deepspeed.ops
+
+    if place.device.type == "cpu":
+        # It would be compiled for half a minute at first use; gloo gives the same losses.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    train = config.train
+    settings = {
+        "train_micro_batch_size_per_gpu": train.batch_size // (place.world * train.accumulation),
+        "gradient_accumulation_steps": train.accumulation,
+        "gradient_clipping": train.clip,
+        "steps_per_print": 10**9,
+        **config.deepspeed,
+    }
+    optimizer = torch.optim.Adam(network.parameters(), lr=train.learning_rate, fused=True)
+    engine, *_ = deepspeed.initialize(model=network, optimizer=optimizer, config=settings, dist_init_required=False)
+    return engine

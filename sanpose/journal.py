@@ -1,0 +1,66 @@
+"""What a run says of itself while it trains: metrics.jsonl and TensorBoard scalars, written by worker 0.
+
+A line is {"kind", "epoch", "step", ...}. Kinds: "train" (progress within an epoch), "epoch" (its means), "evaluation",
+"untrained", "note" (text for a person). When a run continues from a checkpoint, the lines past it are dropped, so the
+journal of an interrupted run and of one never interrupted say the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+NAME = "metrics.jsonl"
+
+
+class Journal:
+    """The journal of one run's folder; `tensorboard` takes every number of "train" and "epoch" lines."""
+
+    def __init__(self, folder: Path, start: tuple[int, int]):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = folder / NAME
+        self._drop_after(start)
+        self._file = self.path.open("a")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=None)
+
+    def write(self, kind: str, epoch: int, step: int, **values: Any) -> None:
+        line = {"kind": kind, "epoch": epoch, "step": step, **_finite(values)}
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def scalars(self, group: str, values: Mapping[str, float | None], at: int) -> None:
+        for name, value in values.items():
+            if value is not None:
+                self._board.add_scalar(f"{group}/{name}", value, at)
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+    def _drop_after(self, start: tuple[int, int]) -> None:
+        if not self.path.exists():
+            return
+        kept = [line for line in read(self.path) if line["kind"] == "note" or (line["epoch"], line["step"]) <= start]
+        part = self.path.with_name(f".{NAME}.part")
+        part.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        os.replace(part, self.path)
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The complete lines of a journal; a torn last line is left out."""
+    if path.exists():
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            yield json.loads(line)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

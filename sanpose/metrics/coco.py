@@ -1,0 +1,196 @@
+"""COCO's keypoint AP through pycocotools: the list of results, its refinement (rescoring, OKS-NMS), the ten figures.
+
+Knows COCO's JSON structures and arrays of 17 joints in px, 0-based, in the order of `sanpose.joints.COCO17`.
+
+Source: COCO's keypoint evaluation page, whose reference implementation is pycocotools.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sanpose.errors import UserError
+from sanpose.joints import COCO17
+from sanpose.metrics.checks import require_finite, require_shape
+from sanpose.metrics.oks import oks_nms, rescore
+from sanpose.metrics.protocol import Protocol, Table, cell
+
+Floats = npt.NDArray[np.floating[Any]]
+Doubles = npt.NDArray[np.float64]
+
+AREA_OF_BOX = 0.53  # a person's area over the box's, where the area isn't given
+PERSON = 1
+RESULT_KEYS = ("image_id", "category_id", "keypoints", "score")
+STATS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
+
+
+@dataclass(frozen=True)
+class CocoResult:
+    """The ten figures of COCO's keypoint evaluation, 0 .. 1; None where no ground truth falls into the size class."""
+
+    stats: dict[str, float | None]
+    protocol: Protocol
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures (0 .. 1) and the protocol, ready for JSON."""
+        return {"metric": "coco", "unit": "0..1", **self.stats, "protocol": self.protocol.as_dict()}
+
+    def table(self) -> Table:
+        """One row, ten columns, 0 .. 1."""
+        return Table("COCO keypoints", ("", *STATS), (("OKS", *(cell(self.stats[s], 3) for s in STATS)),))
+
+
+def results(
+    keypoints: Floats, joint_scores: Floats, image_ids: npt.NDArray[np.integer[Any]], scores: Floats
+) -> list[dict[str, Any]]:
+    """COCO's results list. keypoints: (N, 17, 2) px; joint_scores: (N, 17); image_ids, scores: (N,).
+
+    Raises UserError for wrong shapes or numbers that aren't finite.
+    """
+    count = len(keypoints)
+    require_shape("the keypoints", keypoints, (count, 17, 2))
+    require_shape("the joints' scores", joint_scores, (count, 17))
+    require_finite("the prediction is", keypoints, COCO17.joints)
+    triples = np.concatenate([keypoints, joint_scores[..., None]], -1, dtype=np.float64).reshape(count, -1)
+    return [
+        {"image_id": int(image), "category_id": PERSON, "keypoints": triple.tolist(), "score": float(score)}
+        for image, triple, score in zip(image_ids, triples, scores, strict=True)
+    ]
+
+
+def refine(
+    predictions: Sequence[Mapping[str, Any]], *, rescoring: bool, nms: float | None, where: object = None
+) -> list[dict[str, Any]]:
+    """COCO results after rescoring (a joint's score being its third number), then OKS-NMS per image at a threshold.
+
+    The area of a pose is its `area`, else that of its `bbox`, else that of its joints' extent, px^2.
+    Raises UserError as `require_results` does.
+    """
+    require_results(predictions, where)
+    joints = np.array([p["keypoints"] for p in predictions], np.float64).reshape(-1, 17, 3)
+    scores = np.array([p["score"] for p in predictions], np.float64)
+    if rescoring:
+        scores = rescore(scores, joints[..., 2])
+    images = np.array([p["image_id"] for p in predictions])
+    kept = np.arange(len(predictions))
+    if nms is not None:
+        area = np.array([_area(p, pose) for p, pose in zip(predictions, joints, strict=True)])
+        order = np.argsort(images, kind="stable")
+        groups = np.split(order, np.flatnonzero(np.diff(images[order])) + 1)
+        kept = np.sort(np.concatenate([g[oks_nms(joints[g, :, :2], scores[g], area[g], nms)] for g in groups]))
+    return [{**predictions[int(i)], "score": float(scores[i])} for i in kept]
+
+
+def _area(prediction: Mapping[str, Any], pose: Doubles) -> float:
+    if "area" in prediction:
+        return float(prediction["area"])
+    if "bbox" in prediction:
+        return float(prediction["bbox"][2]) * float(prediction["bbox"][3])
+    return float(np.ptp(pose[:, 0]) * np.ptp(pose[:, 1]))
+
+
+def evaluate(
+    ground_truth: Mapping[str, Any],
+    predictions: Sequence[Mapping[str, Any]],
+    *,
+    boxes: str = "unknown",
+    notes: tuple[str, ...] = (),
+    where: object = None,
+) -> CocoResult:
+    """COCO's ten figures for a results list.
+
+    ground_truth: COCO's JSON (images, annotations, categories), every image of which is scored; predictions: COCO's
+    results list. A missing `area` becomes 0.53 of the box, missing `iscrowd` 0, missing `num_keypoints` is counted.
+    boxes, notes and where only describe. Raises UserError when a prediction lacks something or isn't finite, names an
+    image that the ground truth lacks, or there is nothing to score. Silent: what pycocotools prints is held back.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    require_results(predictions, where)
+    _require_images(predictions, {image["id"] for image in ground_truth["images"]}, where)
+    # A bbox changes a pose's area in pycocotools, which looks for it in the first prediction only.
+    keys = (*RESULT_KEYS, "bbox") if all("bbox" in p for p in predictions) else RESULT_KEYS
+    truth = {**ground_truth, "annotations": [_completed(a) for a in ground_truth["annotations"]]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = COCO()
+        reference.dataset = truth
+        reference.createIndex()
+        detected = reference.loadRes([{key: p[key] for key in keys} for p in predictions])
+        scoring = COCOeval(reference, detected, "keypoints")
+        scoring.params.catIds = [PERSON]
+        scoring.evaluate()
+        scoring.accumulate()
+        scoring.summarize()
+    stats = {name: None if value < 0 else float(value) for name, value in zip(STATS, scoring.stats, strict=True)}
+    images, people = len(truth["images"]), sum(a["num_keypoints"] > 0 for a in truth["annotations"])
+    return CocoResult(
+        stats,
+        Protocol(
+            metric="COCO keypoint AP",
+            unit="0..1",
+            samples=len(predictions),
+            subjects=f"{people} people with keypoints in {images} images",
+            joints="17, the labelled ones",
+            stride="every image",
+            alignment="none; OKS .50:.05:.95, at most 20 poses per image",
+            boxes=boxes,
+            notes=notes,
+        ),
+    )
+
+
+def _completed(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    full = dict(annotation)
+    keypoints = full.setdefault("keypoints", [0] * 51)
+    full.setdefault("num_keypoints", sum(v > 0 for v in keypoints[2::3]))
+    full.setdefault("iscrowd", 0)
+    if full.get("area") is None:
+        if full.get("bbox") is None:
+            raise UserError(f"annotation {full.get('id')} of the ground truth has neither 'area' nor 'bbox'")
+        full["area"] = AREA_OF_BOX * full["bbox"][2] * full["bbox"][3]
+    return full
+
+
+def require_results(predictions: Sequence[Mapping[str, Any]], where: object = None) -> None:
+    """Raise UserError, naming the first (0-based), unless these are COCO keypoint results with finite numbers."""
+    if not predictions:
+        raise UserError("there are no predictions to score", where=where)
+    for i, prediction in enumerate(predictions):
+        missing = [key for key in RESULT_KEYS if key not in prediction]
+        if missing:
+            raise UserError(
+                f"prediction {i} lacks '{missing[0]}'", where=where, expected="an object with " + ", ".join(RESULT_KEYS)
+            )
+        try:
+            numbers = np.array([*prediction["keypoints"], prediction["score"]], np.float64)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"prediction {i} holds what isn't a number ({error})", where=where) from error
+        if len(numbers) != 52:
+            raise UserError(
+                f"prediction {i} has {len(numbers) - 1} keypoint numbers",
+                where=where,
+                expected="51: x, y, score of 17 joints",
+            )
+        if not np.isfinite(numbers).all():
+            raise UserError(
+                f"prediction {i} (image {prediction['image_id']}) is not finite", where=where, expected="finite numbers"
+            )
+
+
+def _require_images(predictions: Sequence[Mapping[str, Any]], images: set[int], where: object) -> None:
+    for i, prediction in enumerate(predictions):
+        if prediction["image_id"] not in images:
+            raise UserError(
+                f"prediction {i} is of image {prediction['image_id']}, which the ground truth lacks",
+                where=where,
+                expected="an image_id of the ground truth",
+                hint="check that both files are of the same split",
+            )

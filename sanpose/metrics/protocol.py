@@ -1,0 +1,56 @@
+"""What stands beside every figure: how it was measured. Also the table that every metric's result can be shown as.
+
+A number without its subjects, joints, stride, alignment and boxes can't be compared with anyone else's, and most
+disagreements over published poses come from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a figure was measured. An empty text means that the item has no meaning for this metric."""
+
+    metric: str
+    unit: str
+    samples: int
+    subjects: str = ""
+    joints: str = ""
+    stride: str = ""
+    alignment: str = ""
+    boxes: str = ""
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """One line: every item with its name."""
+        named = [("subjects", self.subjects), ("joints", self.joints), ("stride", self.stride)]
+        named += [("alignment", self.alignment), ("boxes", self.boxes)]
+        parts = [f"{self.metric} [{self.unit}]", *(f"{name}: {text}" for name, text in named if text)]
+        return "; ".join([*parts, f"samples: {self.samples}", *self.notes])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The items by name and the one-line text, ready for JSON."""
+        return {**asdict(self), "notes": list(self.notes), "text": self.text()}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A result as text cells; the first column holds the rows' names."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def listed(numbers: Iterable[int], prefix: str = "") -> str:
+    """Sorted distinct numbers as text: "S9, S11"."""
+    return ", ".join(f"{prefix}{n}" for n in sorted({int(n) for n in numbers}))
+
+
+def cell(value: float | None, digits: int = 1) -> str:
+    """A figure as a table's cell; "-" where there is nothing to measure."""
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,69 @@
+"""The self-attention block: every position of a feature map looks at every other one (the paper's Section 3.3).
+
+Legend: B samples, C channels, N = H*W positions, i the position that asks, j the positions it looks at.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+REDUCTION = 8  # queries and keys have C/8 channels
+
+
+class PositionAttention(nn.Module):
+    """o = delta * W + X, with W_i = sum_j softmax_j(q_i . k_j) v_j: (B, C, H, W) -> the same shape.
+
+    delta: a trainable scalar (held as one element), `delta_init` at the start; at 0 the block is the identity.
+    scale: divide q.k by sqrt(C/8), which the paper leaves out on purpose.
+    position: multiply q element by element with a learned P (C/8, H, W), ones at the start: a reading of the paper's
+    Eq. 2, whose P_m has the dimension of W_q m. It ties the block to one size of feature map.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        delta_init: float = 0.0,
+        scale: bool = False,
+        position: bool = False,
+    ):
+        super().__init__()
+        inner = channels // REDUCTION
+        self.query = nn.Conv2d(channels, inner, 1)
+        self.key = nn.Conv2d(channels, inner, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        # One element instead of none: optimisers that flatten and split parameters do not all take a 0-d tensor.
+        self.delta = nn.Parameter(torch.full((1,), delta_init))
+        self.position = nn.Parameter(torch.ones(inner, height, width)) if position else None
+        self.scale = inner**-0.5 if scale else 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        attention = self.attention(x)
+        v: Tensor = self.value(x).flatten(2).transpose(1, 2)  # (B, N, C)
+        w = (attention.to(v.dtype) @ v).transpose(1, 2).view(x.shape)  # (B, C, H, W)
+        return x + self.delta.to(w.dtype) * w
+
+    def attention(self, x: Tensor) -> Tensor:
+        """The attention map (B, N, N) of features (B, C, H, W), at least float32, autocast or not; row i sums to 1."""
+        q: Tensor = self.query(x)
+        if self.position is not None:
+            q = q * self.position
+        k: Tensor = self.key(x)
+        q, k = q.flatten(2).transpose(1, 2), k.flatten(2)  # (B, N, C/8), (B, C/8, N)
+        # Without 1/sqrt(d) the products grow large; bfloat16 would round one of 100 to a multiple of 0.5.
+        with _full_precision(x.device.type):
+            dtype = torch.promote_types(q.dtype, torch.float32)
+            products = q.to(dtype) @ k.to(dtype) * self.scale
+        return products.softmax(-1)
+
+
+def _full_precision(device: str) -> AbstractContextManager[object]:
+    """Autocast switched off where it is on; exporters and the meta device do not take the switch itself."""
+    available = torch.amp.is_autocast_available(device)
+    if available and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()

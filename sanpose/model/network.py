@@ -1,0 +1,86 @@
+"""The whole network: backbone, self-attention block, three transposed convolutions, volumes, soft-argmax.
+
+Knows tensors only: normalised images in, coordinates relative to the input out. Follows the memory layout of the
+images it is given: channels-last images keep every feature map and the volumes channels-last.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sanpose.config import ModelConfig
+from sanpose.errors import UserError
+from sanpose.joints import TRAINING
+from sanpose.model.attention import PositionAttention
+from sanpose.model.backbone import STRIDE, build_backbone
+from sanpose.model.softargmax import soft_argmax, soft_argmax_scores
+
+UPSAMPLINGS = 3
+
+
+class SAN(nn.Module):
+    """Images (B, 3, H, W) -> coordinates (B, J, 3): x = px/W - 0.5, y = px/H - 0.5, z = mm/2000 from the pelvis.
+
+    Paper, Section 3. Images are RGB, normalised with ImageNet's mean and standard deviation. The volumes have
+    `depth_bins` x H/4 x W/4 bins per joint. Weights named by `config.weights` are loaded here.
+    """
+
+    def __init__(self, config: ModelConfig, input_height: int, input_width: int):
+        super().__init__()
+        for side, size in (("height", input_height), ("width", input_width)):
+            if size <= 0 or size % STRIDE:
+                raise UserError(f"the input's {side} is {size} px", expected=f"a positive multiple of {STRIDE}")
+        self.joints = len(TRAINING[config.joints])
+        self.depth_bins = config.depth_bins
+        self.backbone = build_backbone(config.backbone, config.width, config.weights)
+        channels = self.backbone.channels
+        self.attention: PositionAttention | None = None
+        if config.attention == "position":
+            self.attention = PositionAttention(
+                channels,
+                input_height // STRIDE,
+                input_width // STRIDE,
+                config.delta_init,
+                config.attention_scale,
+                config.attention_position,
+            )
+        self.upsample = _upsampling(channels, config.deconv_channels)
+        self.head = nn.Conv2d(config.deconv_channels, self.joints * self.depth_bins, 1)
+        for module in (*self.upsample, self.head):
+            if isinstance(module, (nn.ConvTranspose2d, nn.Conv2d)):
+                nn.init.normal_(module.weight, std=0.001)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    @property
+    def delta(self) -> Tensor | None:
+        """The attention's trainable scalar, one element; None without attention."""
+        return None if self.attention is None else self.attention.delta
+
+    def volumes(self, images: Tensor) -> Tensor:
+        """Logits (B, J*D, H/4, W/4), channel j*D + d, of images (B, 3, H, W)."""
+        x = self.backbone(images)
+        if self.attention is not None:
+            x = self.attention(x)
+        logits: Tensor = self.head(self.upsample(x))
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        return soft_argmax(self.volumes(images), self.joints, self.depth_bins)
+
+    @torch.no_grad()
+    def coordinates_and_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates (B, J, 3) and scores (B, J) in [0, 1], the peak of each joint's marginal over the image plane."""
+        return soft_argmax_scores(self.volumes(images), self.joints, self.depth_bins)
+
+
+def _upsampling(channels: int, out: int) -> nn.Sequential:
+    """Three 4x4 transposed convolutions of stride 2, each doubling height and width, with BN and ReLU."""
+    layers: list[nn.Module] = []
+    for i in range(UPSAMPLINGS):
+        layers += [
+            nn.ConvTranspose2d(channels if i == 0 else out, out, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)

@@ -1,0 +1,107 @@
+"""Files that are whole or absent, and line files that survive a killed writer.
+
+Knows how the ledger's files are written and read; does not know what is in them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+
+class BrokenRecord(Exception):  # noqa: N818 - it names what is wrong
+    """A run's folder holds a file that cannot be read as what it should be."""
+
+    def __init__(self, path: Path, reason: str):
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return BrokenRecord, (self.path, self.reason)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, flushed to the disk, then os.replace."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(part).chmod(0o644)
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+
+
+def append_line(path: Path, line: Mapping[str, object]) -> None:
+    """Append one JSON object to a .jsonl file; what a killed writer left of a last line is cut off first."""
+    text = json.dumps(json_ready(line), allow_nan=False)
+    with path.open("a+b") as file:
+        file.seek(max(0, file.tell() - 1))
+        if file.read() not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(text.encode() + b"\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a .jsonl file; a last line without its line end is ignored.
+
+    Raises BrokenRecord for any other line that is not a JSON object.
+    """
+    lines = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise BrokenRecord(path, f"line {number} is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise BrokenRecord(path, f"line {number} is not a JSON object")
+        lines.append(value)
+    return lines
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises BrokenRecord when there is none."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BrokenRecord(path, "is missing") from error
+    except (OSError, ValueError) as error:
+        raise BrokenRecord(path, f"cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BrokenRecord(path, "is not a JSON object")
+    return value
+
+
+def to_json(value: object) -> str:
+    """JSON text, indented, of what `json_ready` makes of a value."""
+    return json.dumps(json_ready(value), indent=1, allow_nan=False) + "\n"
+
+
+def json_ready(value: object) -> object:
+    """Plain data: NumPy scalars and arrays become numbers and lists, paths text, numbers that aren't finite None.
+
+    Raises ValueError for anything else, since a record must be readable anywhere.
+    """
+    if isinstance(value, Mapping):
+        return {str(k): json_ready(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):
+        return json_ready(value.tolist())
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, Sequence):
+        return [json_ready(v) for v in value]
+    if isinstance(value, SupportsFloat):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    raise ValueError(f"{value!r} cannot be written into a record")

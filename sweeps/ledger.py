@@ -1,0 +1,195 @@
+"""The ledger: one folder per run, and the records in it.
+
+    <root>/<id>/config.yaml       the resolved configuration
+                provenance.json   the first start, and the later ones in `starts`
+                diff.patch        what differed from the commit at the first start (diff.1.patch, ... at later ones)
+                metrics.jsonl     one line per report; its last line may be torn
+                result.json       the record: status, metrics, protocol
+                checkpoints/ logs/
+
+One process, the driver, writes a run's folder. Every file but metrics.jsonl is replaced whole, so that a reader never
+meets half of one. Knows trials and their state; does not know what the metrics mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from sweeps.files import BrokenRecord, append_line, json_ready, read_json, read_lines, to_json, write_atomic
+
+__all__ = [
+    "SCHEMA", "STATUSES", "Broken", "BrokenRecord", "NoSuchRun", "Record", "append_line", "create", "find", "read",
+    "read_all", "read_lines", "write_atomic", "write_result",
+]  # fmt: skip
+
+SCHEMA = 1
+STATUSES = ("done", "failed", "running", "interrupted")
+_NAMED = ("schema", "id", "status", "reason", "started", "ended", "metrics", "protocol", "config")
+
+
+class NoSuchRun(LookupError):  # noqa: N818 - it names what is wrong, as FileNotFound would
+    """No run, or more than one, begins with the given prefix; the message lists what there is."""
+
+
+class Broken(NamedTuple):
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run as the ledger knows it.
+
+    `status`: one of STATUSES; a run without result.json is "running". `epoch`: of the last complete line of
+    metrics.jsonl, None when there is none. `changed`: when the record last changed, seconds since 1970. `extra`: what
+    the project wrote into the record beside the named fields.
+    """
+
+    id: str
+    folder: Path
+    status: str
+    config: dict[str, Any]
+    changed: float
+    reason: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+    epoch: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def create(root: Path, run_id: str, config: Mapping[str, object], provenance: Mapping[str, object]) -> Path:
+    """Make a run's folder, or return to it; gives its path.
+
+    At a later start the first configuration and provenance stay, and the new provenance is appended to `starts`. The
+    text under `provenance["git"]["diff"]` goes to a patch file, whose name takes its place. Raises BrokenRecord when
+    the existing provenance.json cannot be read.
+    """
+    folder = root / run_id
+    for name in ("checkpoints", "logs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    if not (folder / "config.yaml").exists():
+        write_atomic(folder / "config.yaml", yaml.safe_dump(json_ready(config), sort_keys=False, allow_unicode=True))
+    path = folder / "provenance.json"
+    if path.exists():
+        first = read_json(path)
+        starts = first.setdefault("starts", [])
+        starts.append(_save_diff(folder, f"diff.{len(starts) + 1}.patch", provenance))
+    else:
+        first = {**_save_diff(folder, "diff.patch", provenance), "starts": []}
+    write_atomic(path, to_json(first))
+    return folder
+
+
+def write_result(folder: Path, record: Mapping[str, object]) -> None:
+    """Write a run's result.json, whole or not at all.
+
+    `record`: `status` (one of STATUSES) and any of `reason`, `started`, `ended`, `metrics`, `protocol`, `config`, and
+    the project's own keys. `schema` and `id` (the folder's name) are filled in; `config` is taken from config.yaml
+    where it is left out. NumPy numbers are written as plain ones, a number that isn't finite as null. Raises ValueError
+    for an unknown status, another run's id, or a failed run without a reason.
+    """
+    status = record.get("status")
+    if status not in STATUSES:
+        raise ValueError(f"status is {status!r}: one of {', '.join(STATUSES)} was expected")
+    if status == "failed" and not record.get("reason"):
+        raise ValueError("a failed run needs a reason")
+    if record.get("id", folder.name) != folder.name:
+        raise ValueError(f"a record of {record['id']} was to be written into {folder}")
+    config = record["config"] if "config" in record else _read_config(folder / "config.yaml")
+    write_atomic(folder / "result.json", to_json({**record, "schema": SCHEMA, "id": folder.name, "config": config}))
+
+
+def read_all(root: Path) -> tuple[list[Record], list[Broken]]:
+    """Every run's record below `root`, in order of id, and the folders that hold none that can be read.
+
+    Raises FileNotFoundError when `root` does not exist.
+    """
+    records, broken = [], []
+    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        try:
+            records.append(read(folder))
+        except BrokenRecord as error:
+            broken.append(Broken(error.path, error.reason))
+    return records, broken
+
+
+def read(folder: Path) -> Record:
+    """One run's record. Raises BrokenRecord when a file of it is absent, torn, or not what it should be."""
+    result, metrics = folder / "result.json", folder / "metrics.jsonl"
+    lines = read_lines(metrics) if metrics.is_file() else []
+    epoch = next((int(line["epoch"]) for line in reversed(lines) if isinstance(line.get("epoch"), int)), None)
+    if not result.is_file():
+        config = _read_config(folder / "config.yaml")
+        changed = max(p.stat().st_mtime for p in (folder / "config.yaml", metrics) if p.is_file())
+        return Record(folder.name, folder, "running", config, changed, epoch=epoch)
+    data = read_json(result)
+    _check(result, data, folder.name)
+    return Record(
+        id=folder.name,
+        folder=folder,
+        status=data["status"],
+        config=data["config"],
+        changed=result.stat().st_mtime,
+        reason=data.get("reason"),
+        started=data.get("started"),
+        ended=data.get("ended"),
+        metrics=data.get("metrics", {}),
+        protocol=data.get("protocol", {}),
+        epoch=epoch,
+        extra={key: value for key, value in data.items() if key not in _NAMED},
+    )
+
+
+def find(root: Path, prefix: str) -> Path:
+    """The folder of the one run whose id begins with `prefix` (a whole id wins over longer ones).
+
+    Raises NoSuchRun when there is none, or more than one.
+    """
+    names = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    if prefix in names:
+        return root / prefix
+    matches = [name for name in names if prefix and name.startswith(prefix)]
+    if len(matches) == 1:
+        return root / matches[0]
+    if matches:
+        raise NoSuchRun(f"'{prefix}' could be any of: {', '.join(matches)}")
+    raise NoSuchRun(f"no run in {root} begins with '{prefix}'; there are: {', '.join(names) or 'none'}")
+
+
+def _check(path: Path, data: Mapping[str, Any], name: str) -> None:
+    if data.get("schema") != SCHEMA:
+        raise BrokenRecord(path, f"schema is {data.get('schema')!r}, this program reads {SCHEMA}")
+    if data.get("id") != name:
+        raise BrokenRecord(path, f"the record says it is run {data.get('id')!r}")
+    if data.get("status") not in STATUSES:
+        raise BrokenRecord(path, f"unknown status {data.get('status')!r}")
+    for key in ("config", "metrics", "protocol"):
+        if not isinstance(data.get(key, None if key == "config" else {}), dict):
+            raise BrokenRecord(path, f"'{key}' is not a mapping")
+
+
+def _save_diff(folder: Path, name: str, provenance: Mapping[str, object]) -> dict[str, object]:
+    git = provenance.get("git")
+    if not isinstance(git, Mapping) or not git.get("diff"):
+        return dict(provenance)
+    write_atomic(folder / name, str(git["diff"]))
+    return {**provenance, "git": {**git, "diff": name}}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BrokenRecord(path, "is missing") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise BrokenRecord(path, f"cannot be read as YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise BrokenRecord(path, "is not a mapping")
+    return value

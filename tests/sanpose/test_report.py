@@ -1,0 +1,264 @@
+"""The report says what became of every cell, in every format, and never presents a small run as the paper's."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from sanpose.cli.report import report
+from sanpose.config import compose
+from sanpose.data.actions import ACTIONS
+from sanpose.errors import UserError
+from sanpose.report.build import tables, write
+from sanpose.report.table import Cell, Column, Table, standings, symbols
+from sanpose.report.terminal import to_terminal
+from sanpose.report.writers import WRITERS, to_csv, to_json, to_latex, to_markdown
+from sweeps import ledger
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+WARNING = "synthetic, small scale: not comparable with the paper's column"
+
+
+def average(value: float) -> dict[str, Any]:
+    return {
+        "mean_over_frames": value,
+        "mean_over_actions": value,
+        "per_action": {name: value + i for i, name in enumerate(ACTIONS.values())},
+    }
+
+
+def figures(mpjpe: float) -> dict[str, Any]:
+    groups = ("Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean")
+    return {
+        "h36m": {
+            "mpjpe": average(mpjpe),
+            "pa_mpjpe": average(mpjpe - 10),
+            "pa_mpjpe_scaled": average(mpjpe - 12),
+            "untrained_mpjpe": 400.0,
+            "mean_pose_mpjpe": 200.0,
+            "protocol": {"text": "MPJPE [mm]; subjects: S9, S11; samples: 7"},
+        },
+        "mpii": {"pckh@0.5": {name: 50.0 + i for i, name in enumerate(groups)}},
+        "coco": {"AP": 0.25, "AP50": 0.5, "AP75": 0.2, "AP_M": 0.1, "AP_L": 0.3},
+    }
+
+
+def add(root: Path, cell: str, *, seed: int = 0, preset: str = "quick", age: int = 0, **result: Any) -> Path:
+    """A run of a cell, as training records it; `age` in minutes; without a result it is still running."""
+    config = compose([f"preset={preset}", f"ablation={cell}", f"train.seed={seed}"]).plain()
+    folder = ledger.create(root, f"{cell}{seed}{preset}{age}", config, {"at": "then"})
+    if result:
+        ledger.write_result(folder, {"synthetic": preset != "paper", "cell": cell, **result})
+        moment = (folder / "config.yaml").stat().st_mtime - 60 * age
+        os.utime(folder / "result.json", (moment, moment))
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """a: three seeds; b: missing; c: done; d: interrupted; e: running; f: failed; g: done. And a broken record."""
+    root = tmp_path / "runs"
+    for seed, value in enumerate((100.0, 104.0, 108.0)):
+        add(root, "a", seed=seed, status="done", metrics=figures(value))
+    add(root, "c", status="done", metrics={"h36m": figures(90.0)["h36m"]})
+    for folder, epoch in ((add(root, "d", status="interrupted"), 2), (add(root, "e"), 3)):
+        ledger.append_line(folder / "metrics.jsonl", {"epoch": epoch})
+    add(root, "f", status="failed", reason="out of memory: 100% of\nthe_machine & more")
+    add(root, "g", status="done", metrics=figures(80.0))
+    (root / "torn").mkdir()
+    (root / "torn" / "result.json").write_text('{"schema": 1, "id": "to')
+    return root
+
+
+def values(table: Table, key: str) -> dict[str, Any]:
+    return {str(row[table.columns[0].key].value): row.get(key, Cell(None)).value for row in table.rows}
+
+
+def test_table1_has_every_cell_and_its_state(runs: Path) -> None:
+    table = tables(runs, CONFIGS)[0]
+    assert values(table, "paper_mm") == dict(zip("abcdefg", (67.5, 62.2, 57.9, 53.1, 51.9, 49.6, 48.6), strict=True))
+    assert values(table, "status") == {
+        "a": "done",
+        "b": "missing",
+        "c": "done",
+        "d": "interrupted at epoch 2",
+        "e": "running at epoch 3",
+        "f": "failed: out of memory: 100% of the_machine & more",
+        "g": "done",
+    }
+    ours = values(table, "ours_mm")
+    assert ours == {"a": 104.0, "b": None, "c": 90.0, "d": None, "e": None, "f": None, "g": 80.0}
+    first = table.rows[0]
+    assert first["ours_mm"].spread == pytest.approx(4.0) and first["seeds"].value == 3
+    assert first["difference_mm"].value == pytest.approx(36.5)
+    assert (first["untrained_mm"].value, first["mean_pose_mm"].value) == (400.0, 200.0)
+    assert first["network"].value == "ResNet-50 → ResNet-18 (width ×0.5)"
+    assert first["input"].value == "256×256 → 64×64" and table.rows[6]["input"].value == "288×384 → 64×96"
+    assert [row["data_2d"].value for row in table.rows] == ["none", "MPII", "MPII", *["MPII + COCO"] * 4]
+    assert [row["san"].value for row in table.rows] == ["no", "no", "yes", "yes", "yes", "no", "yes"]
+    notes = "\n".join(table.notes)
+    assert "torn" in notes and "Measured, cells a, c, g: MPJPE [mm]; subjects: S9, S11" in notes
+    assert {cell.mark for row in table.rows for cell in row.values()} == {"", WARNING}
+
+
+def test_a_setting_that_strays_from_the_papers_is_shown(runs: Path) -> None:
+    folder = next(runs.glob("c0*"))
+    config = ledger.read(folder).config
+    config["model"]["attention"], config["eval"]["flip_test"] = "none", True
+    record = {"status": "done", "cell": "c", "config": config, "metrics": figures(1.0)}
+    ledger.write_result(folder, record)
+    row = tables(runs, CONFIGS)[0].rows[2]
+    assert (row["san"].value, row["flip_test"].value) == ("yes → no", "no → yes")
+
+
+def test_the_other_tables(runs: Path) -> None:
+    _, a, b, mpii, coco = tables(runs, CONFIGS)
+    assert values(a, "Photo")["Ours here, cell g"] == 80.0 + 10 and values(a, "Photo")["Ours, as published"] == 52.9
+    assert values(a, "mean_of_columns")["Ours, as published"] == pytest.approx(48.57, abs=0.005)
+    assert values(b, "mean_of_columns")["Ours, as published"] == pytest.approx(43.27, abs=0.005)
+    assert values(b, "Avg.")["Ours here, cell c"] == 80.0 and values(b, "Avg.")["Ours, as published"] == 40.6
+    assert values(b, "average_with_scale")["Ours here, cell c"] == 78.0
+    assert any("40.6" in n and "43.27" in n for n in b.notes) and not any("43.27" in n for n in a.notes)
+    assert values(mpii, "average")["Ours here, cell g"] == 57.0 and values(mpii, "head")["Ours here, cell g"] == 50.0
+    assert "Ours here, cell c" not in values(mpii, "average")
+    assert values(coco, "APM")["Ours here, cell a"] == pytest.approx(10.0)
+    assert any("c (done, without this metric)" in n and "b (missing)" in n for n in coco.notes)
+    assert len(values(mpii, "average")) == 13 + 2
+
+
+def test_without_any_run_the_papers_own_row_keeps_its_place(tmp_path: Path) -> None:
+    for table in tables(tmp_path, CONFIGS)[1:]:
+        assert str(table.rows[-1][table.columns[0].key].value) == "Ours here, cell g: missing"
+    assert set(values(tables(tmp_path, CONFIGS)[0], "status").values()) == {"missing"}
+
+
+def test_which_of_several_configurations_is_shown(tmp_path: Path) -> None:
+    add(tmp_path, "c", preset="quick", age=50, status="done", metrics=figures(70.0))
+    add(tmp_path, "c", preset="smoke", age=1, status="done", metrics=figures(300.0))
+    add(tmp_path, "c", preset="paper", age=0, status="failed", reason="lost")
+    table = tables(tmp_path, CONFIGS)[0]
+    assert values(table, "ours_mm")["c"] == 70.0
+    assert any("c0smoke1 (smoke, done)" in n and "c0paper0 (paper, failed: lost)" in n for n in table.notes)
+    assert values(tables(tmp_path, CONFIGS, "smoke")[0], "ours_mm")["c"] == 300.0
+    add(tmp_path, "c", preset="paper", seed=1, age=90, status="done", metrics=figures(58.0))
+    row = tables(tmp_path, CONFIGS)[0].rows[2]
+    assert row["ours_mm"] == Cell(58.0, None, rank="ours") and row["status"].value == "1 failed: lost, 1 done"
+    assert row["network"].value == "ResNet-50" and row["seeds"].value == 1
+
+
+def test_marked_in_every_format_and_every_format_is_well_formed(runs: Path, tmp_path: Path) -> None:
+    for table in tables(runs, CONFIGS):
+        for name, writer in WRITERS.items():
+            assert WARNING in writer(table), name
+        console = Console(file=io.StringIO(), width=200)
+        console.print(to_terminal(table))
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        assert WARNING in shown and "†" in shown
+        rows = list(csv.DictReader(io.StringIO(to_csv(table))))
+        assert len(rows) == len(table.rows) and all(None not in row for row in rows)
+        assert {r["mark"] for r in rows if r["mark"]} == {WARNING}
+        pipes = {
+            len(re.findall(r"(?<!\\)\|", line)) for line in to_markdown(table).splitlines() if line.startswith("|")
+        }
+        assert pipes == {len(table.shown) + 1}
+        ends = [line for line in to_latex(table).splitlines() if line.endswith("\\\\")]
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in ends} == {len(table.shown) - 1}
+
+
+def test_json_and_csv_keep_raw_numbers(runs: Path) -> None:
+    table = tables(runs, CONFIGS)[0]
+    content = json.loads(to_json(table))
+    assert content["rows"][0]["ours_mm"] == {"value": 104.0, "std": 4.0, "standing": None, "mark": WARNING}
+    assert content["rows"][6]["ours_mm"]["standing"] == "best" and content["rows"][2]["ours_mm"]["standing"] == "second"
+    assert content["rows"][5]["ours_mm"]["value"] is None
+    row = next(csv.DictReader(io.StringIO(to_csv(table))))
+    assert (row["ours_mm"], row["ours_mm_std"], row["difference_mm"], row["paper_mm"]) == (
+        "104.0",
+        "4.0",
+        "36.5",
+        "67.5",
+    )
+    assert row["runs"].split() == ["a0quick0", "a1quick0", "a2quick0"]
+
+
+def test_best_second_ties_and_marks() -> None:
+    columns = (Column("x", "X_1 & |"), Column("low", "Low", "low"), Column("high", "High", "high"))
+    marks = ("", "", "one", "two", "one")
+    rows = tuple(
+        {"x": Cell(f"r{i}"), "low": Cell(v, rank="p", mark=m), "high": Cell(v, rank="p" if i < 2 else "q")}
+        for i, (v, m) in enumerate(zip((3.04, 2.0, 1.96, 3.01, None), marks, strict=True))
+    )
+    table = Table("t", "T", columns, rows)
+    assert standings(table) == {
+        (1, "low"): "best", (2, "low"): "best", (0, "low"): "second", (3, "low"): "second", (0, "high"): "best",
+        (3, "high"): "best",
+    }  # fmt: skip
+    assert symbols(table) == {"one": "†", "two": "‡"}
+    assert "| r1 | **2.0** | 2.0 |" in to_markdown(table) and "| r2 | **2.0**† | 2.0 |" in to_markdown(table)
+    assert "X\\_1 & \\|" in to_markdown(table) and "X\\_1 \\& \\textbar{} & Low" in to_latex(table)
+    assert "r0 & \\underline{3.0} & \\textbf{3.0} \\\\" in to_latex(table)
+
+
+def test_latex_has_nothing_left_to_misread() -> None:
+    text = "a_b 5% #1 {x} [30] \\cmd $5 ~ ^ ± × → – † & <"
+    table = Table("t", "T", (Column("x", "X"),), ({"x": Cell(text)},))
+    line = next(line for line in to_latex(table).splitlines() if line.endswith("\\\\") and "cmd" in line)
+    assert line.isascii()
+    assert line == (
+        r"a\_b 5\% \#1 \{x\} {[}30{]} \textbackslash{}cmd \$5 \textasciitilde{} \textasciicircum{} $\pm$ $\times$ "
+        r"$\rightarrow$ -- \textdagger{} \& \textless{} \\"
+    )
+
+
+def test_a_record_of_something_else_is_named_not_fatal(tmp_path: Path) -> None:
+    ledger.create(tmp_path, "alien", {"cell": "a", "model": {}}, {})
+    table = tables(tmp_path, CONFIGS)[0]
+    assert values(table, "status")["a"] == "missing"
+    assert any("alien" in n and "model.backbone" in n for n in table.notes)
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no folder of runs"):
+        tables(tmp_path / "absent", CONFIGS)
+    with pytest.raises(UserError, match="cannot be read"):
+        tables(tmp_path, tmp_path)
+    paper = tmp_path / "paper"
+    paper.mkdir()
+    good = (CONFIGS / "paper" / "table1_ablation_mpjpe_mm.csv").read_text()
+    for text, word in (
+        (good.replace(",67.5", ""), "line 2"),
+        (good.replace("67.5", "?"), "not a number"),
+        ("", "damaged"),
+    ):
+        (paper / "table1_ablation_mpjpe_mm.csv").write_text(text)
+        with pytest.raises(UserError, match=word):
+            tables(tmp_path, tmp_path)
+    (tmp_path / "file").write_text("")
+    table = dataclasses.replace(tables(tmp_path, CONFIGS)[0], name="t")
+    with pytest.raises(UserError, match="cannot be written"):
+        write([table], tmp_path / "file")
+
+
+def test_the_command(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--runs", str(runs), "--out", str(out), "--config-dir", str(CONFIGS)]
+    result = CliRunner().invoke(report, arguments)
+    assert result.exit_code == 0, result.output
+    assert "104.0 ± 4.0†" in result.output and "failed" in result.output and "Table 5" not in result.output
+    names = {
+        f"{t}.{e}" for t in ("table1", "table3a", "table3b", "table4", "table5") for e in ("md", "tex", "csv", "json")
+    }
+    assert {p.name for p in out.iterdir()} == names | {"report.md"}
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert "Table 5" in CliRunner().invoke(report, [*arguments, "--all"]).output
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
