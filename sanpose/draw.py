@@ -115,8 +115,9 @@ def _draw_person(
     visible = visible & (np.abs(points) < 8 * max(height, width)).all(axis=-1)
     if not visible.any():
         return
-    extent = np.ptp(np.clip(points[visible], 0, (width, height)), axis=0)
-    thickness = max(1, round(0.014 * min(float(np.hypot(*extent)), math.hypot(width, height)) + 0.3))
+    # A person of whom little is seen still gets lines that suit the picture.
+    extent = float(np.hypot(*np.ptp(np.clip(points[visible], 0, (width, height)), axis=0)))
+    thickness = max(1, round(0.014 * max(extent, 0.1 * math.hypot(width, height)) + 0.3))
     rim = thickness + 2 * max(1, round(thickness / 4)) if thickness > 1 else 0
     bones = [(a, b) for a, b in joints.bone_indices if visible[a] and visible[b]]
     fixed = np.round(points * 2**_SHIFT)
@@ -124,9 +125,10 @@ def _draw_person(
         _line(canvas, fixed[a], fixed[b], OUTLINE, rim)
     for a, b in bones:
         _line(canvas, fixed[a], fixed[b], COLOURS[_bone_side(joints.joints[a], joints.joints[b])], thickness)
-    for j in np.flatnonzero(visible) if rim else ():
-        _dot(canvas, fixed[j], OUTLINE, 1.15 * thickness)
-        _dot(canvas, fixed[j], COLOURS[side(joints.joints[j])], 0.8 * thickness)
+    for j in np.flatnonzero(visible):
+        if rim:
+            _dot(canvas, fixed[j], OUTLINE, 1.15 * thickness)
+        _dot(canvas, fixed[j], COLOURS[side(joints.joints[j])], 0.8 * thickness if rim else 0.5)
 
 
 def _line(

@@ -19,12 +19,13 @@ import torch.distributed as dist
 from sanpose.config import Config
 from sanpose.data import crop, packed, samples
 from sanpose.data.cameras import back_project, undistort
-from sanpose.joints import TRAINING, from_training
+from sanpose.joints import TRAINING, JointSet, from_training
 from sanpose.metrics import coco, h36m, pckh
 
 Floats = npt.NDArray[np.float32]
 Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """uint8 RGB images (b, H, W, 3) -> coordinates (b, J, 3), joint scores (b, J)."""
+Result = h36m.H36MResult | pckh.PCKhResult | coco.CocoResult
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,26 @@ def evaluate(
     part of an image's people means nothing.
     """
     figures: dict[str, Any] = {}
-    joints = TRAINING[config.model.joints]
     for name in config.eval.sets:
         if name == "coco" and limit:
             continue
-        if _uses_detections(config, name):
-            chosen = samples.detections(files[name], joints)
-        else:
-            chosen = samples.evaluation(files[name], config.data, joints)
-        predictions = predict(config, _spaced(chosen, limit), forward, rank, world)
-        figures[name] = _MEASURES[name](config, predictions)
+        chosen = _spaced(samples_of(config, name, files[name]), limit)
+        figures[name] = measure(config, predict(config, chosen, forward, rank, world)).as_dict()
     return figures
+
+
+def samples_of(config: Config, name: str, file: packed.Packed) -> samples.Samples:
+    """What is predicted of a set: its evaluation samples, or COCO's detected boxes. Raises UserError for none."""
+    joints = TRAINING[config.model.joints]
+    if _uses_detections(config, name):
+        return samples.detections(file, joints)
+    return samples.evaluation(file, config.data, joints)
+
+
+def measure(config: Config, predictions: Predictions) -> Result:
+    """The figures of one set's predictions, with their protocol. Raises UserError for numbers that are not finite."""
+    measures: dict[str, Callable[[Config, Predictions], Result]] = {"h36m": _h36m, "mpii": _mpii, "coco": _coco}
+    return measures[predictions.samples.file.source](config, predictions)
 
 
 def predict(config: Config, chosen: samples.Samples, forward: Forward, rank: int = 0, world: int = 1) -> Predictions:
@@ -84,7 +94,7 @@ def predict(config: Config, chosen: samples.Samples, forward: Forward, rank: int
     parts = []
     for begin in range(0, len(mine), size):
         images = np.stack([chosen.image(int(i), views[i], width, height) for i in mine[begin : begin + size]])
-        parts.append(_forward(config, chosen, forward, torch.from_numpy(images)))
+        parts.append(infer(forward, torch.from_numpy(images), chosen.joints, flip_test=config.eval.flip_test))
     coordinates, scores = (np.concatenate(p) for p in zip(*parts, strict=True))
     if world > 1:
         everyone: list[Any] = [None] * world
@@ -97,13 +107,17 @@ def predict(config: Config, chosen: samples.Samples, forward: Forward, rank: int
 
 
 @torch.no_grad()
-def _forward(config: Config, chosen: samples.Samples, forward: Forward, images: torch.Tensor) -> tuple[Floats, Floats]:
+def infer(forward: Forward, images: torch.Tensor, joints: JointSet, *, flip_test: bool) -> tuple[Floats, Floats]:
+    """Coordinates (b, J, 3) in the network's frame and scores (b, J) of uint8 RGB images (b, H, W, 3).
+
+    flip_test: the mean with what is seen in the mirrored images, mirrored back.
+    """
     coordinates, scores = (t.float().cpu().numpy() for t in forward(images))
-    if config.eval.flip_test:
+    if flip_test:
         mirrored, mirrored_scores = (t.float().cpu().numpy() for t in forward(images.flip(2)))
-        flip = chosen.joints.flip
-        coordinates = ((coordinates + crop.unflipped(mirrored, flip, config.data.input_width)) / 2).astype(np.float32)
-        scores = (scores + mirrored_scores[:, flip]) / 2
+        unflipped = crop.unflipped(mirrored, joints.flip, images.shape[2])
+        coordinates = ((coordinates + unflipped) / 2).astype(np.float32)
+        scores = (scores + mirrored_scores[:, joints.flip]) / 2
     return coordinates, scores
 
 
@@ -137,9 +151,9 @@ def space(predictions: Predictions) -> npt.NDArray[np.float64]:
     return back_project(undistort(pixels, f, c, k, p), depth, f, c)
 
 
-def _h36m(config: Config, predictions: Predictions) -> dict[str, Any]:
+def _h36m(config: Config, predictions: Predictions) -> h36m.H36MResult:
     chosen = predictions.samples
-    result = h36m.evaluate(
+    return h36m.evaluate(
         space(predictions),
         chosen.column("keypoints3d").astype(np.float64),
         chosen.column("action"),
@@ -148,13 +162,12 @@ def _h36m(config: Config, predictions: Predictions) -> dict[str, Any]:
         stride=f"every {config.data.test_stride}th frame",
         boxes=f"{_boxes(config, 'h36m')}; pelvis depth from the ground truth",
     )
-    return result.as_dict()
 
 
-def _mpii(config: Config, predictions: Predictions) -> dict[str, Any]:
+def _mpii(config: Config, predictions: Predictions) -> pckh.PCKhResult:
     chosen = predictions.samples
     labelled = chosen.column("visible") > 0
-    result = pckh.evaluate(
+    return pckh.evaluate(
         predictions.native(predictions.pixels()),
         chosen.column("keypoints").astype(np.float64),
         labelled,
@@ -163,25 +176,27 @@ def _mpii(config: Config, predictions: Predictions) -> dict[str, Any]:
         subjects="the evaluation split",
         where=chosen.file.path,
     )
-    return result.as_dict()
 
 
-def _coco(config: Config, predictions: Predictions) -> dict[str, Any]:
+def coco_results(config: Config, predictions: Predictions) -> list[dict[str, Any]]:
+    """COCO's results list, one entry for every box, its score that of the detected box (1 for a true one)."""
     chosen = predictions.samples
-    truth = json.loads(str(chosen.file.extra["ground_truth"].astype(str)))
-    detected = _uses_detections(config, "coco")
-    boxes = chosen.column("box").astype(np.float64)
     results = coco.results(
         predictions.native(predictions.pixels()),
         predictions.native(predictions.scores),
         chosen.column("image_id"),
-        chosen.column("score") if detected else np.ones(len(chosen)),
+        chosen.column("score") if _uses_detections(config, "coco") else np.ones(len(chosen)),
     )
-    for result, box in zip(results, boxes, strict=True):
+    for result, box in zip(results, chosen.column("box").astype(np.float64), strict=True):
         result["bbox"] = box.tolist()
-    refined = coco.refine(results, rescoring=True, nms=0.9)
+    return results
+
+
+def _coco(config: Config, predictions: Predictions) -> coco.CocoResult:
+    truth = json.loads(str(predictions.samples.file.extra["ground_truth"].astype(str)))
+    refined = coco.refine(coco_results(config, predictions), rescoring=True, nms=0.9)
     notes = ("scores rescored by joints above 0.2", "OKS-NMS 0.9")
-    return coco.evaluate(truth, refined, boxes=_boxes(config, "coco"), notes=notes).as_dict()
+    return coco.evaluate(truth, refined, boxes=_boxes(config, "coco"), notes=notes)
 
 
 def mean_pose_mpjpe(config: Config, file: packed.Packed) -> float:
@@ -191,6 +206,3 @@ def mean_pose_mpjpe(config: Config, file: packed.Packed) -> float:
     train, test = (f(file, config.data, joints).column("keypoints3d") for f in (samples.training, samples.evaluation))
     mean = (train - train[:, :1]).astype(np.float64).mean(0)
     return h36m.evaluate(np.broadcast_to(mean, test.shape), test).mpjpe.frames
-
-
-_MEASURES = {"h36m": _h36m, "mpii": _mpii, "coco": _coco}

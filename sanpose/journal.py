@@ -1,8 +1,8 @@
 """What a run says of itself while it trains: metrics.jsonl and TensorBoard scalars, written by worker 0.
 
 A line is {"kind", "epoch", "step", ...}. Kinds: "train" (progress within an epoch), "epoch" (its means), "evaluation",
-"untrained", "note" (text for a person). When a run continues from a checkpoint, the lines past it are dropped, so the
-journal of an interrupted run and of one never interrupted say the same.
+"untrained", "final", "note" (text for a person). When a run continues from a checkpoint, the lines past it are dropped:
+the epochs and evaluations of an interrupted run then read like those of one never interrupted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Journal:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = folder / NAME
+        folder.mkdir(parents=True, exist_ok=True)
         self._drop_after(start)
         self._file = self.path.open("a")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=None)

@@ -145,7 +145,8 @@ def detect_extrinsics(
 
     Files that look alike disagree: some write t = -R T, others the camera's centre T, some the inverse rotation, some
     metres. The convention is right when pelvises stand at a studio's distances and inside the picture.
-    Raises UserError where no convention does that for nine pelvises in ten.
+    Raises UserError where no convention does that for nine pelvises in ten; without any
+    pelvis the convention is taken to be the first.
     """
     rotation = np.asarray(rotation, np.float64).reshape(3, 3)
     shift = np.asarray(shift, np.float64).reshape(3)
@@ -156,6 +157,8 @@ def detect_extrinsics(
         Extrinsics(rotation, -rotation @ shift, "X_c = R (X - T) (T: the camera's centre)"),
         Extrinsics(rotation.T, -rotation.T @ shift, "X_c = R^T (X - T) (R: camera to world)"),
     ]
+    if not len(pelvis):
+        return candidates[0]
     scores = [_share_in_view(candidate.apply(np.asarray(pelvis, np.float64)), camera) for candidate in candidates]
     best = int(np.argmax(scores))
     if scores[best] < 0.9:

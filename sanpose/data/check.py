@@ -18,11 +18,11 @@ from sanpose import draw
 from sanpose.data import crop, jpeg_files
 from sanpose.data.actions import ACTIONS
 from sanpose.data.cameras import depth_is_plausible, project
-from sanpose.data.packed import BOX_PADDING, Packed
+from sanpose.data.packed import BOX_PADDING, CAMERA, Packed
 from sanpose.data.readers.listing import Bad, Listing, validate
 
 _IMAGES_DECODED = 200
-_SHEET_COLUMNS, _SHEET_ROWS, _TILE = 6, 4, 256
+_SHEET_COLUMNS, _SHEET_ROWS, _TILE, _LABEL = 6, 4, 256, 18  # px
 # Human3.6M's own 2D agrees with its 3D to 0.2 px with the lens distortion, to 1.3 px without.
 _MAX_REPROJECTION_PX = 5.0
 _FRAMES = {
@@ -101,10 +101,10 @@ def contact_sheet(file: Packed) -> npt.NDArray[np.uint8]:
     count = max(len(tiles), 1)
     columns = min(_SHEET_COLUMNS, count)
     rows = -(-count // columns)
-    sheet = np.full((rows * _TILE, columns * _TILE, 3), 40, np.uint8)
+    sheet = np.zeros((rows * (_TILE + _LABEL), columns * _TILE, 3), np.uint8)
     for n, tile in enumerate(tiles):
-        y, x = (n // columns) * _TILE, (n % columns) * _TILE
-        sheet[y : y + _TILE, x : x + _TILE] = tile
+        y, x = (n // columns) * (_TILE + _LABEL), (n % columns) * _TILE
+        sheet[y : y + _TILE + _LABEL, x : x + _TILE] = tile
     return sheet
 
 
@@ -165,8 +165,8 @@ def _space(file: Packed, problems: list[str]) -> dict[str, Any] | None:
     """Reprojection with and without distortion, the frame that fits best, and the pelvis' depths; adds problems."""
     columns = file.columns
     table = file.extra.get("cameras")
-    if table is None or not len(table):
-        problems.append("there are 3D joints but no cameras")
+    if table is None or not len(table) or table.dtype.names != CAMERA.names:
+        problems.append("there are 3D joints but no cameras, or they are damaged")
         return None
     cameras = table[columns["camera"].clip(0, len(table) - 1)][:, None]
     points = columns["keypoints3d"].astype(np.float64)
@@ -224,7 +224,8 @@ def _tile(file: Packed, sample: int) -> npt.NDArray[np.uint8]:
     columns = file.columns
     row = int(columns["image"][sample])
     tile: npt.NDArray[np.uint8] = np.full((_TILE, _TILE, 3), 128, np.uint8)
-    if np.isfinite(columns["box"][sample]).all() and not _image_problem(file, row):
+    drawable = 0 <= row < len(file.image_end) and bool(np.isfinite(columns["box"][sample]).all())
+    if drawable and (columns["box"][sample][2:] > 0).all() and not _image_problem(file, row):
         view = crop.view_of(columns["box"][sample], BOX_PADDING[file.source], _TILE, _TILE)
         tile = crop.crop(file.jpeg(row), view, _TILE, _TILE)
         points = crop.apply(crop.to_crop(view, _TILE, _TILE), columns["keypoints"][sample])
@@ -233,6 +234,6 @@ def _tile(file: Packed, sample: int) -> npt.NDArray[np.uint8]:
         label = f"{sample}: S{columns['subject'][sample]} {ACTIONS.get(int(columns['action'][sample]), '?')}"
     else:
         label = f"{sample}: {'training' if columns['train'][sample] else 'evaluation'}"
-    cv2.rectangle(tile, (0, _TILE - 18), (_TILE, _TILE), (0, 0, 0), -1)
-    cv2.putText(tile, label, (4, _TILE - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
-    return tile
+    strip = np.zeros((_LABEL, _TILE, 3), np.uint8)
+    cv2.putText(strip, label, (4, _LABEL - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.concatenate([tile, strip])

@@ -180,7 +180,7 @@ def _opened(path: str | Path) -> Iterator[tuple[Path, h5py.File]]:
                     hint="`sanpose data prepare`",
                 )
             yield path, file
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"the packed data file cannot be read ({error})",
             where=path,

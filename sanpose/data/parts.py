@@ -40,11 +40,12 @@ class Part:
                 yield blob[start:stop]
 
 
-def open_folder(out: Path, key: str) -> Path:
-    """The folder OUT.parts for a listing with this key; what another listing left there is removed."""
+def open_folder(out: Path, key: str, *, afresh: bool = False) -> Path:
+    """The folder OUT.parts for a listing with this key; what another listing left there is removed,
+    and, where it is to be read `afresh`, what this one left."""
     folder = out.with_name(out.name + ".parts")
     mark = folder / "key"
-    if folder.is_dir() and (not mark.is_file() or mark.read_text() != key):
+    if folder.is_dir() and (afresh or not mark.is_file() or mark.read_text() != key):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _replace(mark, key.encode())

@@ -55,7 +55,7 @@ def prepare(
 ) -> Report:
     """Write the packed file `out` of a listing; where it is there already, of the same listing, do nothing.
 
-    The file is known by a hash of the listing (names, paths, arrays), not of the pixels: `force` writes it anew.
+    The file is known by a hash of the listing (image names, arrays), not of the pixels: `force` reads them anew.
     options: what a person chose, for the provenance. `out` appears whole or not at all. Until then OUT.parts beside
     it keeps what was read; it needs as much room as the file. Raises UserError at the first bad sample or image unless
     `bad` skips them, where nothing is left, and where `out` is something else and not forced.
@@ -67,7 +67,7 @@ def prepare(
     if before is not None:
         return before
     _some(listing, bad)
-    folder = parts.open_folder(out, key)
+    folder = parts.open_folder(out, key, afresh=force)
     try:
         made = _make_parts(listing, folder, bad, workers, progress)
         good = np.concatenate([part.lengths for part in made]) > 0
@@ -97,7 +97,7 @@ def _some(listing: Listing, bad: Bad) -> None:
 def _key(listing: Listing, synthetic: bool) -> str:
     digest = hashlib.sha256(json.dumps([packed.FORMAT, packed.VERSION, listing.source, synthetic]).encode())
     for image in listing.images:
-        digest.update(json.dumps([str(image.path.absolute()), image.name, image.size]).encode())
+        digest.update(json.dumps([image.name, image.size]).encode())
     for group in (listing.columns, listing.extra):
         for name in sorted(group):
             digest.update(name.encode() + group[name].tobytes())

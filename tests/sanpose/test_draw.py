@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sanpose.draw import COLOURS, overlay, side, skeleton_3d, write_png
+from sanpose.draw import COLOURS, DARK_MIDDLE, overlay, side, skeleton_3d, write_png
 from sanpose.joints import COCO17, H36M17, H36M18, JointSet
 
 ARM = JointSet("arm", ("pelvis", "right_hip", "left_hip"), (("pelvis", "right_hip"), ("pelvis", "left_hip")))
 STANDING = np.array(
-    [[0, 0, 0], [-130, 0, 0], [-140, 450, 30], [-140, 880, 0], [130, 0, 0], [140, 450, 30], [140, 880, 0], [0, -240, 10],
-     [0, -480, 20], [0, -540, -60], [0, -670, 0], [170, -450, 20], [250, -180, 60], [260, 60, 0], [-170, -450, 20],
-     [-250, -180, 60], [-260, 60, 0]], float,
+    [[0, 0, 0], [-130, 0, 0], [-140, 450, 30], [-140, 880, 0], [130, 0, 0], [140, 450, 30], [140, 880, 0],
+     [0, -240, 10], [0, -480, 20], [0, -540, -60], [0, -670, 0], [170, -450, 20], [250, -180, 60], [260, 60, 0],
+     [-170, -450, 20], [-250, -180, 60], [-260, 60, 0]], float,
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_far_outside_points_neither_fail_nor_fold_back() -> None:
 
 def test_several_people() -> None:
     person = np.array([[25.0, 20], [15, 80], [35, 80]])
-    both = overlay(grey(100, 100), np.stack([person, person + (50, 0)]), ARM, np.ones((2, 3)))
+    both = overlay(grey(100, 100), np.stack([person, person + np.array([50, 0])]), ARM, np.ones((2, 3)))
     assert near(both[:, :50], COLOURS["left"]).any() and near(both[:, 50:], COLOURS["right"]).any()
 
 
@@ -72,7 +72,7 @@ def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(people, 17, 2\)"):
         overlay(grey(9, 9), np.zeros((18, 2)), H36M17)
     with pytest.raises(ValueError, match="uint8"):
-        overlay(grey(9, 9).astype(float), np.zeros((17, 2)), H36M17)  # type: ignore[arg-type]
+        overlay(grey(9, 9).astype(float), np.zeros((17, 2)), H36M17)
     with pytest.raises(ValueError, match=r"\(people, 18, 3\)"):
         skeleton_3d(STANDING, H36M18)
 
@@ -92,6 +92,8 @@ def test_in_space_the_front_shows_x_and_y_as_the_camera_does() -> None:
         assert all(near(panel, COLOURS[s], 12).sum() > 40 for s in ("right", "left"))
     right, left = (np.argwhere(near(front, COLOURS[s], 12)) for s in ("right", "left"))
     assert right[:, 1].mean() < left[:, 1].mean(), "the person's right (x < 0) belongs on the picture's left"
+    middle = np.argwhere(near(front[30:], DARK_MIDDLE, 4))
+    assert middle[:, 0].mean() + 30 < right[:, 0].mean(), "y points down: the spine and head are above the legs"
     legs = np.abs(np.ptp(right, axis=0) / (880 + 450, 260 - 0) - np.ptp(left, axis=0) / (880 + 450, 260 - 0))
     assert (legs < 0.02).all(), "both sides have one size"
     scale_y, scale_x = np.ptp(right[:, 0]) / 1330, np.ptp(np.concatenate([right, left])[:, 1]) / 520

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -53,9 +55,19 @@ def figures(mpjpe: float) -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _composed(cell: str, preset: str) -> dict[str, Any]:
+    return compose([f"preset={preset}", f"ablation={cell}"]).plain()
+
+
+def composed(cell: str, preset: str) -> dict[str, Any]:
+    return copy.deepcopy(_composed(cell, preset))
+
+
 def add(root: Path, cell: str, *, seed: int = 0, preset: str = "quick", age: int = 0, **result: Any) -> Path:
     """A run of a cell, as training records it; `age` in minutes; without a result it is still running."""
-    config = compose([f"preset={preset}", f"ablation={cell}", f"train.seed={seed}"]).plain()
+    config = composed(cell, preset)
+    config["train"]["seed"] = seed
     folder = ledger.create(root, f"{cell}{seed}{preset}{age}", config, {"at": "then"})
     if result:
         ledger.write_result(folder, {"synthetic": preset != "paper", "cell": cell, **result})
@@ -156,7 +168,7 @@ def test_which_of_several_configurations_is_shown(tmp_path: Path) -> None:
     assert row["network"].value == "ResNet-50" and row["seeds"].value == 1
 
 
-def test_marked_in_every_format_and_every_format_is_well_formed(runs: Path, tmp_path: Path) -> None:
+def test_marked_in_every_format_and_every_format_is_well_formed(runs: Path) -> None:
     for table in tables(runs, CONFIGS):
         for name, writer in WRITERS.items():
             assert WARNING in writer(table), name

@@ -20,7 +20,9 @@ def write(folder: Path, source: str, count: int = 24, seed: int = 0) -> Path:
     """A packed file of `count` images with one person each; a third of them are for evaluation."""
     random = np.random.default_rng([seed, len(source), count])
     joints = len(NATIVE[source])
-    space = np.concatenate([random.uniform(-700, 700, (count, joints, 2)), random.uniform(-500, 500, (count, joints, 1))], -1)
+    space = np.concatenate(
+        [random.uniform(-700, 700, (count, joints, 2)), random.uniform(-500, 500, (count, joints, 1))], -1
+    )
     space = (space - space[:, :1] + [0, 0, 5000]).astype(np.float32)
     points = (space[..., :2] / space[..., 2:] * 200 + 48).astype(np.float32)
     jpegs = [_draw(p) for p in points]
@@ -70,6 +72,7 @@ def overrides(folder: Path, *more: str, count: int = 24) -> list[str]:
     files = {s: write(folder, s, count) for s in NATIVE}
     return [
         "preset=smoke",
+        "train.threads=1",
         f"runs={folder / 'runs'}",
         *(f"data.sources.{s}.file={p}" for s, p in files.items()),
         "data.sources.mpii.share=1",

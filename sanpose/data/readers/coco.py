@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sanpose.data.packed import DETECTION
-from sanpose.data.readers import files
+from sanpose.data.readers import entries, files
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns, text_array
 from sanpose.errors import UserError
 
@@ -28,6 +28,7 @@ _DETECTIONS = (
     "*det*.json",
 )
 _PERSON = 1
+_JOINTS = 17
 _MIN_LABELLED = 2
 # The field's habit where a person has no segment.
 _AREA_OF_BOX = 0.53
@@ -74,75 +75,76 @@ def _is_object(path: Path) -> bool:
 
 
 def _read_file(src: Path, path: Path, data: dict[str, Any], folder: Path | None, train: bool, bad: Bad) -> Listing:
-    images = _entries(path, data, "images", ("id", "file_name", "width", "height"))
-    persons = _entries(path, data, "annotations", ("id", "image_id", "bbox"))
+    """One file's listing. Takes the entries that cannot be understood out of `data`, which is the ground truth too."""
+    images = entries.listed(data, "images", ("id", "width", "height"), ("file_name",), path)
     row = {image["id"]: n for n, image in enumerate(images)}
-    names = [f"images/{path.stem.split('_')[-1]}", path.stem.split("_")[-1], "images", "."]
-    where = files.image_folder(src, folder, names, images[0]["file_name"] if images else "")
-    listed = [ImageFile(where / i["file_name"], i["file_name"], (int(i["width"]), int(i["height"]))) for i in images]
     rows: list[dict[str, Any]] = []
     origin: list[str] = []
+    understood = []
     dropped: Counter[str] = Counter()
-    for person in persons:
-        reason = _rule(person)
-        if reason:
-            dropped[reason] += 1
-            continue
+    for person in entries.listed(data, "annotations", ("id",), (), path):
         entry = f"{path}, annotation {person['id']}"
-        if person["image_id"] not in row:
-            bad.refuse("image not listed", f"image_id {person['image_id']} is not among the images", entry)
+        try:
+            entries.numbers(person, "bbox", (4,), entry, "x, y, width, height")
+            reason = _rule(person, entry)
+            image = _image_of(person, row, entry)
+            sample = None if reason else {**_person(person, images[image], entry), "image": image, "train": train}
+        except UserError as error:
+            bad.malformed(error)
             continue
-        sample = _person(person, images[row[person["image_id"]]], entry, bad)
-        if sample is not None:
-            rows.append({**sample, "image": row[person["image_id"]], "train": train})
+        understood.append(person)
+        if sample is None:
+            dropped[str(reason)] += 1
+        else:
+            rows.append(sample)
             origin.append(entry)
-    columns = make_columns("coco", {name: [r[name] for r in rows] for name in (rows[0] if rows else _NAMES)})
+    data["annotations"] = understood
+    columns = make_columns("coco", {name: [r[name] for r in rows] for name in _NAMES})
+    names = [f"images/{path.stem.split('_')[-1]}", path.stem.split("_")[-1], "images", "."]
+    where = files.image_folder(src, folder, names, images[0]["file_name"] if images else "")
+    listed = [ImageFile(where / i["file_name"], i["file_name"], (i["width"], i["height"])) for i in images]
     return Listing("coco", listed, columns, np.array(origin, dtype=object), dropped=dropped)
 
 
 _NAMES = ("image", "annotation", "box", "keypoints", "visible", "train", "area", "image_id")
 
 
-def _entries(path: Path, data: dict[str, Any], key: str, fields: tuple[str, ...]) -> list[dict[str, Any]]:
-    entries = data.get(key)
-    if not isinstance(entries, list):
-        raise UserError(f"the file has no list '{key}'", where=path, expected="COCO's person_keypoints_*.json")
-    for n, entry in enumerate(entries):
-        missing = [name for name in fields if not isinstance(entry, dict) or name not in entry]
-        if missing:
-            raise UserError(f"{key}[{n}] lacks {', '.join(missing)}", where=path)
-    return entries
+def _image_of(person: dict[str, Any], row: Mapping[int, int], entry: str) -> int:
+    image_id = entries.integer(person, "image_id", entry)
+    if image_id not in row:
+        raise UserError(f"image_id {image_id} is not among the images", where=entry)
+    return row[image_id]
 
 
-def _rule(person: dict[str, Any]) -> str | None:
+def _triples(person: dict[str, Any], entry: str) -> npt.NDArray[np.float64]:
+    points = entries.numbers(person, "keypoints", (_JOINTS * 3,), entry, f"{_JOINTS} joints, x y v each")
+    return points.reshape(_JOINTS, 3)
+
+
+def _rule(person: dict[str, Any], entry: str) -> str | None:
     """Which of COCO's rules drops a person, or None."""
     if person.get("category_id", _PERSON) != _PERSON:
         return "not a person"
     if person.get("iscrowd", 0):
         return "crowd"
-    if sum(v > 0 for v in person.get("keypoints", [])[2::3]) < _MIN_LABELLED:
+    if not person.get("keypoints") or (_triples(person, entry)[:, 2] > 0).sum() < _MIN_LABELLED:
         return f"fewer than {_MIN_LABELLED} labelled joints"
     return None
 
 
-def _person(person: dict[str, Any], image: dict[str, Any], entry: str, bad: Bad) -> dict[str, Any] | None:
-    points = person["keypoints"]
-    if len(points) != 17 * 3:
-        bad.refuse("wrong joint count", f"{len(points)} keypoint numbers", entry, "17 joints, x y v each")
-        return None
-    if len(person["bbox"]) != 4:
-        bad.refuse("wrong box", f"the box has {len(person['bbox'])} numbers", entry, "x, y, width, height")
-        return None
-    triples = np.array(points, np.float64).reshape(17, 3)
-    x, y, w, h = (float(v) for v in person["bbox"])
+def _person(person: dict[str, Any], image: dict[str, Any], entry: str) -> dict[str, Any]:
+    triples = _triples(person, entry)
+    x, y, w, h = entries.numbers(person, "bbox", (4,), entry, "x, y, width, height").tolist()
     left, top = max(x, 0.0), max(y, 0.0)
     box = (left, top, min(x + w, image["width"]) - left, min(y + h, image["height"]) - top)
+    area = entries.number(person, "area", entry) if person.get("area") else _AREA_OF_BOX * w * h
     return {
         "annotation": person["id"],
         "box": box,
         "keypoints": triples[:, :2],
-        "visible": triples[:, 2],
-        "area": float(person.get("area") or _AREA_OF_BOX * box[2] * box[3]),
+        # Only 0, 1 and 2 have a meaning; a larger mark is a visible joint all the same.
+        "visible": np.nan_to_num(triples[:, 2]).clip(0, 2),
+        "area": area,
         "image_id": person["image_id"],
     }
 
@@ -152,9 +154,13 @@ def _ground_truth(texts: Sequence[Mapping[str, Any]]) -> str:
     persons = []
     for text in texts:
         for person in text["annotations"]:
+            if person.get("category_id", _PERSON) != _PERSON:
+                continue
             kept = {name: value for name, value in person.items() if name != "segmentation"}
             kept.setdefault("area", _AREA_OF_BOX * person["bbox"][2] * person["bbox"][3])
             kept.setdefault("iscrowd", 0)
+            if "num_keypoints" not in kept:
+                kept["num_keypoints"] = 0 if kept["iscrowd"] else int((_triples(person, "")[:, 2] > 0).sum())
             persons.append(kept)
     return json.dumps(
         {
@@ -179,13 +185,17 @@ def _read_detections(
     found: list[tuple[int, int, tuple[float, ...], float]] = []
     for n, entry in enumerate(files.read_json(path, list)):
         where = f"{path}, detection {n}"
-        if not isinstance(entry, dict) or not {"bbox", "image_id", "score"} <= entry.keys():
-            raise UserError(f"detection {n} lacks bbox, image_id or score", where=path)
-        if entry.get("category_id", _PERSON) != _PERSON or entry["image_id"] not in name_of:
+        try:
+            image_id = entries.integer(entry, "image_id", where)
+            if entry.get("category_id", _PERSON) != _PERSON or image_id not in name_of:
+                continue
+            box = entries.numbers(entry, "bbox", (4,), where, "x, y, width, height")
+            score = entries.number(entry, "score", where)
+        except UserError as error:
+            bad.malformed(error)
             continue
-        box = tuple(float(v) for v in entry["bbox"])
-        if len(box) != 4 or not np.isfinite([*box, entry["score"]]).all() or min(box[2:]) <= 0:
-            bad.refuse("detection without area", f"the detected box is {entry['bbox']}", where, "x, y, width, height")
+        if not np.isfinite([*box, score]).all() or box[2:].min() <= 0:
+            bad.refuse("detection without area", f"box {entry['bbox']}, score {score}", where, "x, y, width, height")
             continue
-        found.append((entry["image_id"], row[name_of[entry["image_id"]]], box, float(entry["score"])))
+        found.append((image_id, row[name_of[image_id]], tuple(box), score))
     return np.array(found, DETECTION)

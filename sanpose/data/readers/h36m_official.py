@@ -168,7 +168,7 @@ def _pixels(
 
 
 def _frames(src: Path, images: Path | None, video: Video, serial: str) -> dict[int, Path]:
-    """The extracted frames of a video by 0-based number; empty where there is no folder of it."""
+    """The extracted frames of a video by 0-based number; empty where there are none."""
     subject = f"S{video.subject}"
     bases = [images / subject, images] if images else [src / name.format(s=subject) for name in _FRAMES]
     plain = f"{video.label}.{serial}"
@@ -177,16 +177,22 @@ def _frames(src: Path, images: Path | None, video: Video, serial: str) -> dict[i
         for prefix in ("", f"{subject}_")
         for name in (plain, plain.replace(" ", "_"), plain.replace("_", " "))
     )
-    folder = next((base / name for base in bases for name in names if (base / name).is_dir()), None)
-    if folder is None:
-        return {}
+    for folder in (base / name for base in bases for name in names):
+        found = _numbered(folder) if folder.is_dir() else {}
+        if found:
+            first = 0 if 0 in found else 1
+            return {number - first: path for number, path in found.items()}
+    return {}
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    """A folder's images by the digits that end their names."""
     found = {}
     for path in folder.iterdir():
         digits = re.search(r"(\d+)$", path.stem)
         if path.suffix.lower() in _SUFFIXES and digits:
             found[int(digits.group(1))] = path
-    first = 0 if 0 in found else 1
-    return {number - first: path for number, path in found.items()}
+    return found
 
 
 def _columns(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from sanpose.data.cameras import SERIALS, Camera, Extrinsics, detect_extrinsics, person_box, project
 from sanpose.data.packed import CAMERA
-from sanpose.data.readers import files
+from sanpose.data.readers import entries, files
 from sanpose.data.readers.h36m_select import Selection, Video
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
@@ -29,7 +29,7 @@ PATTERNS = (
     "Human36M_subject*_data.json",
 )
 _JOINTS = 17
-_IMAGE_FIELDS = ("id", "file_name", "width", "height", "action_idx", "subaction_idx", "cam_idx", "frame_idx")
+_INTEGERS = ("id", "width", "height", "action_idx", "subaction_idx", "cam_idx", "frame_idx")
 
 
 def read(
@@ -64,127 +64,111 @@ def _read_subject(
     src: Path, path: Path, subject: int, folder: Path | None, select: Selection, cameras: list[Camera], bad: Bad
 ) -> Listing:
     data = files.read_json(path, dict)
-    joints = files.read_json(path.with_name(path.name.replace("_data", "_joint_3d")), dict)
     camera_path = path.with_name(path.name.replace("_data", "_camera"))
     raw = files.read_json(camera_path, dict)
-    annotation = {entry["image_id"]: entry for entry in _list(path, data, "annotations", ("id", "image_id"))}
+    joints = files.read_json(path.with_name(path.name.replace("_data", "_joint_3d")), dict)
+    annotation = {e["image_id"]: e for e in entries.listed(data, "annotations", ("id", "image_id"), (), path)}
     dropped: Counter[str] = Counter()
-    chosen: list[tuple[dict[str, Any], Any]] = []
-    for image in _list(path, data, "images", _IMAGE_FIELDS):
-        video = Video(subject, image["action_idx"], image["subaction_idx"], image["cam_idx"])
-        fault = select.fault(video)
+    samples: list[_Sample] = []
+    for image in entries.listed(data, "images", _INTEGERS, ("file_name",), path):
+        fault = select.fault(Video(subject, image["action_idx"], image["subaction_idx"], image["cam_idx"]))
         if fault:
             dropped[fault] += 1
-            continue
-        if not select.frames(np.array(subject), np.array(image["frame_idx"])):
-            continue
-        world = _world(joints, image, path, bad)
-        if world is None:
-            continue
-        if image["id"] not in annotation:
-            bad.refuse("image without annotation", f"{image['file_name']} has no annotation", path)
-            continue
-        chosen.append((image, world))
-    world = np.array([w for _, w in chosen], np.float64).reshape(-1, _JOINTS, 3)
-    number = np.array([image["cam_idx"] for image, _ in chosen], np.int64)
-    start = len(cameras)
-    placed = _place(camera_path, subject, raw, number, world, [image for image, _ in chosen])
+        elif select.frames(np.array(subject), np.array(image["frame_idx"])):
+            try:
+                samples.append(_sample(image, joints, annotation, path))
+            except UserError as error:
+                bad.malformed(error)
+    placed = _place(camera_path, subject, raw, samples)
+    row = {cam: len(cameras) + n for n, cam in enumerate(placed)}
     cameras += [camera for camera, _ in placed.values()]
-    row = {cam: start + n for n, cam in enumerate(placed)}
-    entries = [annotation[image["id"]] for image, _ in chosen]
-    columns = _columns(subject, [image for image, _ in chosen], entries, world, placed, row)
-    listed = _images(src, folder, [image for image, _ in chosen])
-    where = np.array([f"{path}, annotation {entry['id']}" for entry in entries], dtype=object)
+    columns = _columns(subject, samples, placed, row)
+    where = np.array([sample.where for sample in samples], dtype=object)
     notes = sorted({f"camera convention: {extrinsics.convention}" for _, extrinsics in placed.values()})
+    listed = _images(src, folder, [sample.image for sample in samples])
     return Listing("h36m", listed, columns, where, dropped=dropped, notes=notes)
 
 
-def _list(path: Path, data: dict[str, Any], key: str, fields: tuple[str, ...]) -> list[dict[str, Any]]:
-    entries = data.get(key)
-    if not isinstance(entries, list):
-        raise UserError(f"the file has no list '{key}'", where=path, expected="PoseNet's _data.json")
-    for n, entry in enumerate(entries):
-        missing = [name for name in fields if not isinstance(entry, dict) or name not in entry]
-        if missing:
-            raise UserError(f"{key}[{n}] lacks {', '.join(missing)}", where=path)
-    return entries
+@dataclass(frozen=True)
+class _Sample:
+    """An entry of `images`, the annotation's id, the joints in the world (17, 3) mm, which of them are seen (17,)."""
+
+    image: dict[str, Any]
+    annotation: int
+    world: npt.NDArray[np.float64]
+    seen: npt.NDArray[np.bool_]
+    where: str
 
 
-def _world(joints: dict[str, Any], image: dict[str, Any], path: Path, bad: Bad) -> Any:
-    """World joints (17, 3) of an image, or None where they are missing or misshapen (refused)."""
-    keys = tuple(str(image[name]) for name in ("action_idx", "subaction_idx", "frame_idx"))
-    entry = f"{path}, image {image['id']} ({image['file_name']})"
-    points = joints.get(keys[0], {}).get(keys[1], {}).get(keys[2])
-    if points is None:
-        bad.refuse(
-            "no 3D joints",
-            "the _joint_3d.json has no joints for action {}, subaction {}, frame {}".format(*keys),
-            entry,
-        )
-        return None
-    if len(points) != _JOINTS or any(len(point) != 3 for point in points):
-        bad.refuse("wrong joint count", f"{len(points)} 3D joints", entry, "17 joints, x y z each")
-        return None
-    return points
+def _sample(
+    image: dict[str, Any], joints: dict[str, Any], annotation: Mapping[int, dict[str, Any]], path: Path
+) -> _Sample:
+    where = f"{path}, image {image['id']} ({image['file_name']})"
+    entry = annotation.get(image["id"])
+    if entry is None:
+        raise UserError("the image has no annotation", where=where)
+    frames: Any = joints
+    for key in (str(image["action_idx"]), str(image["subaction_idx"])):
+        frames = entries.field(frames, key, f"{where}, in _joint_3d.json")
+    world = entries.numbers(
+        frames, str(image["frame_idx"]), (_JOINTS, 3), f"{where}, in _joint_3d.json", f"{_JOINTS} joints, x y z each"
+    )
+    seen = np.ones(_JOINTS)
+    if entry.get("keypoints_vis") is not None:
+        seen = entries.numbers(entry, "keypoints_vis", (_JOINTS,), where, f"{_JOINTS} marks")
+    return _Sample(image, entry["id"], world, seen > 0, where)
 
 
 def _place(
-    path: Path,
-    subject: int,
-    raw: Mapping[str, Any],
-    number: npt.NDArray[np.int64],
-    world: npt.NDArray[np.float64],
-    images: list[dict[str, Any]],
+    path: Path, subject: int, raw: dict[str, Any], samples: list[_Sample]
 ) -> dict[int, tuple[Camera, Extrinsics]]:
     """Each used camera's intrinsics, and its extrinsics in the convention that its people fit."""
     placed = {}
-    for cam in np.unique(number).tolist():
-        entry = raw.get(str(cam))
-        if not isinstance(entry, dict) or not {"R", "t", "f", "c"} <= entry.keys():
-            raise UserError(f"camera {cam} is missing or lacks R, t, f or c", where=path)
-        rows = np.flatnonzero(number == cam)
-        size = (int(images[rows[0]]["width"]), int(images[rows[0]]["height"]))
+    for cam in sorted({sample.image["cam_idx"] for sample in samples}):
+        where = f"{path}, camera {cam}"
+        entry = entries.dictionary(raw, str(cam), path)
+        first = next(sample.image for sample in samples if sample.image["cam_idx"] == cam)
         name = SERIALS[cam - 1] if 1 <= cam <= len(SERIALS) else f"camera{cam}"
-        f, c, k, p = (
-            np.array(entry.get(n, [0.0] * count), np.float64) for n, count in zip("fckp", (2, 2, 3, 2), strict=True)
-        )
-        camera = Camera(f"S{subject}.{name}", size, f, c, k, p)
-        pelvis = world[rows, 0]
+        lens = [
+            entries.numbers(entry, key, (count,), where) if key in entry or key in "fc" else np.zeros(count)
+            for key, count in zip("fckp", (2, 2, 3, 2), strict=True)
+        ]
+        camera = Camera(f"S{subject}.{name}", (first["width"], first["height"]), *lens)
+        pelvis = np.array([sample.world[0] for sample in samples if sample.image["cam_idx"] == cam])
         pelvis = pelvis[np.isfinite(pelvis).all(-1)]
-        placed[cam] = camera, detect_extrinsics(np.array(entry["R"]), np.array(entry["t"]), pelvis, camera, where=path)
+        rotation, shift = entries.numbers(entry, "R", (3, 3), where), entries.numbers(entry, "t", (3,), where)
+        placed[cam] = camera, detect_extrinsics(rotation, shift, pelvis, camera, where=where)
     return placed
 
 
 def _columns(
     subject: int,
-    images: list[dict[str, Any]],
-    entries: list[dict[str, Any]],
-    world: npt.NDArray[np.float64],
+    samples: list[_Sample],
     placed: Mapping[int, tuple[Camera, Extrinsics]],
     row: Mapping[int, int],
 ) -> dict[str, npt.NDArray[Any]]:
-    count = len(images)
+    count = len(samples)
+    world = np.array([sample.world for sample in samples]).reshape(-1, _JOINTS, 3)
     points, pixels, box = np.zeros((count, _JOINTS, 3)), np.zeros((count, _JOINTS, 2)), np.zeros((count, 4))
-    number = np.array([image["cam_idx"] for image in images], np.int64)
+    number = np.array([sample.image["cam_idx"] for sample in samples], np.int64)
     for cam, (camera, extrinsics) in placed.items():
         mine = number == cam
         points[mine] = extrinsics.apply(world[mine])
         pixels[mine] = project(points[mine], camera.f, camera.c, camera.k, camera.p)
         box[mine] = person_box(points[mine, 0], camera.f, camera.c)
-    # All joints of a motion capture are known; the file's mark only tells whether one is seen.
-    seen = [entry.get("keypoints_vis") or [True] * _JOINTS for entry in entries]
     values = {
         "image": np.arange(count),
-        "annotation": [entry["id"] for entry in entries],
+        "annotation": [sample.annotation for sample in samples],
         "box": box,
         "keypoints": pixels,
-        "visible": 1 + (np.array(seen).reshape(count, -1) > 0),
+        # All joints of a motion capture are known; the file's mark only tells whether one is seen.
+        "visible": [1 + sample.seen for sample in samples],
         "keypoints3d": points,
         "camera": [row[cam] for cam in number.tolist()],
         "subject": np.full(count, subject),
-        "action": [image["action_idx"] for image in images],
-        "subaction": [image["subaction_idx"] for image in images],
-        "frame": [image["frame_idx"] for image in images],
+        "action": [sample.image["action_idx"] for sample in samples],
+        "subaction": [sample.image["subaction_idx"] for sample in samples],
+        "frame": [sample.image["frame_idx"] for sample in samples],
     }
     return make_columns("h36m", values)
 
@@ -198,7 +182,7 @@ def _images(src: Path, folder: Path | None, images: list[dict[str, Any]]) -> lis
         ImageFile(
             base / _video(image["file_name"]) / image["file_name"] if nested else base / image["file_name"],
             image["file_name"],
-            (int(image["width"]), int(image["height"])),
+            (image["width"], image["height"]),
         )
         for image in images
     ]

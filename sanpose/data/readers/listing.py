@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +47,10 @@ class Bad:
         self.found.append(f"{where}: {what}")
         self.first.setdefault(kind, self.found[-1])
 
+    def malformed(self, error: UserError) -> None:
+        """Record an entry that cannot be understood. Raises it unless bad samples are skipped."""
+        self.refuse("malformed entry", error.what, error.where, error.expected)
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -85,7 +89,7 @@ class Listing:
             extra["detections"] = detections
         if "ground_truth" in extra:
             gone = {image.name for image, kept in zip(self.images, keep, strict=True) if not kept}
-            extra["ground_truth"] = _without_images(extra["ground_truth"], gone)
+            extra["ground_truth"] = _truth_without(extra["ground_truth"], images=gone)
         return replace(
             thinner,
             images=[image for image, kept in zip(self.images, keep, strict=True) if kept],
@@ -184,7 +188,16 @@ def validate(listing: Listing, bad: Bad) -> Listing:
         for n in np.flatnonzero(broken & good):
             bad.refuse(kind, describe(int(n)), listing.where[n])
         good &= ~broken
-    return listing if good.all() else listing.take(good)
+    return listing if good.all() else _without(listing, good)
+
+
+def _without(listing: Listing, good: npt.NDArray[np.bool_]) -> Listing:
+    """Only the good samples, in the ground truth too: a person who is not predicted is not to be judged."""
+    extra = dict(listing.extra)
+    if "ground_truth" in extra:
+        gone = set(listing.columns["annotation"][~good].tolist())
+        extra["ground_truth"] = _truth_without(extra["ground_truth"], annotations=gone)
+    return replace(listing.take(good), extra=extra)
 
 
 def _joint_names(listing: Listing, sample: int, points: npt.NDArray[Any]) -> str:
@@ -192,11 +205,15 @@ def _joint_names(listing: Listing, sample: int, points: npt.NDArray[Any]) -> str
     return ", ".join(NATIVE[listing.source].joints[j] for j in broken)
 
 
-def _without_images(text: npt.NDArray[np.bytes_], names: set[str]) -> npt.NDArray[np.bytes_]:
+def _truth_without(
+    text: npt.NDArray[np.bytes_], images: Set[str] = frozenset(), annotations: Set[int] = frozenset()
+) -> npt.NDArray[np.bytes_]:
     data = json.loads(text.tobytes())
-    gone = {image["id"] for image in data["images"] if image["file_name"] in names}
+    gone = {image["id"] for image in data["images"] if image["file_name"] in images}
     data["images"] = [image for image in data["images"] if image["id"] not in gone]
-    data["annotations"] = [entry for entry in data["annotations"] if entry["image_id"] not in gone]
+    data["annotations"] = [
+        entry for entry in data["annotations"] if entry["image_id"] not in gone and entry["id"] not in annotations
+    ]
     return text_array(json.dumps(data))
 
 

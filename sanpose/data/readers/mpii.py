@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from sanpose.data.readers import files
+from sanpose.data.readers import entries, files
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
 
+COLUMN_NAMES = ("image", "annotation", "box", "keypoints", "visible", "headbox", "train")
 IMAGE_FOLDERS = ("images", "Images", ".")
 _SUBFOLDERS = ("annot", "annotations", ".")
 _ANNOTATIONS = tuple(
@@ -95,45 +96,36 @@ def _read_file(
             where=path,
             expected="the gt_valid.mat that belongs to this file, person by person",
         )
-    row: dict[str, int] = {}
-    kept: list[int] = []
+    names: dict[str, int] = {}
+    rows: list[dict[str, Any]] = []
+    origin: list[str] = []
     for n, person in enumerate(persons):
-        if _is_person(person, f"{path}, person {n}", bad):
-            row.setdefault(person["image"], len(row))
-            kept.append(n)
-    chosen = [persons[n] for n in kept]
-    points = np.array([p["joints"] for p in chosen], np.float64).reshape(-1, _JOINTS, 2)
-    centre = np.array([p["center"] for p in chosen], np.float64).reshape(-1, 2)
-    scale = np.array([p["scale"] for p in chosen], np.float64)
-    columns = make_columns(
-        "mpii",
-        {
-            "image": [row[p["image"]] for p in chosen],
-            "annotation": kept,
-            "box": box_of(centre, scale),
-            "keypoints": points - 1,
-            "visible": 2 * (np.array([p["joints_vis"] for p in chosen]).reshape(-1, _JOINTS) > 0),
-            "headbox": np.full((len(kept), 4), np.nan) if heads is None else heads[kept],
-            "train": np.full(len(kept), train),
-        },
-    )
-    folder = files.image_folder(src, images, IMAGE_FOLDERS, next(iter(row), ""))
-    where = np.array([f"{path}, person {n} ({persons[n]['image']})" for n in kept], dtype=object)
-    return Listing("mpii", [ImageFile(folder / name, name) for name in row], columns, where)
+        try:
+            sample = _person(person, f"{path}, person {n}")
+        except UserError as error:
+            bad.malformed(error)
+            continue
+        name = person["image"]
+        head = np.full(4, np.nan) if heads is None else heads[n]
+        row = names.setdefault(name, len(names))
+        rows.append({**sample, "image": row, "annotation": n, "headbox": head, "train": train})
+        origin.append(f"{path}, person {n} ({name})")
+    columns = make_columns("mpii", {name: [r[name] for r in rows] for name in COLUMN_NAMES})
+    folder = files.image_folder(src, images, IMAGE_FOLDERS, next(iter(names), ""))
+    listed = [ImageFile(folder / name, name) for name in names]
+    return Listing("mpii", listed, columns, np.array(origin, dtype=object))
 
 
-def _is_person(person: Any, entry: str, bad: Bad) -> bool:
-    fields = ("image", "center", "scale", "joints", "joints_vis")
-    missing = [name for name in fields if not isinstance(person, dict) or name not in person]
-    if missing:
-        bad.refuse("incomplete entry", f"the person lacks {', '.join(missing)}", entry)
-        return False
-    joints, visible = person["joints"], person["joints_vis"]
-    if len(joints) != _JOINTS or len(visible) != _JOINTS or any(len(joint) != 2 for joint in joints):
-        what = f"{len(joints)} joints and {len(visible)} visibilities"
-        bad.refuse("wrong joint count", what, entry, "16 joints, x y each, and 16 visibilities")
-        return False
-    return True
+def _person(person: Any, entry: str) -> dict[str, Any]:
+    entries.text(person, "image", entry)
+    centre = entries.numbers(person, "center", (2,), entry)
+    joints = entries.numbers(person, "joints", (_JOINTS, 2), entry, f"{_JOINTS} joints, x y each")
+    visible = entries.numbers(person, "joints_vis", (_JOINTS,), entry, f"{_JOINTS} marks, 0 or 1")
+    return {
+        "box": box_of(centre, np.array(entries.number(person, "scale", entry))),
+        "keypoints": joints - 1,
+        "visible": 2 * (visible > 0),
+    }
 
 
 def _head_boxes(path: Path) -> npt.NDArray[np.float64]:

@@ -17,12 +17,11 @@ import scipy.io
 
 from sanpose.data.readers import files
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, make_columns
-from sanpose.data.readers.mpii import IMAGE_FOLDERS, box_of
+from sanpose.data.readers.mpii import COLUMN_NAMES, IMAGE_FOLDERS, box_of
 from sanpose.errors import UserError
 
 _ANNOTATIONS = tuple(f"{folder}mpii_human_pose*.mat" for folder in ("", "annot/", "annotations/", "*/"))
 _JOINTS = 16
-_NAMES = ("image", "annotation", "box", "keypoints", "visible", "headbox", "train")
 
 
 def has_mat(src: Path) -> bool:
@@ -66,7 +65,7 @@ def read(
             row = names.setdefault(name, len(names))
             rows.append({**sample, "image": row, "annotation": person_id - 1, "train": split != "val"})
             origin.append(entry)
-    columns = make_columns("mpii", {name: [r[name] for r in rows] for name in _NAMES})
+    columns = make_columns("mpii", {name: [r[name] for r in rows] for name in COLUMN_NAMES})
     folder = files.image_folder(src, images, IMAGE_FOLDERS, next(iter(names), ""))
     note = "the official file has no evaluation split: " + ("all evaluation" if split == "val" else "all training")
     listed = [ImageFile(folder / name, name) for name in names]

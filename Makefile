@@ -1,0 +1,49 @@
+# Two commands for a newcomer: `make ablation` and `make test`. Everything they need goes into .venv and data/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA := data
+
+.PHONY: help setup data ablation test check lock clean
+
+help:
+	@echo "make ablation   install, make synthetic data, train Table 1's seven networks at small scale, print the table"
+	@echo "make test       install, run the tests"
+	@echo "make check      ruff, mypy, import contracts"
+	@echo "make data       install, make and pack the synthetic data"
+	@echo "make lock       write the versions in .venv to constraints.txt"
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+data: setup
+	$(BIN)/sanpose data synth --preset quick --out $(DATA)/synth
+	$(BIN)/sanpose data prepare h36m --src $(DATA)/synth/h36m --out $(DATA)/packed/h36m.h5
+	$(BIN)/sanpose data prepare mpii --src $(DATA)/synth/mpii --out $(DATA)/packed/mpii.h5
+	$(BIN)/sanpose data prepare coco --src $(DATA)/synth/coco --out $(DATA)/packed/coco.h5
+
+ablation: data
+	$(BIN)/sanpose ablation preset=quick
+	$(BIN)/sanpose report
+
+test: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: setup
+	{ echo "# The versions that sanpose is tested with (Python 3.11, Linux x86-64). Used by every install: pip install -c constraints.txt"; \
+	  $(BIN)/pip freeze --exclude-editable; } > constraints.txt
+
+clean:
+	rm -rf $(VENV) $(DATA) runs report

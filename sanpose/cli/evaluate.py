@@ -1,0 +1,146 @@
+"""`sanpose evaluate`: a recorded run's network, measured again, perhaps on other files or by another protocol."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from sanpose.config import SOURCES, Config
+from sanpose.errors import UserError
+
+if TYPE_CHECKING:
+    from sanpose.data.packed import Packed
+    from sanpose.evaluate import Predictions, Result
+    from sanpose.trained import Trained
+
+
+@click.command()
+@click.argument("overrides", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables.")
+@click.option(
+    "--predictions",
+    "saved",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npz",
+    help="Save the predictions, for `sanpose metrics`.",
+)
+def evaluate(overrides: tuple[str, ...], as_json: bool, saved: Path | None) -> None:
+    """Evaluate a trained run: run=ID (a prefix is enough).
+
+    OVERRIDES: checkpoint=last|best|NAME, runs=DIR, and keys of the run's configuration that don't change the network:
+    eval.flip_test=true eval.boxes=detected eval.sets=[h36m,mpii] data.sources.mpii.file=F.h5 data.test_subjects=[11].
+    The figures are also written into the run's folder, as evaluation-CHECKPOINT-HASH.json.
+
+    --predictions FILE.npz holds keypoints3d (Human3.6M) and keypoints (MPII); beside it are written FILE.truth.npz,
+    Human3.6M's ground truth of the same samples, and FILE.coco.json, COCO's results before rescoring and NMS.
+    """
+    from sanpose import train, trained
+    from sanpose.cli.metrics import show
+    from sanpose.evaluate import measure, predict, samples_of
+
+    given, rest = _split(overrides)
+    if saved is not None and (saved.suffix != ".npz" or not saved.parent.is_dir()):
+        raise UserError("predictions cannot be saved there", where=saved, expected="a .npz file in an existing folder")
+    folder = train.find(Path(given.get("runs", "runs")), given["run"])
+    network = trained.load(folder, given.get("checkpoint", "last"), overrides=rest)
+    files = _open(network.config)
+    predictions = {
+        name: predict(network.config, samples_of(network.config, name, file), network.forward)
+        for name, file in files.items()
+    }
+    results = {name: measure(network.config, p) for name, p in predictions.items()}
+    document = _document(network, rest, files, results)
+    path = _record(folder, document)
+    if saved is not None:
+        _save(saved, network.config, predictions)
+    if as_json:
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    for result in results.values():
+        show(result)
+    click.echo(f"run {network.run}, checkpoint {network.checkpoint.path.name}: {path}")
+
+
+def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    own = ("run", "runs", "checkpoint")
+    given = dict(o.split("=", 1) for o in overrides if o.partition("=")[0] in own and "=" in o)
+    if not given.get("run"):
+        raise UserError("which run is to be evaluated?", expected="run=<id>, or a prefix of it", hint="run=1a2b")
+    return given, [o for o in overrides if o.partition("=")[0] not in own]
+
+
+def _open(config: Config) -> dict[str, Packed]:
+    """The packed files of `eval.sets` alone: what the run was trained on need not be here."""
+    from sanpose.data.loader import open_sources
+
+    shareless = {name: replace(getattr(config.data.sources, name), share=0.0) for name in SOURCES}
+    sources = replace(config.data.sources, **shareless)
+    if not config.eval.sets:
+        raise UserError("eval.sets is empty: there is nothing to measure", hint="eval.sets=[h36m]")
+    return open_sources(replace(config, data=replace(config.data, sources=sources)))
+
+
+def _document(
+    network: Trained, overrides: Sequence[str], files: dict[str, Packed], results: dict[str, Result]
+) -> dict[str, Any]:
+    """Everything about the evaluation that is not a matter of time or place, but for the files' paths."""
+    plain = network.config.plain()
+    return {
+        "run": network.run,
+        "checkpoint": network.checkpoint.path.name,
+        "overrides": list(overrides),
+        "eval": plain["eval"],
+        "data": {key: plain["data"][key] for key in ("input_width", "input_height", "test_subjects", "test_stride")},
+        "precision": plain["train"]["precision"],
+        "files": {
+            name: {"path": str(file.path), "fingerprint": file.fingerprint, "synthetic": file.synthetic}
+            for name, file in files.items()
+        },
+        "metrics": {name: result.as_dict() for name, result in results.items()},
+    }
+
+
+def _record(folder: Path, document: dict[str, Any]) -> Path:
+    """Write the document into the run's folder. The same evaluation has the same name, whenever it is repeated."""
+    from sweeps.files import to_json, write_atomic
+    from sweeps.identity import run_id
+
+    fingerprints = {name: file["fingerprint"] for name, file in document["files"].items()}
+    what = {**{key: document[key] for key in ("eval", "data", "precision")}, "files": fingerprints}
+    name = run_id(what, leave_out=("eval.batch_size", "eval.every", "eval.every_samples"), schema=1)
+    path = folder / f"evaluation-{document['checkpoint']}-{name}.json"
+    write_atomic(path, to_json(document))
+    return path
+
+
+def _save(path: Path, config: Config, predictions: dict[str, Predictions]) -> None:
+    """The predictions as `sanpose metrics` reads them: mm in the camera frame, or 0-based px of the whole image."""
+    from sanpose.evaluate import coco_results, space
+    from sweeps.files import to_json, write_atomic
+
+    arrays: dict[str, Any] = {}
+    if "h36m" in predictions:
+        chosen = predictions["h36m"].samples
+        about = {"unit": "mm", "action": chosen.column("action"), "subject": chosen.column("subject")}
+        arrays |= {"keypoints3d": space(predictions["h36m"]), **about}
+        truth = {"keypoints3d": chosen.column("keypoints3d"), **about}
+        write_atomic(path.with_suffix(".truth.npz"), _npz(truth))
+    if "mpii" in predictions:
+        arrays["keypoints"] = predictions["mpii"].native(predictions["mpii"].pixels())
+    if "coco" in predictions:
+        write_atomic(path.with_suffix(".coco.json"), to_json(coco_results(config, predictions["coco"])))
+    if arrays:
+        write_atomic(path, _npz(arrays))
+
+
+def _npz(arrays: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,30 @@
+"""`sanpose export`: a run's network as safetensors and ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--run", required=True, metavar="ID", help="The run, by a prefix of its id.")
+@click.option("--runs", type=PATH, default="runs", show_default=True, help="Where the runs lie.")
+@click.option("--checkpoint", default="last", show_default=True, help="last, best, or a checkpoint's name.")
+@click.option("--out", type=PATH, default="export", show_default=True, help="The folder of the files.")
+def export(run: str, runs: Path, checkpoint: str, out: Path) -> None:
+    """Write model.safetensors, model.onnx and model.json, which says what goes in and comes out.
+
+    The ONNX model is run beside torch on random images first; if they differ by more than 1e-4, nothing is written.
+    """
+    from sanpose import train, trained
+    from sanpose.export import BATCHES
+    from sanpose.export import export as write
+
+    done = write(trained.load(train.find(runs, run), checkpoint), out)
+    for path in done.files:
+        click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    batches = " and ".join(str(n) for n in BATCHES)
+    click.echo(f"ONNX Runtime against torch, batches of {batches}: largest difference {done.difference:.2g}")

@@ -1,0 +1,203 @@
+"""The loop in one process: learning, bit-identical continuation, damaged checkpoints, what is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from sanpose import checkpoint, config, journal, loop
+from sanpose.engine import Place, single_process
+from sanpose.errors import UserError
+from tests.sanpose import tiny
+
+HERE = Place(0, 1, torch.device("cpu"))
+
+
+class KilledError(Exception):
+    """Stands for a process that ends between two epochs or within one."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _group():
+    with single_process():
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.overrides(tmp_path_factory.mktemp("data"))
+
+
+def run(data, folder: Path, *more: str, stop_at: tuple[int, int] | None = None, monkeypatch=None):
+    """Train; with stop_at=(epoch, step), die before that step."""
+    if stop_at:
+        whole = loop._Run._step
+
+        def step(self, epoch, step, batches):
+            if (epoch, step) == stop_at:
+                raise KilledError
+            whole(self, epoch, step, batches)
+
+        monkeypatch.setattr(loop._Run, "_step", step)
+        with pytest.raises(KilledError):
+            loop.train(config.compose([*data, *more]), folder, HERE)
+        monkeypatch.undo()
+        return None
+    return loop.train(config.compose([*data, *more]), folder, HERE)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load_weights(checkpoint.choose(folder / "checkpoints", "last"))
+
+
+def losses(folder: Path) -> list[dict]:
+    return [line for line in journal.read(folder / journal.NAME) if line["kind"] in ("epoch", "evaluation", "final")]
+
+
+SETTINGS = ("train.epochs=3", "train.checkpoint_steps=2", "eval.every=1", "model.attention_position=true")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    run(data, folder, *SETTINGS)
+    return folder
+
+
+@pytest.mark.parametrize("stop_at", [(1, 0), (1, 3), (2, 2), (0, 1)])
+def test_a_continued_run_is_bit_identical(data, uninterrupted, tmp_path, monkeypatch, stop_at):
+    run(data, tmp_path, *SETTINGS, stop_at=stop_at, monkeypatch=monkeypatch)
+    run(data, tmp_path, *SETTINGS)
+    assert losses(tmp_path) == losses(uninterrupted)
+    before, after = weights(uninterrupted), weights(tmp_path)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_zero_stages_continue_bit_identically(data, tmp_path, monkeypatch, stage):
+    more = (f"deepspeed=zero{stage}", "eval.sets=[h36m]")
+    run(data, tmp_path / "whole", *more)
+    run(data, tmp_path / "cut", *more, stop_at=(1, 1), monkeypatch=monkeypatch)
+    run(data, tmp_path / "cut", *more)
+    before, after = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_zero_stages_train_the_same_network(data, tmp_path):
+    means = []
+    for stage in (0, 2):
+        run(data, tmp_path / str(stage), f"deepspeed=zero{stage}", "eval.sets=[h36m]")
+        means.append([line["loss"] for line in losses(tmp_path / str(stage)) if line["kind"] == "epoch"])
+    # Not the weights: a key's bias has no gradient but rounding, and Adam makes steps of it.
+    assert means[0] == pytest.approx(means[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda p: p.write_bytes(p.read_bytes()[:1000]), "cut short"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-1] + b"?"), "checksum"),
+        (lambda p: p.unlink(), "missing"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(data, tmp_path, monkeypatch, harm, said):
+    run(data, tmp_path, "train.epochs=3", stop_at=(2, 1), monkeypatch=monkeypatch)
+    newest = tmp_path / "checkpoints" / "epoch-0002-step-000000"
+    harm(newest / "deepspeed" / "mp_rank_00_model_states.pt")
+    assert said in (checkpoint.damage(newest) or "")
+    run(data, tmp_path, "train.epochs=3")
+    notes = [line["text"] for line in journal.read(tmp_path / journal.NAME) if line["kind"] == "note"]
+    assert any(newest.name in n and said in n for n in notes)
+    assert "continues from checkpoint epoch-0001-step-000000" in notes
+    assert checkpoint.damage(newest) is None, "the damaged one is written anew"
+
+
+def test_the_last_and_the_best_are_kept(data, tmp_path, monkeypatch):
+    scores = iter([300.0, 100.0, 200.0, 250.0, 260.0])
+    monkeypatch.setattr(loop, "score_of", lambda figures: next(scores))
+    run(data, tmp_path, "train.epochs=5", "train.keep=2", "eval.every=1", "eval.sets=[h36m]")
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert names == [f"epoch-000{e}-step-000000" for e in (2, 4, 5)]
+    assert checkpoint.choose(tmp_path / "checkpoints", "best").position.epoch == 2
+    assert checkpoint.choose(tmp_path / "checkpoints", "last").position.epoch == 5
+
+
+def test_choosing_a_checkpoint_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="a run that has trained"):
+        checkpoint.choose(tmp_path, "last")
+
+
+def test_a_half_written_checkpoint_is_not_seen(data, tmp_path, monkeypatch):
+    def die(*_):
+        raise KilledError
+
+    monkeypatch.setattr(checkpoint, "_commit", die)
+    with pytest.raises(KilledError):
+        loop.train(config.compose(data), tmp_path, HERE)
+    assert checkpoint.newest(tmp_path / "checkpoints") == (None, [])
+    monkeypatch.undo()
+    run(data, tmp_path)
+    assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.startswith(".")]
+
+
+def test_accumulation_and_clipping_run_through_deepspeed(data, tmp_path):
+    run(data, tmp_path / "a", "train.accumulation=2", "train.clip=0.01", "eval.sets=[h36m]")
+    run(data, tmp_path / "b", "train.accumulation=2", "eval.sets=[h36m]")
+    a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert not all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_bf16_trains(data, tmp_path):
+    figures = run(data, tmp_path, "train.precision=bf16", "train.epochs=1", "eval.sets=[h36m]")
+    assert figures["h36m"]["mpjpe"]["mean_over_frames"] > 0
+
+
+def test_training_learns(data, tmp_path):
+    alone = ("data.sources.mpii.share=0", "data.sources.coco.share=0", "eval.sets=[h36m]", "eval.every=0")
+    still = [f"data.augment.{k}=0" for k in ("flip", "rotation", "scale", "translation")]
+    more = (
+        "data.test_subjects=[1]",
+        "data.train_stride=1",
+        "data.test_stride=1",
+        "train.epochs=25",
+        "train.learning_rate=3e-3",
+    )
+    figures = run(data, tmp_path, *alone, *still, *more, "train.milestones=[20]", "model.deconv_channels=32")
+    errors = figures["h36m"]
+    assert errors["mpjpe"]["mean_over_frames"] < errors["untrained_mpjpe"] * 0.6
+
+
+def test_a_loss_that_is_not_finite_is_an_error(data, tmp_path):
+    path = tiny.write(tmp_path, "mpii")
+    with h5py.File(path, "a") as file:
+        file["samples/keypoints"][:, 3] = np.nan
+    with pytest.raises(UserError, match="the loss is nan in epoch 1"):
+        run(data, tmp_path / "run", f"data.sources.mpii.file={path}", "eval.sets=[h36m]")
+
+
+def test_another_zero_stage_cannot_continue(data, tmp_path, monkeypatch):
+    run(data, tmp_path, stop_at=(1, 1), monkeypatch=monkeypatch)
+    with pytest.raises(UserError, match="deepspeed=zero0"):
+        run(data, tmp_path, "deepspeed=zero1")
+
+
+def test_learning_rate_follows_the_milestones():
+    c = config.compose(["preset=paper"])
+    assert [loop.learning_rate(c, e) for e in (0, 169, 170, 190)] == pytest.approx([1e-4, 1e-4, 1e-5, 1e-6])
+
+
+def test_the_journal_survives_a_torn_line(data, tmp_path):
+    run(data, tmp_path)
+    path = tmp_path / journal.NAME
+    whole = list(journal.read(path))
+    path.write_bytes(path.read_bytes() + b'{"kind": "tra')
+    assert list(journal.read(path)) == whole
+    assert all(json.dumps(line, allow_nan=False) for line in whole)
+    assert os.path.exists(tmp_path / "tensorboard")

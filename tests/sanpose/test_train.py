@@ -1,0 +1,150 @@
+"""`sanpose train` with real Ray Train workers: equal losses, records, killed workers, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from cluster.ray_cluster import ray_cluster
+from sanpose import checkpoint, config, journal, train
+from sanpose.errors import UserError
+from sanpose.worker import environment
+from tests.sanpose import tiny
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.overrides(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def ray(data):
+    with ray_cluster(2, environment(config.compose(data))):
+        yield
+
+
+def lines(folder: Path, kind: str) -> list[dict]:
+    return [line for line in journal.read(folder / journal.NAME) if line["kind"] == kind]
+
+
+def test_two_workers_and_one_give_the_same_losses(ray, data, tmp_path):
+    records = []
+    for workers in (1, 2):
+        chosen = config.compose([*data, f"runs={tmp_path / str(workers)}", f"train.workers={workers}"])
+        records.append(train.train(chosen, QUIET))
+    one, two = records
+    assert one.id == two.id and one.status == two.status == "done"
+    for a, b in zip(lines(one.folder, "epoch"), lines(two.folder, "epoch"), strict=True):
+        for part in ("loss", "loss_plane", "loss_depth"):
+            assert a[part] == pytest.approx(b[part], rel=1e-4)
+    a, b = (r.metrics["h36m"]["mpjpe"]["mean_over_frames"] for r in records)
+    assert a == pytest.approx(b, rel=1e-3)
+    assert one.extra["synthetic"] is True and one.metrics["h36m"]["untrained_mpjpe"] > 0
+    provenance = json.loads((one.folder / "provenance.json").read_text())
+    assert provenance["packages"]["torch"] and provenance["machine"]["cpus"]
+
+
+def test_a_finished_run_is_not_trained_twice(ray, data, tmp_path, monkeypatch):
+    chosen = config.compose([*data, f"runs={tmp_path}", "train.epochs=1", "eval.sets=[h36m]"])
+    first = train.train(chosen, QUIET)
+    monkeypatch.setattr(train, "_fit", lambda *_: pytest.fail("trained again"))
+    again = train.train(chosen, QUIET)
+    assert again == first
+    assert train.record_of(tmp_path, first.id[:4]).status == "done"
+
+
+def test_a_killed_worker_is_replaced_and_the_run_ends_as_if_nothing_had_happened(ray, data, tmp_path):
+    more = ["train.epochs=12", "train.workers=2", "eval.sets=[h36m]", "eval.every=0", "train.keep=3"]
+    whole = train.train(config.compose([*data, *more, f"runs={tmp_path / 'whole'}"]), QUIET)
+    victim = config.compose([*data, *more, f"runs={tmp_path / 'killed'}"])
+    folder = Path(victim.runs) / train.run_id(victim)
+    killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(folder / journal.NAME), str(os.getpid())])
+    record = train.train(victim, QUIET)
+    assert killer.wait() == 0, "nobody was killed"
+    notes = [line["text"] for line in lines(folder, "note")]
+    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert lines(folder, "epoch") == lines(whole.folder, "epoch")
+    assert record.metrics["h36m"]["mpjpe"] == whole.metrics["h36m"]["mpjpe"]
+
+
+# Kills one Ray Train worker process below the given process once the journal has seen three epochs.
+_KILLER = """
+import os, signal, sys, time, pathlib, psutil
+path = pathlib.Path(sys.argv[1])
+while not path.exists() or path.read_text().count('"kind": "epoch"') < 3:
+    time.sleep(0.02)
+for process in psutil.Process(int(sys.argv[2])).children(recursive=True):
+    if process.pid != os.getpid() and "RayTrainWorker" in " ".join(process.cmdline()):
+        os.kill(process.pid, signal.SIGKILL)
+        sys.exit(0)
+sys.exit(1)
+"""
+
+
+def test_bad_data_is_not_tried_again_and_is_recorded(ray, data, tmp_path):
+    import h5py
+
+    path = tiny.write(tmp_path, "h36m")
+    with h5py.File(path, "a") as file:
+        file["images/bytes"][:] = 0
+    chosen = config.compose([*data, f"runs={tmp_path / 'runs'}", f"data.sources.h36m.file={path}"])
+    with pytest.raises(UserError, match="cannot be decoded"):
+        train.train(chosen, QUIET)
+    record = train.record_of(tmp_path / "runs", train.run_id(chosen))
+    assert record.status == "failed" and "cannot be decoded" in str(record.reason)
+
+
+def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path):
+    more = ["train.epochs=40", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path}"]
+    command = [sys.executable, "-m", "sanpose.train", *data, *more]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    chosen = config.compose([*data, *more])
+    folder = tmp_path / train.run_id(chosen)
+    while len(lines(folder, "epoch")) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert train.record_of(tmp_path, folder.name).status == "interrupted"
+    assert checkpoint.newest(folder / "checkpoints")[0] is not None
+    done = subprocess.run(
+        ["sanpose", "train", f"resume={folder.name[:5]}", f"runs={tmp_path}", "train.workers=1"],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "continues from checkpoint" in done.stdout and train.record_of(tmp_path, folder.name).status == "done"
+    assert not [p for p in psutil.process_iter() if "sanpose-ray-" in " ".join(p.info.get("cmdline") or [])]
+
+
+def test_resume_refuses_what_defines_another_run(data, tmp_path):
+    chosen = config.compose([*data, f"runs={tmp_path}"])
+    from sweeps import ledger
+
+    ledger.create(tmp_path, "abcdef0123", chosen.plain(), {})
+    with pytest.raises(UserError, match="define another run"):
+        train.resume_config(tmp_path, "abc", ["train.seed=5"])
+    assert train.resume_config(tmp_path, "abc", ["train.workers=2"]).train.workers == 2
+    with pytest.raises(UserError, match="abcdef0123"):
+        train.resume_config(tmp_path, "xyz")
+
+
+@pytest.mark.parametrize("arguments", [["train.epoch=1"], ["resume=nothing"], ["data.input_width=65"], ["preset=x"]])
+def test_refusals_end_in_code_2_and_leave_nothing(arguments, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "sanpose", "train", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
