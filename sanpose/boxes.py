@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,10 @@ def whole(width: int, height: int) -> Box:
     return Box((0.0, 0.0, float(width), float(height)), padding=1.0)
 
 
-def read_boxes(path: Path, images: Sequence[Path], min_score: float = 0.0) -> list[list[Box]]:
-    """The boxes of each image, in order.
+def read_boxes(
+    path: Path, images: Sequence[Path], *, padding: float = PADDING, min_score: float = 0.0
+) -> list[list[Box]]:
+    """The boxes of each image, in order, with one padding.
 
     The file is COCO's list of detections, where an image is named by `file_name` or by `image_id`, the number that
     COCO's file names are made of, and an image that is not named has no people; or an object of file names and lists of
@@ -58,7 +60,7 @@ def read_boxes(path: Path, images: Sequence[Path], min_score: float = 0.0) -> li
             expected=f"boxes by file name; the file names {', '.join(list(named)[:3]) or 'nothing'}",
             hint='"name.jpg": [] says that nobody is there' if isinstance(content, dict) else None,
         )
-    return [boxes or [] for boxes in found]
+    return [[replace(box, padding=padding) for box in boxes or []] for boxes in found]
 
 
 def require_inside(box: Box, width: int, height: int, where: object) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +82,28 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
         ),
     )
     try:
-        result = trainer.fit()
+        result = _interruptible(trainer.fit)
     except Exception as error:
         _raise_failure(folder)
         raise TrainingFailedError(f"the workers failed: {_reason(error)}; see {folder / 'logs'}") from error
     _raise_failure(folder)
     figures: dict[str, Any] = result.return_value
     return figures
+
+
+def _interruptible(call: Callable[[], Any]) -> Any:
+    """Call in a thread, so that Ctrl-C reaches the main one: there Ray Train would take the signal for itself, and
+    keep it after the run."""
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result()
 
 
 def _worker(given: dict[str, Any]) -> dict[str, Any]:

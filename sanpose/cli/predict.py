@@ -36,8 +36,15 @@ def _camera(_context: click.Context, _parameter: click.Parameter, text: str | No
 @click.option("--run", required=True, metavar="ID", help="The run, by a prefix of its id.")
 @click.option("--runs", type=PATH, default="runs", show_default=True, help="Where the runs lie.")
 @click.option("--checkpoint", default="last", show_default=True, help="last, best, or a checkpoint's name.")
-@click.option("--boxes", type=PATH, metavar="FILE.json", help="People's boxes, in px (see below).")
+@click.option("--boxes", type=PATH, metavar="FILE.json", help="People's boxes, in px (see above).")
 @click.option("--min-score", type=float, default=0.0, show_default=True, help="Leave out boxes detected with less.")
+@click.option(
+    "--padding",
+    type=click.FloatRange(0.1, 10),
+    default=1.25,
+    show_default=True,
+    help="What boxes grow by; 1 for Human3.6M's 2 m squares.",
+)
 @click.option("--out", type=PATH, default="predictions", show_default=True, help="The folder of the results.")
 @click.option("--camera", callback=_camera, metavar="fx,fy,cx,cy", help="The camera in px; with --root-depth.")
 @click.option("--root-depth", type=float, metavar="MM", help="How far the pelvises are from the camera, mm.")
@@ -49,6 +56,7 @@ def predict(
     checkpoint: str,
     boxes: Path | None,
     min_score: float,
+    padding: float,
     out: Path,
     camera: tuple[float, ...] | None,
     root_depth: float | None,
@@ -60,8 +68,8 @@ def predict(
 
     Without --boxes the whole image is taken for one person; give boxes where there are several people, or small ones.
     FILE.json is a list of COCO's detections, [{"file_name" or "image_id", "bbox", "score"}, ...], or an object
-    {"name.jpg": [[x, y, width, height], ...]}; pixels are counted from 0 in the upright image. Boxes are tight: they
-    grow by 1.25.
+    {"name.jpg": [[x, y, width, height], ...]}; pixels are counted from 0 in the upright image. Boxes are taken to be
+    tight, and grow by --padding.
 
     3D is in mm, relative to the pelvis, x right, y down, z away. Without a camera its scale is a guess: the crop's
     shorter side stands for 2000 mm. With --camera and --root-depth it is the pinhole's.
@@ -72,7 +80,8 @@ def predict(
 
     pinhole = _pinhole(camera, root_depth)
     paths = library.find_images(images)
-    looked_at = library.photos(paths, None if boxes is None else read_boxes(boxes, paths, min_score))
+    chosen = None if boxes is None else read_boxes(boxes, paths, padding=padding, min_score=min_score)
+    looked_at = library.photos(paths, chosen)
     network = trained.load(train.find(runs, run), checkpoint)
     if out.exists() and not out.is_dir():
         raise UserError("the results' folder is a file", where=out, hint="another --out")

@@ -43,7 +43,7 @@ def test_onnx_gives_what_torch_gives(exported: tuple[Path, Result], network: tra
         images = torch.randint(0, 256, (batch, 64, 64, 3), dtype=torch.uint8)
         coordinates, scores = session.run(["coordinates", "scores"], {"images": normalise(images).contiguous().numpy()})
         ours, our_scores = network.forward(images)
-        assert ours.std() > 1e-4
+        assert batch == 1 or (ours[0] - ours[1]).abs().max() > 1e-3
         np.testing.assert_allclose(coordinates, ours, atol=1e-5)
         np.testing.assert_allclose(scores, our_scores, atol=1e-5)
 
@@ -78,7 +78,8 @@ def test_a_difference_leaves_nothing_behind(
 ) -> None:
     ready = exported[0] / "model.onnx"
     monkeypatch.setattr(export, "write_onnx", lambda answers, height, width, path: path.write_bytes(ready.read_bytes()))
-    other = trained.load(tiny_run(), "epoch-0001-step-000000")  # its weights are not those of the ONNX file
+    other = trained.load(tiny_run())
+    torch.nn.init.normal_(other.network.head.weight)  # no longer what the ONNX file holds
     with pytest.raises(UserError, match="ONNX Runtime and torch differ by up to"):
         export.export(other, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

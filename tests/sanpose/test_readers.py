@@ -352,6 +352,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield from _places(inner, (*path, key))
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # 1e300 overflows, and is then refused
 @pytest.mark.parametrize("wrong", [None, "text", [], {}, -1, 1e300, [[None]]], ids=repr)
 @pytest.mark.parametrize(
     ("make", "read"),

@@ -126,7 +126,8 @@ def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "continues from checkpoint" in done.stdout and train.record_of(tmp_path, folder.name).status == "done"
-    assert not [p for p in psutil.process_iter() if "sanpose-ray-" in " ".join(p.info.get("cmdline") or [])]
+    left = [p for p in psutil.process_iter(["cmdline"]) if f"/{folder.name}" in " ".join(p.info["cmdline"] or [])]
+    assert not left
 
 
 def test_resume_refuses_what_defines_another_run(data, tmp_path):

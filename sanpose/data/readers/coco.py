@@ -157,7 +157,8 @@ def _ground_truth(texts: Sequence[Mapping[str, Any]]) -> str:
             if person.get("category_id", _PERSON) != _PERSON:
                 continue
             kept = {name: value for name, value in person.items() if name != "segmentation"}
-            kept.setdefault("area", _AREA_OF_BOX * person["bbox"][2] * person["bbox"][3])
+            if not kept.get("area"):
+                kept["area"] = _AREA_OF_BOX * float(np.prod(entries.numbers(person, "bbox", (4,), "")[2:]))
             kept.setdefault("iscrowd", 0)
             if "num_keypoints" not in kept:
                 kept["num_keypoints"] = 0 if kept["iscrowd"] else int((_triples(person, "")[:, 2] > 0).sum())

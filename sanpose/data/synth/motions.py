@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -28,17 +29,30 @@ class Moment(NamedTuple):
     seat: bool
 
 
+_SWAYS = 1024
+
+
+@lru_cache(maxsize=64)
+def _sways(seed: int) -> list[list[float]]:
+    """Three rates and three phases (radians) for each of many named movements."""
+    rng = np.random.default_rng([seed, 1])
+    rows = np.concatenate([rng.uniform(0.45, 1.0, (_SWAYS, 3)), rng.uniform(0, 2 * np.pi, (_SWAYS, 3))], 1)
+    table: list[list[float]] = rows.tolist()
+    return table
+
+
 class Wander:
     """Smooth noise in about [-1, 1] of time: the same for the same seed and name."""
 
     def __init__(self, seed: int, t: float):
         self.seed, self.t = seed, t
+        self._table = _sways(seed)
 
     def __call__(self, name: str, period: float = 5.0) -> float:
         """period: seconds of the fastest swing."""
-        rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-        rates, phases = rng.uniform(0.45, 1.0, 3) / period, rng.uniform(0, 2 * np.pi, 3)
-        return float(np.sin(2 * np.pi * rates * self.t + phases).sum() / 1.8)
+        f, g, h, a, b, c = self._table[zlib.crc32(name.encode()) % _SWAYS]
+        turn = 2 * math.pi * self.t / period
+        return (math.sin(f * turn + a) + math.sin(g * turn + b) + math.sin(h * turn + c)) / 1.8
 
     def choice(self, name: str, count: int, period: float) -> tuple[int, int, float]:
         """Two of `count` things held in turn, and how far (0 .. 1) the first has gone over into the second."""
@@ -136,8 +150,8 @@ def _greeting(w: Wander) -> Angles:
 
 
 def _phoning(w: Wander) -> Angles:
-    return {**_standing(w), **_arm(w, "right", 38, 32, 42, 138, 6), **_arm(w, "left", 15, 12, 25, 50 + 35 * w("free"), 14),
-            "head": (4, 12, 15 * w("look"))}  # fmt: skip
+    free = _arm(w, "left", 15, 12, 25, 50 + 35 * w("free"), 14)
+    return {**_standing(w), **_arm(w, "right", 38, 32, 42, 138, 6), **free, "head": (4, 12, 15 * w("look"))}
 
 
 def _posing(w: Wander) -> Angles:
@@ -189,7 +203,7 @@ def _sitting_down(w: Wander) -> Angles:
          **_arm(w, "right", 75, 0, 15, 40), **_arm(w, "left", 75, 0, 15, 40)},
         {**_legs(w, 30, 6, 0, 145), "pelvis": (0, 0, 0), **_trunk(w, 8)},
         {**_legs(w, 70, 10, 0, 80, 16), "pelvis": (-55, 10, 0), **_trunk(w, 25),
-         **_arm(w, "right", -35, 20, 0, 30), **_arm(w, "left", -35, 20, 0, 30)},
+         **_arm(w, "right", -20, 25, 0, 85), **_arm(w, "left", -20, 25, 0, 85)},
     ]  # fmt: skip
     arms = {**_arm(w, "right", 25, 15, 20, 45, 16), **_arm(w, "left", 25, 15, 20, 45, 16)}
     a, b, mix = w.choice("floor", len(ways), 5.0)

@@ -116,7 +116,9 @@ def random_person(rng: np.random.Generator) -> Person:
     """Someone of random build, skin, hair and clothes."""
 
     def colour(low: int = 20, high: int = 235) -> Colour:
-        r, g, b = rng.integers(low, high, 3).tolist()
+        # Cloth is seldom of a pure colour.
+        vivid, grey = rng.integers(low, high, 3), rng.integers(low, high)
+        r, g, b = (0.6 * vivid + 0.4 * grey).astype(int).tolist()
         return r, g, b
 
     mix, age = rng.random(2)
@@ -149,15 +151,14 @@ def _torso(p: Person) -> Iterator[_Part]:
         yield _Part("pelvis", low, "spine", high, (104 * thick, 88 * thick), p.trousers, _darker(p.trousers, 0.85))
         base, top = (4.0, y * waist, -0.35 * n.spine), (0.0, 0.52 * y * n.shoulder, 0.56 * n.chest)
         yield _Part("chest", base, "chest", top, (90 * thick, 98 * thick), p.shirt, dark, (1, 0, 0), 0.0)
-        yield _Part("spine", (0, y * waist, 0.35 * n.spine), "chest", top, (90 * thick, 90 * thick), p.shirt, dark,
-                    (1, 0, 0), 0.0)  # fmt: skip
         if y:
             neck = (-8.0, 0.0, 8.0)
             slope = (-8.0, 0.8 * y * n.shoulder, n.chest - n.drop - 12)
             yield _Part("head", neck, "chest", slope, (46, 54), p.shirt, dark, (1, 0, 0), 0.0)
-    stripe = (66.0, 0.0, 0.42 * n.chest)
-    yield _Part("chest", (54.0, -42.0, stripe[2]), "chest", (54.0, 42.0, stripe[2]), (56, 56), print_, p.shirt,
-                (0.9, 0, 0), 0.6)  # fmt: skip
+    # A print on the chest, just proud of the shirt, so that front and back differ at any size.
+    for y in (-0.2 * n.shoulder, 0.2 * n.shoulder):
+        yield _Part("chest", (20.0, y, 0.0), "chest", (22.0, y, 0.4 * n.chest), (90, 96), print_, p.shirt,
+                    (1, 0, 0), 0.72)  # fmt: skip
 
 
 def _head(p: Person) -> Iterator[_Part]:
@@ -205,7 +206,9 @@ def _leg(p: Person, side: str) -> Iterator[_Part]:
     yield _Part(thigh, (0, 0, -20), thigh, half, (92, 72), p.trousers, cloth, (1, 0, 0), -0.3)
     yield _Part(thigh, half, shin, (0, 0, 0), (70, 57), lower, _darker(lower, 0.85), (1, 0, 0), -0.3)
     calf = p.trousers if p.leg == 2 else p.skin
-    yield _Part(shin, (-4, 0, -10), shin, (-14, 0, -0.32 * n.shin), (54, 56), calf, _darker(calf, 0.85), (1, 0, 0), -0.3)
+    yield _Part(
+        shin, (-4, 0, -10), shin, (-14, 0, -0.32 * n.shin), (54, 56), calf, _darker(calf, 0.85), (1, 0, 0), -0.3
+    )
     yield _Part(shin, (-14, 0, -0.32 * n.shin), shin, (0, 0, -0.95 * n.shin), (56, 38), calf, _darker(calf, 0.85),
                 (1, 0, 0), -0.3)  # fmt: skip
     yield _Part(foot, (-32, 0, -38), foot, (70, 0, -38), (40, 38), p.shoes, p.shoes)

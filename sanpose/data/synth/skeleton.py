@@ -125,7 +125,7 @@ def clip(angles: Floats) -> Floats:
 
 def mirrored(angles: Floats) -> Floats:
     """The mirror image of angles (F, 3): left and right limbs exchanged, the trunk bent and twisted the other way."""
-    out = angles[_SWAP].copy()
+    out: Floats = angles[_SWAP].copy()
     out[:4] *= _TRUNK
     return out
 

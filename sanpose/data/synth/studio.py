@@ -73,7 +73,7 @@ def room(seen: View) -> Image:
         for end in (0, 1):
             mine = (axis == a) & ((np.take_along_axis(rays, axis[..., None], -1)[..., 0] > 0) == bool(end))
             colour[mine] = _surface(a, end, hit[mine])
-    colour *= (1.02 - 0.03 * np.linalg.norm(hit - centre, axis=-1, keepdims=True) / 1000)
+    colour *= 1.04 - 0.012 * np.linalg.norm(hit - centre, axis=-1, keepdims=True) / 1000
     return np.clip(colour, 0, 255).astype(np.uint8)
 
 
@@ -82,8 +82,8 @@ def _surface(axis: int, end: int, hit: Floats) -> Floats:
     if axis == 2:
         return _floor(hit) if not end else np.tile([176.0, 160.0, 154.0], (len(hit), 1))
     along, height = hit[:, 1 - axis], hit[:, 2]
-    colour = np.tile([214.0, 192.0, 180.0], (len(hit), 1))
-    lamps = 0.84 + 0.2 * np.exp(-(((along % 2400) - 1200) ** 2) / 5e5 - ((height - 1900) ** 2) / 1.2e6)
+    colour = np.tile([222.0, 204.0, 192.0], (len(hit), 1))
+    lamps = 0.97 + 0.16 * np.exp(-(((along % 2400) - 1200) ** 2) / 5e5 - ((height - 1900) ** 2) / 1.2e6)
     colour *= lamps[:, None] * (0.94 if axis else 1.0)
     for x0, z0, x1, z1, paint in _FITTINGS[axis, end]:
         inside = (along > x0) & (along < x1) & (height > z0) & (height < z1)
