@@ -222,6 +222,21 @@ def identity_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, An
     return plain
 
 
+def located(config: Config) -> Config:
+    """The configuration with absolute paths, for processes that stand elsewhere and for the record."""
+    sources = {name: getattr(config.data.sources, name) for name in SOURCES}
+    absolute = {n: dataclasses.replace(s, file=s.file and str(Path(s.file).absolute())) for n, s in sources.items()}
+    weights = config.model.weights
+    if weights not in ("none", "imagenet"):
+        weights = str(Path(weights).absolute())
+    return dataclasses.replace(
+        config,
+        runs=str(Path(config.runs).absolute()),
+        model=dataclasses.replace(config.model, weights=weights),
+        data=dataclasses.replace(config.data, sources=SourcesConfig(**absolute)),
+    )
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}

@@ -98,7 +98,8 @@ def train(config: Config, console: Console) -> ledger.Record:
     run's status, then raised again.
     """
     name = run_id(config)
-    folder = Path(config.runs).absolute() / name
+    config = configuration.located(config)
+    folder = Path(config.runs) / name
     if (folder / "result.json").exists() and _read(folder).status == "done":
         console.print(f"run [bold]{name}[/] is done already: {folder}")
         return _read(folder)

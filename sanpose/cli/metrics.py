@@ -22,6 +22,7 @@ from sanpose.metrics.mpii_files import read_mpii_prediction, read_mpii_truth
 FILE = click.Path(path_type=Path)
 UNIT = click.Choice(["m", "mm"])
 UNKNOWN = "not told by the prediction file"
+_UNLIMITED = 10_000
 
 
 class Result(Protocol):
@@ -38,15 +39,27 @@ def show(result: Result, *, as_json: bool = False) -> None:
     if as_json:
         click.echo(json.dumps(result.as_dict(), indent=2, allow_nan=False))
         return
-    table = result.table()
+    console = Console()
+    console.print(_drawn(result.table(), console), crop=False)
+    console.print(f"protocol: {result.protocol.text()}", markup=False, highlight=False)
+
+
+def _drawn(table: measured.Table, console: Console) -> RichTable:
+    """The table, without padding where it is wider than the console; no figure is ever shortened."""
     rich = RichTable(title=table.title, title_justify="left")
     for i, column in enumerate(table.columns):
-        rich.add_column(column, justify="right" if i else "left")
+        rich.add_column(column, justify="right" if i else "left", no_wrap=True)
     for row in table.rows:
         rich.add_row(*row)
-    console = Console()
-    console.print(rich)
-    console.print(f"protocol: {result.protocol.text()}", markup=False, highlight=False)
+    if _width(rich, console) > console.width:
+        rich.padding = (0, 0)
+        rich.width = _width(rich, console)  # else rich fits it to the console by cutting the figures
+    return rich
+
+
+def _width(table: RichTable, console: Console) -> int:
+    """Columns of text that the table needs, whatever the console has."""
+    return console.measure(table, options=console.options.update(max_width=_UNLIMITED)).maximum
 
 
 def _subjects(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...]:

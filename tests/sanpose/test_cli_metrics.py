@@ -16,6 +16,7 @@ from scipy.io import savemat
 from sanpose.cli import main
 from sanpose.data import packed
 from sanpose.joints import MPII16
+from sanpose.metrics.coco import STATS
 
 Run = Callable[..., tuple[int, str, str]]
 MAT_JOINTS = (
@@ -315,6 +316,19 @@ def test_coco_plain_rescored_and_after_nms(run: Run, tmp_path: Path) -> None:
     assert code == 0
     assert "0.500" in out
     assert "scores as given; no NMS" in out
+
+
+@pytest.mark.parametrize("columns", [120, 80, 40])
+def test_no_figure_is_shortened(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    gt, pred, _ = coco_files(tmp_path)
+    figures = json.loads(run("coco", "--gt", gt, "--pred", pred, "--json")[1])
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code, out, _ = run("coco", "--gt", gt, "--pred", pred)
+    assert (code, "…" in out) == (0, False)
+    row = next(line for line in out.splitlines() if "OKS" in line)
+    shown = [cell.strip() for cell in row.strip("│").split("│")]
+    assert shown == ["OKS", *("-" if figures[s] is None else f"{figures[s]:.3f}" for s in STATS)]
+    assert len(row) <= max(columns, 80)
 
 
 @pytest.mark.parametrize("stored", [np.bytes_, lambda text: np.frombuffer(text, np.uint8)])

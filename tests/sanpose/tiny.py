@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,7 @@ def write(folder: Path, source: str, count: int = 24, seed: int = 0) -> Path:
     """A packed file of `count` images with one person each; a third of them are for evaluation."""
     random = np.random.default_rng([seed, len(source), count])
     joints = len(NATIVE[source])
-    space = np.concatenate(
-        [random.uniform(-700, 700, (count, joints, 2)), random.uniform(-500, 500, (count, joints, 1))], -1
-    )
-    space = (space - space[:, :1] + [0, 0, 5000]).astype(np.float32)
+    space = _people(NATIVE[source].joints, count, random)
     points = (space[..., :2] / space[..., 2:] * 200 + 48).astype(np.float32)
     jpegs = [_draw(p) for p in points]
     test = np.arange(count) % 3 == 2
@@ -79,6 +77,16 @@ def overrides(folder: Path, *more: str, count: int = 24) -> list[str]:
         "data.sources.coco.share=1",
         *more,
     ]
+
+
+def _people(names: tuple[str, ...], count: int, random: np.random.Generator) -> np.ndarray[Any, Any]:
+    """One made-up body turned about its vertical axis, (count, J, 3) mm in the camera frame, 5 m away."""
+    body = np.stack([np.random.default_rng(zlib.crc32(name.encode())).uniform(-600, 600, 3) for name in names])
+    body -= np.random.default_rng(zlib.crc32(b"pelvis")).uniform(-600, 600, 3)
+    angle = random.uniform(-1, 1, count)
+    zero, one = np.zeros(count), np.ones(count)
+    turn = np.array([[np.cos(angle), zero, np.sin(angle)], [zero, one, zero], [-np.sin(angle), zero, np.cos(angle)]])
+    return ((turn.transpose(2, 0, 1) @ body.T).swapaxes(1, 2) / 2 + [0, 0, 5000]).astype(np.float32)
 
 
 def _draw(points: np.ndarray[Any, Any]) -> bytes:

@@ -24,7 +24,7 @@ _CHUNK = 20
 # Human3.6M's names of the MPII joints that are not where Human3.6M has them.
 _MPII_NAMES = tuple("upper_neck" if name == "neck" else name for name in MPII16.joints)
 _PX_PER_SCALE, _DOWN_PER_SCALE = 200.0, 15.0
-_MIN_JOINTS = 6
+_MIN_JOINTS, _MIN_VISIBLE = 6, 4
 _COCO_SHRINKS = 1.6
 # Corners of the head, in the head's frame, mm.
 _SKULL = np.array([(x, y, z) for x in (-95.0, 95.0) for y in (-78.0, 78.0) for z in (15.0, 208.0)])
@@ -47,7 +47,7 @@ def make_mpii(options: Options, job: Job, folder: Path) -> list[dict[str, Any]]:
 
     def entries(shot: Scene, _number: int, name: str) -> list[dict[str, Any]]:
         made = [_mpii_person(shot, person, name) for person in shot.people]
-        return [{"split": job[0], **entry} for entry in made if sum(entry["joints_vis"]) >= _MIN_JOINTS]
+        return [{"split": job[0], **entry} for entry in made if entry is not None]
 
     return _shoot(options, job, folder, ("images", "{:09d}.jpg", (1280, 720), 0, (0.6, 0.3, 0.1)), entries)
 
@@ -96,14 +96,18 @@ def _shoot(
     return made
 
 
-def _mpii_person(shot: Scene, person: Seen, name: str) -> dict[str, Any]:
+def _mpii_person(shot: Scene, person: Seen, name: str) -> dict[str, Any] | None:
     """1-based pixels. The scale is the person's whole extent in units of 200 px, the centre that of the extent,
-    raised by the 15 px per unit that readers lower it by."""
+    raised by the 15 px per unit that readers lower it by. None for those whom nobody would label: hardly in the
+    picture, nearly hidden, or so near that they overflow it."""
     pixels, visible = shot.pixels(person, _MPII_NAMES)
     low, high = pixels.min(0), pixels.max(0)
     scale = float(max((high - low).max() * 1.08, 1.0)) / _PX_PER_SCALE
     centre = (low + high) / 2 + 1 - np.array([0.0, _DOWN_PER_SCALE * scale])
     labelled = visible > 0
+    overflows = scale * _PX_PER_SCALE > 2 * max(shot.view.camera.size)
+    if labelled.sum() < _MIN_JOINTS or (visible == 2).sum() < _MIN_VISIBLE or overflows:
+        return None
     points = np.where(labelled[:, None], pixels + 1, -1.0)
     return {
         "image": name,
@@ -153,6 +157,10 @@ def finish_mpii(entries: list[dict[str, Any]], folder: Path) -> None:
 
 def _coco_person(shot: Scene, person: Seen) -> dict[str, Any]:
     pixels, visible = shot.pixels(person, COCO17.joints)
+    # Nobody guesses a joint far from what they can see of the person.
+    corner, extent = np.array(person.box[:2]), np.array(person.box[2:])
+    near = (np.abs(pixels - corner - extent / 2) <= 0.65 * extent).all(-1)
+    visible = np.where(near, visible, 0)
     table = np.where(visible[:, None] > 0, np.column_stack([pixels.round(2), visible]), 0.0)
     keypoints: list[float] = [int(v) if i % 3 == 2 else v for i, v in enumerate(table.ravel().tolist())]
     return {
