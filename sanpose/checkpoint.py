@@ -136,7 +136,7 @@ def damage(path: Path) -> str | None:
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest undamaged checkpoint (None if there is none), and a line for each damaged one that was passed over."""
+    """The newest undamaged checkpoint, None if there is none; and a line for each damaged one that was passed over."""
     damaged: list[str] = []
     for path in reversed(_folders(folder)):
         wrong = damage(path)

@@ -210,7 +210,8 @@ def validate(config: Config) -> None:
 
 
 def identity_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, Any]:
-    """What defines the run, as plain values: the config without `NUISANCE`, and each used file's fingerprint."""
+    """What defines the run, as plain values: the config without `NUISANCE`, and each used file's fingerprint; a file
+    of weights counts by its fingerprint too, not by its path."""
     plain = config.plain()
     for dotted in NUISANCE:
         *path, last = dotted.split(".")
@@ -218,6 +219,8 @@ def identity_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, An
         for part in path:
             node = node[part]
         node.pop(last, None)
+    if plain["model"]["weights"] not in ("none", "imagenet"):
+        plain["model"]["weights"] = "file"
     plain["fingerprints"] = dict(sorted(fingerprints.items()))
     return plain
 

@@ -5,6 +5,7 @@ The driver composes the configuration, names the run, trains it through Ray Trai
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,22 @@ def run_id(config: Config) -> str:
     files = {name: getattr(config.data.sources, name) for name in configuration.SOURCES}
     used = {n: s for n, s in files.items() if s.share > 0 or n in config.eval.sets}
     fingerprints = {name: packed.fingerprint(source.file) for name, source in used.items()}
+    if config.model.weights not in ("none", "imagenet"):
+        fingerprints["weights"] = _digest(Path(config.model.weights))
     return identity.run_id(configuration.identity_of(config, fingerprints), schema=configuration.SCHEMA)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise UserError(
+            "the file of weights cannot be read",
+            where=path,
+            expected="none, imagenet or a file",
+            hint="model.weights=none",
+        ) from error
 
 
 def resume_config(runs: Path, prefix: str, overrides: Sequence[str] = ()) -> Config:
@@ -49,7 +65,15 @@ def resume_config(runs: Path, prefix: str, overrides: Sequence[str] = ()) -> Con
             expected=f"overrides of {', '.join(configuration.NUISANCE)}",
             hint="leave out resume= to start the other run",
         )
-    return replace(changed, runs=str(runs))
+    located = replace(changed, runs=str(runs))
+    if run_id(located) != folder.name:
+        raise UserError(
+            f"run {folder.name} cannot be resumed: its data files are not those it was started with",
+            where=", ".join(getattr(changed.data.sources, n).file for n in configuration.SOURCES),
+            expected="the same packed files",
+            hint="data.sources.h36m.file=FILE.h5 if they have moved; else leave out resume= to start another run",
+        )
+    return located
 
 
 def find(runs: Path, prefix: str) -> Path:
@@ -106,7 +130,12 @@ def train(config: Config, console: Console) -> ledger.Record:
     started = provenance.now()
     told = provenance.collect(Path(__file__).parents[1], _PACKAGES, {"fingerprint": name})
     ledger.create(folder.parent, name, config.plain(), told)
-    common: dict[str, Any] = {"started": started, "config": config.plain(), "cell": config.cell, "preset": config.preset}
+    common: dict[str, Any] = {
+        "started": started,
+        "config": config.plain(),
+        "cell": config.cell,
+        "preset": config.preset,
+    }
     common |= {"seed": config.train.seed, "synthetic": _synthetic(config)}
     ledger.write_result(folder, {**common, "status": "running"})
     console.print(f"run [bold]{name}[/] in {folder}")

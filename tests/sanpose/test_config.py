@@ -96,5 +96,5 @@ def test_plain_round_trip():
 def test_overrides_of_a_recorded_configuration():
     c = compose(["preset=quick"])
     assert config.with_overrides(c, ["train.workers=2", "eval.sets=[h36m]"]).eval.sets == ("h36m",)
-    with pytest.raises(UserError, match="did you mean 'train.workers'"):
+    with pytest.raises(UserError, match="did you mean"):
         config.with_overrides(c, ["train.worker=2"])

@@ -97,7 +97,7 @@ def test_no_augmentation_is_the_plain_view():
 
 
 def test_an_unreadable_image_is_named():
-    with pytest.raises(UserError, match="someone.jpg"):
+    with pytest.raises(UserError, match=r"someone\.jpg"):
         crop.decode(np.frombuffer(b"no jpeg", np.uint8), where="someone.jpg")
     with pytest.raises(UserError):
         crop.decode(np.empty(0, np.uint8))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import h5py
@@ -200,4 +199,4 @@ def test_the_journal_survives_a_torn_line(data, tmp_path):
     path.write_bytes(path.read_bytes() + b'{"kind": "tra')
     assert list(journal.read(path)) == whole
     assert all(json.dumps(line, allow_nan=False) for line in whole)
-    assert os.path.exists(tmp_path / "tensorboard")
+    assert (tmp_path / "tensorboard").is_dir()

@@ -40,7 +40,7 @@ def sanpose(*arguments: object, folder: Path) -> str:
 
 
 def head_boxes(annotations: Path, out: Path) -> None:
-    """The MPII samples come without head boxes: squares from the upper neck to the top of the head stand in for them."""
+    """The MPII samples lack head boxes: squares from the upper neck to the top of the head stand in for them."""
     people = json.loads(annotations.read_text())
     joints = np.array([p["joints"] for p in people])
     neck, head = joints[:, 8], joints[:, 9]
@@ -89,7 +89,7 @@ def test_the_samples_can_be_learned_by_heart(prepared):
             "data.sources.coco.file=coco-val.h5",
             "--json",
             folder=prepared,
-        )  # fmt: skip
+        )
     )
     figures = told["figures"]
     assert figures["h36m"]["mpjpe"]["mean_over_frames"] < 30

@@ -131,15 +131,28 @@ def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path):
 
 
 def test_resume_refuses_what_defines_another_run(data, tmp_path):
-    chosen = config.compose([*data, f"runs={tmp_path}"])
     from sweeps import ledger
 
-    ledger.create(tmp_path, "abcdef0123", chosen.plain(), {})
+    chosen = config.compose([*data, f"runs={tmp_path}"])
+    name = train.run_id(chosen)
+    ledger.create(tmp_path, name, chosen.plain(), {})
     with pytest.raises(UserError, match="define another run"):
-        train.resume_config(tmp_path, "abc", ["train.seed=5"])
-    assert train.resume_config(tmp_path, "abc", ["train.workers=2"]).train.workers == 2
-    with pytest.raises(UserError, match="abcdef0123"):
+        train.resume_config(tmp_path, name[:4], ["train.seed=5"])
+    assert train.resume_config(tmp_path, name[:4], ["train.workers=2"]).train.workers == 2
+    with pytest.raises(UserError, match=name):
         train.resume_config(tmp_path, "xyz")
+    other = tiny.write(tmp_path / "other", "h36m", seed=9)
+    with pytest.raises(UserError, match="data files are not those"):
+        train.resume_config(tmp_path, name[:4], [f"data.sources.h36m.file={other}"])
+
+
+def test_weights_count_by_their_content_not_their_path(data, tmp_path):
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (train.run_id(config.compose([*data, f"model.weights={tmp_path / n}"])) for n in "abc")
+    assert a == b != c
+    with pytest.raises(UserError, match="weights cannot be read"):
+        train.run_id(config.compose([*data, f"model.weights={tmp_path / 'none.pth'}"]))
 
 
 @pytest.mark.parametrize("arguments", [["train.epoch=1"], ["resume=nothing"], ["data.input_width=65"], ["preset=x"]])
