@@ -33,6 +33,7 @@ from sanpose.data import loader, packed
 from sanpose.joints import NATIVE
 
 IMAGES, BATCH = 40, 8
+LOADED = 5  # as many more rounds through loader processes, which take a while to start
 SIZES = ((256, 256), (288, 384))
 CAMERA = np.array([(b"54138969", 1000, 1002, (1145.0,) * 2, (512.0,) * 2, (0,) * 3, (0,) * 2)], packed.CAMERA)
 
@@ -156,8 +157,8 @@ def compare(file: packed.Packed, size: tuple[int, int], rounds: int, workers: in
     spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
     table.row(images, crop, "this process", f"{bare:.0f}", f"{statistics.median(pipeline):.0f}", spread, "")
     if workers:
-        processes = dataclasses.replace(config, data=dataclasses.replace(config.data, loader_workers=workers))
-        core, wall = loaded(dataclasses.replace(data, config=processes))
+        several = settings(file.source, size, LOADED * rounds, workers)
+        core, wall = loaded(dataclasses.replace(data, config=several))
         name = f"{workers} loader processes"
         table.row(images, crop, name, f"{bare:.0f}", f"{core:.0f}", f"{core / bare:.2f}", f"{wall:.0f}")
 

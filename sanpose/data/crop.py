@@ -84,12 +84,13 @@ def decode(jpeg: npt.NDArray[np.uint8], shrink: int = 1, where: object = None) -
 
     Raises UserError when the bytes are not a readable image.
     """
-    mode = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
-    flag = mode.get(shrink, cv2.IMREAD_REDUCED_COLOR_8) | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(jpeg, flag) if len(jpeg) else None
+    # The flags of a reduced size say "grayscale": IMREAD_COLOR_RGB takes the place of the colour bit, which means BGR.
+    sizes = {1: 0, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4}
+    size = sizes.get(shrink, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    image = cv2.imdecode(jpeg, size | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION) if len(jpeg) else None
     if image is None:
         raise UserError("an image cannot be decoded", where=where, hint="`sanpose data check FILE.h5 --all`")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(image, np.uint8)
 
 
 def shrink_for(view: View, width: int) -> int:

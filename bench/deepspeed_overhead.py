@@ -1,0 +1,198 @@
+"""A training step in DeepSpeed under Ray Train, as sanpose trains, against the same step in a bare torch loop.
+
+    python bench/deepspeed_overhead.py [--rounds 3] [--steps 6] [--parts] [--small]
+
+The same network, weights, batches, loss and fused Adam, with as many threads and the same allocator settings. The bare
+loop is a plain process; the other is `sanpose.engine.Engine` in the one worker of a Ray TorchTrainer, in a private Ray.
+They take turns, each time in a fresh process. Prints a Markdown table; the last step's loss shows that both compute the
+same. `--parts` adds the Engine in a plain process, which tells DeepSpeed's share from Ray's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+import fresh
+import table
+import torch
+
+from cluster.ray_cluster import ray_cluster
+from sanpose import config as configuration
+from sanpose import worker
+from sanpose.config import Config
+from sanpose.data.loader import Batch, normalise
+from sanpose.engine import Engine, Place, single_process
+from sanpose.joints import TRAINING
+from sanpose.loss import coordinate_l1
+from sanpose.model.network import SAN
+
+BATCHES, WARMUP = 4, 2
+
+Step = Callable[[Batch], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Median images per second, the last step's loss, and the settings that must be equal."""
+
+    rate: float
+    loss: float
+    threads: int
+    allocator: str
+
+
+def make_batches(config: Config) -> list[Batch]:
+    """Random images and targets, the same in every process."""
+    random = torch.Generator().manual_seed(0)
+    size, joints = config.train.batch_size, len(TRAINING[config.model.joints])
+    shape = (size, config.data.input_height, config.data.input_width, 3)
+    return [
+        (
+            torch.randint(0, 256, shape, dtype=torch.uint8, generator=random),
+            torch.rand(size, joints, 3, generator=random) - 0.5,
+            torch.ones(size, joints, 3),
+        )
+        for _ in range(BATCHES)
+    ]
+
+
+def timed(step: Step, config: Config, steps: int) -> Measured:
+    """The median of some steps after the first ones; the threads are those of the calling thread."""
+    batches, times, loss = make_batches(config), [], torch.zeros(())
+    for n in range(WARMUP + steps):
+        start = time.perf_counter()
+        loss = step(batches[n % BATCHES])
+        times.append(time.perf_counter() - start)
+    rate = config.train.batch_size / statistics.median(times[WARMUP:])
+    return Measured(rate, float(loss), torch.get_num_threads(), os.environ.get("GLIBC_TUNABLES", ""))
+
+
+def bare(config: Config, steps: int) -> Measured:
+    """A plain torch loop in this process."""
+    torch.set_num_threads(config.train.threads)
+    torch.manual_seed(config.train.seed)
+    network = SAN(config.model, config.data.input_height, config.data.input_width).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.train.learning_rate, fused=True)
+
+    def step(batch: Batch) -> torch.Tensor:
+        images, target, weight = batch
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.train.precision == "bf16"):
+            coordinates = network(normalise(images))
+        loss = coordinate_l1(coordinates, target, weight).total
+        torch.autograd.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return timed(step, config, steps)
+
+
+def deepspeed(config: Config, steps: int) -> Measured:
+    """The Engine, in a process group that exists."""
+    torch.set_num_threads(config.train.threads)
+    engine = Engine(config, Place(0, 1, torch.device("cpu")))
+    try:
+        return timed(lambda batch: engine.micro_step(batch).total, config, steps)
+    finally:
+        engine.close()
+
+
+def deepspeed_alone(config: Config, steps: int) -> Measured:
+    """The Engine in this process."""
+    with single_process():
+        return deepspeed(config, steps)
+
+
+def deepspeed_under_ray(config: Config, steps: int) -> Measured:
+    """The Engine in Ray Train's worker, set up as `sanpose.worker` does it."""
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    def in_worker(given: dict[str, Any]) -> dict[str, Any]:
+        return asdict(deepspeed(configuration.from_plain(given["config"]), given["steps"]))
+
+    with tempfile.TemporaryDirectory() as folder, ray_cluster(1, worker.environment(config)):
+        trainer = TorchTrainer(
+            in_worker,
+            train_loop_config={"config": config.plain(), "steps": steps},
+            torch_config=TorchConfig(backend="gloo"),
+            scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1.0}),
+            run_config=ray.train.RunConfig(name="overhead", storage_path=folder),
+        )
+        return Measured(**trainer.fit().return_value)
+
+
+VARIANTS = {
+    "bare torch loop": bare,
+    "DeepSpeed under Ray Train": deepspeed_under_ray,
+    "DeepSpeed in a plain process": deepspeed_alone,
+}
+
+
+def settings(small: bool, batch: int, threads: int, precision: str) -> Config:
+    """ResNet-50 with SAN at 256x256 px, or ResNet-18 at 64x64 px; ZeRO-0, one worker on the CPU."""
+    backbone, side = ("resnet18", 64) if small else ("resnet50", 256)
+    model = [f"model.backbone={backbone}", "model.weights=none"]
+    shape = [f"data.input_width={side}", f"data.input_height={side}"]
+    train = [f"train.batch_size={batch}", f"train.threads={threads}", f"train.precision={precision}"]
+    return configuration.compose(
+        ["train.workers=1", "train.accelerator=cpu", "deepspeed=zero0", *model, *shape, *train]
+    )
+
+
+def compare(config: Config, names: list[str], rounds: int, steps: int) -> None:
+    """The table. Every round has its own ratio: the machine may be faster in one than in another."""
+    measured: dict[str, list[Measured]] = {name: [] for name in names}
+    env = worker.environment(config)
+    for _ in range(rounds):
+        for name in names:
+            job = {"variant": name, "config": config.plain(), "steps": steps}
+            measured[name].append(Measured(**fresh.measure(__file__, job, env)))
+    same = {(m.threads, m.allocator) for found in measured.values() for m in found}
+    if len(same) > 1:
+        raise click.ClickException(f"the settings differ: {sorted(same)}")
+    table.head("variant", "img/s", "of the bare loop", "by round", "last loss")
+    base = measured["bare torch loop"]
+    for name, found in measured.items():
+        rate = statistics.median(m.rate for m in found)
+        ratios = [m.rate / b.rate for m, b in zip(found, base, strict=True)]
+        middle = rate / statistics.median(b.rate for b in base)
+        table.row(name, f"{rate:.2f}", f"{middle:.3f}", " ".join(f"{r:.3f}" for r in ratios), f"{found[-1].loss:.6f}")
+
+
+@click.command()
+@click.option("--batch", type=click.IntRange(min=2), default=8, show_default=True, help="Images per step.")
+@click.option("--steps", type=click.IntRange(min=1), default=6, show_default=True, help="Timed steps each time.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of each variant.")
+@click.option("--threads", type=click.IntRange(min=1), default=torch.get_num_threads(), show_default="all cores")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--parts", is_flag=True, help="Measure DeepSpeed without Ray, too.")
+@click.option("--small", is_flag=True, help="ResNet-18 at 64x64 px, for a quick look.")
+@click.option("--one", hidden=True, help="One variant, as JSON: what the subprocesses run.")
+def main(
+    batch: int, steps: int, rounds: int, threads: int, precision: str, parts: bool, small: bool, one: str | None
+) -> None:
+    """Compare DeepSpeed under Ray Train with a bare torch loop."""
+    if one is not None:
+        job = json.loads(one)
+        found = VARIANTS[job["variant"]](configuration.from_plain(job["config"]), job["steps"])
+        click.echo(json.dumps(asdict(found)))
+        return
+    config = settings(small, batch, threads, precision)
+    click.echo(
+        f"{config.model.backbone} + SAN, {config.data.input_width}x{config.data.input_height} px, batch {batch}, "
+        f"{precision}, {threads} threads, torch {torch.__version__}, {rounds} rounds of {steps} steps\n"
+    )
+    compare(config, list(VARIANTS)[: 3 if parts else 2], rounds, steps)
+
+
+if __name__ == "__main__":
+    main()
