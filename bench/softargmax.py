@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import click
+import fresh
+import table
 import torch
 from torch import Tensor
 
@@ -54,9 +54,8 @@ def median_times(batch: int, dtype: str, layout: str, rounds: int) -> dict[str, 
 
 def peak_memory(function: str, batch: int, dtype: str, layout: str, threads: int) -> float:
     """Megabytes that one forward and backward pass adds to the peak of a fresh process."""
-    job = json.dumps({"function": function, "batch": batch, "dtype": dtype, "layout": layout, "threads": threads})
-    done = subprocess.run([sys.executable, __file__, "--one", job], check=True, capture_output=True, text=True)
-    return float(done.stdout)
+    job = {"function": function, "batch": batch, "dtype": dtype, "layout": layout, "threads": threads}
+    return float(fresh.measure(__file__, job))
 
 
 def added_megabytes(function: str, batch: int, dtype: str, layout: str, threads: int) -> float:
@@ -89,16 +88,14 @@ def main(batch: int, rounds: int, threads: int, one: str | None) -> None:
         f"Soft-argmax forward + backward, ({batch}, {JOINTS}*{DEPTH}, {HEIGHT}, {WIDTH}), {threads} threads, "
         f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, median of {rounds}\n"
     )
-    click.echo("| logits | plain ms | ours ms | faster | plain MB | ours MB | leaner |")
-    click.echo("|---|---|---|---|---|---|---|")
+    table.head("logits", "plain ms", "ours ms", "faster", "plain MB", "ours MB", "leaner")
     for dtype in TYPES:
         for layout in LAYOUTS:
             ms = median_times(batch, dtype, layout, rounds)
             mb = {name: peak_memory(name, batch, dtype, layout, threads) for name in FUNCTIONS}
-            click.echo(
-                f"| {dtype} {layout} | {ms['plain']:.0f} | {ms['ours']:.0f} | {ms['plain'] / ms['ours']:.1f}x "
-                f"| {mb['plain']:.0f} | {mb['ours']:.0f} | {mb['plain'] / mb['ours']:.1f}x |"
-            )
+            speed = (f"{ms['plain']:.0f}", f"{ms['ours']:.0f}", f"{ms['plain'] / ms['ours']:.1f}x")
+            memory = (f"{mb['plain']:.0f}", f"{mb['ours']:.0f}", f"{mb['plain'] / mb['ours']:.1f}x")
+            table.row(f"{dtype} {layout}", *speed, *memory)
 
 
 if __name__ == "__main__":

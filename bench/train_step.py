@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import fresh
+import table
 import torch
 
 from sanpose.config import ModelConfig
@@ -101,12 +100,7 @@ def run_steps(variant: Variant, batch: int, steps: int, warmup: int) -> Measured
 
 def in_fresh_process(variant: Variant, batch: int, steps: int, warmup: int, threads: int) -> Measured:
     job = {"variant": dataclasses.asdict(variant), "batch": batch, "steps": steps, "warmup": warmup, "threads": threads}
-    environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
-    if variant.allocator:
-        environment["GLIBC_TUNABLES"] = ALLOCATOR
-    command = [sys.executable, __file__, "--one", json.dumps(job)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    return Measured(**json.loads(done.stdout))
+    return Measured(**fresh.measure(__file__, job, {"GLIBC_TUNABLES": ALLOCATOR} if variant.allocator else None))
 
 
 def multiplication_peak(dtype: torch.dtype, size: int = 2048) -> float:
@@ -134,25 +128,22 @@ def print_speed(batch: int, steps: int, rounds: int, threads: int, bf16: bool) -
             measured[name].append(in_fresh_process(variant, batch, steps, 1, threads))
     click.echo(f"Matrix-multiplication peak: {peaks[False]:.3g} GFLOP/s in fp32, {peaks[True]:.3g} in bf16")
     click.echo(f"A step costs {gflop:.1f} GFLOP per image\n")
-    click.echo("| variant | img/s | of baseline | step s | peak GB | share of peak |")
-    click.echo("|---|---|---|---|---|---|")
+    table.head("variant", "img/s", "of baseline", "step s", "peak GB", "share of peak")
     base = statistics.median(m.rate for m in measured["baseline"])
     for name, variant in rows:
         rate = statistics.median(m.rate for m in measured[name])
         memory = max(m.peak_gb for m in measured[name])
-        click.echo(
-            f"| {name} | {rate:.2f} | {rate / base:.2f}x | {batch / rate:.2f} | {memory:.2f} "
-            f"| {rate * gflop / peaks[variant.bf16]:.0%} of {'bf16' if variant.bf16 else 'fp32'} |"
-        )
+        share = f"{rate * gflop / peaks[variant.bf16]:.0%} of {'bf16' if variant.bf16 else 'fp32'}"
+        table.row(name, f"{rate:.2f}", f"{rate / base:.2f}x", f"{batch / rate:.2f}", f"{memory:.2f}", share)
 
 
 def print_memory(batch: int, threads: int, bf16: bool) -> None:
     """Peak memory of the baseline and of all measures with and without the allocator's, two steps each."""
     *_, (_, without), (_, everything) = ladder(bf16)
-    click.echo("| variant | batch | peak GB |\n|---|---|---|")
+    table.head("variant", "batch", "peak GB")
     for name, variant in (("baseline", Variant()), ("all but the allocator", without), ("all", everything)):
         measured = in_fresh_process(variant, batch, 1, 1, threads)
-        click.echo(f"| {name} | {batch} | {measured.peak_gb:.2f} |")
+        table.row(name, batch, f"{measured.peak_gb:.2f}")
 
 
 @click.command()

@@ -90,10 +90,14 @@ class Packed:
         return NATIVE[self.source]
 
     def jpeg(self, image: int) -> npt.NDArray[np.uint8]:
-        """The JPEG file of one image, (length,) uint8, read from the packed file."""
+        """The JPEG file of one image, (length,) uint8, read only, from the packed file."""
         end = int(self.image_end[image])
         start = int(self.image_end[image - 1]) if image else 0
-        return np.fromfile(self.path, np.uint8, end - start, offset=self.bytes_offset + start)
+        file = os.open(self.path, os.O_RDONLY)  # np.fromfile takes three times as long to open and seek
+        try:
+            return np.frombuffer(os.pread(file, end - start, self.bytes_offset + start), np.uint8)
+        finally:
+            os.close(file)
 
 
 def write(
