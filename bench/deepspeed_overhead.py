@@ -119,7 +119,7 @@ def deepspeed_under_ray(config: Config, steps: int) -> Measured:
     def in_worker(given: dict[str, Any]) -> dict[str, Any]:
         return asdict(deepspeed(configuration.from_plain(given["config"]), given["steps"]))
 
-    with tempfile.TemporaryDirectory() as folder, ray_cluster(1, worker.environment(config)):
+    with tempfile.TemporaryDirectory() as folder, ray_cluster(1):
         trainer = TorchTrainer(
             in_worker,
             train_loop_config={"config": config.plain(), "steps": steps},
@@ -151,7 +151,7 @@ def settings(small: bool, batch: int, threads: int, precision: str) -> Config:
 def compare(config: Config, names: list[str], rounds: int, steps: int) -> None:
     """The table. Every round has its own ratio: the machine may be faster in one than in another."""
     measured: dict[str, list[Measured]] = {name: [] for name in names}
-    env = worker.environment(config)
+    env = worker.environment(worker.device_type(config))
     for _ in range(rounds):
         for name in names:
             job = {"variant": name, "config": config.plain(), "steps": steps}

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Ray's default health check lets every report wait for over a second.
@@ -24,11 +24,10 @@ _SETTINGS = {
 
 
 @contextmanager
-def ray_cluster(cpus: int, env: Mapping[str, str] | None = None) -> Iterator[None]:
+def ray_cluster(cpus: int) -> Iterator[None]:
     """Connect to $RAY_ADDRESS, or start a private Ray with at least `cpus` CPUs and end it afterwards.
 
-    env: environment variables of every worker process. A Ray that this process is connected to already is used as
-    it is, and left running.
+    A Ray that this process is connected to already is used as it is, and left running.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -38,7 +37,7 @@ def ray_cluster(cpus: int, env: Mapping[str, str] | None = None) -> Iterator[Non
         yield
         return
     warnings.filterwarnings("ignore", category=FutureWarning)
-    runtime = {"env_vars": {**{k: os.environ[k] for k in _SETTINGS}, **(env or {})}}
+    runtime = {"env_vars": {name: os.environ[name] for name in _SETTINGS}}
     common = {"runtime_env": runtime, "logging_level": logging.ERROR, "log_to_driver": False}
     address = os.environ.get("RAY_ADDRESS")
     folder = None

@@ -147,7 +147,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def choose(folder: Path, which: str) -> Checkpoint:
-    """The checkpoint named `last`, `best`, or by its folder's name, checked. Raises UserError when it cannot be used."""
+    """The checkpoint named `last`, `best`, or by its folder, checked. Raises UserError when it cannot be used."""
     found = [c for c in (_peek(p) for p in _folders(folder)) if c]
     scored = [c for c in found if c.score is not None]
     by_name = {c.path.name: c for c in found}

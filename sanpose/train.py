@@ -100,10 +100,8 @@ def train_all(configs: Sequence[Config], console: Console) -> None:
     """Train several configurations in one Ray cluster, one after the other. One that fails is recorded, and the next
     one follows; at the end a UserError names those that failed.
     """
-    from sanpose import worker
-
     failed = []
-    with ray_cluster(max(c.train.workers for c in configs), worker.environment(configs[0])):
+    with ray_cluster(max(c.train.workers for c in configs)):
         for config in configs:
             console.rule(f"cell {config.cell}, seed {config.train.seed}" if config.cell else "run")
             try:
@@ -159,7 +157,7 @@ def _fit(config: Config, folder: Path, console: Console) -> dict[str, Any]:
     from sanpose import progress, worker
 
     with (
-        ray_cluster(config.train.workers, worker.environment(config)),
+        ray_cluster(config.train.workers),
         progress.shown(folder, console, config.train.epochs),
     ):
         return worker.fit(config, folder)

@@ -31,16 +31,14 @@ class TrainingFailedError(Exception):
     """The workers died more often than `train.max_failures` allows; the message names the log."""
 
 
-def environment(config: Config) -> dict[str, str]:
-    """The environment variables of the worker processes."""
+def environment(device: str) -> dict[str, str]:
+    """The environment variables of worker processes that train on "cpu" or "cuda"."""
     env = {"PYTHONWARNINGS": "ignore::FutureWarning"}
-    if device_type(config) == "cpu":
-        env |= {"DS_ACCELERATOR": "cpu", "GLIBC_TUNABLES": ALLOCATOR}
-    return env
+    return env | ({"DS_ACCELERATOR": "cpu", "GLIBC_TUNABLES": ALLOCATOR} if device == "cpu" else {})
 
 
 def device_type(config: Config) -> str:
-    """ "cuda" or "cpu". Raises UserError when CUDA is asked for and there is none."""
+    """ "cuda" or "cpu", by what the cluster has. Raises UserError when CUDA is asked for and there is none."""
     if config.train.accelerator == "cpu":
         return "cpu"
     import torch
@@ -65,7 +63,8 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    cuda = device_type(config) == "cuda"
+    device = device_type(config)
+    cuda = device == "cuda"
     (folder / _FAILURE).unlink(missing_ok=True)
     per_worker = {"CPU": 1.0, "GPU": 1.0} if cuda else {"CPU": 1.0}
     trainer = TorchTrainer(
@@ -78,6 +77,7 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
         run_config=ray.train.RunConfig(
             name=f"{folder.name}-{os.getpid()}",
             storage_path=str((folder / "logs" / "ray").absolute()),
+            worker_runtime_env={"env_vars": environment(device)},
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
         ),
     )
@@ -109,6 +109,7 @@ def _interruptible(call: Callable[[], Any]) -> Any:
 def _worker(given: dict[str, Any]) -> dict[str, Any]:
     """What runs in each worker process."""
     import ray.train
+    import ray.train.torch
     import torch
 
     from sanpose import config, loop
@@ -120,7 +121,10 @@ def _worker(given: dict[str, Any]) -> dict[str, Any]:
     _log_to(folder / "logs" / f"worker-{rank}.log")
     if (folder / _FAILURE).exists():
         return {}
-    device = ray.train.torch.get_device() if given["cuda"] else torch.device("cpu")
+    device = torch.device("cpu")
+    if given["cuda"]:
+        device = ray.train.torch.get_device()
+        torch.cuda.set_device(device)
     try:
         return loop.train(config.from_plain(given["config"]), folder, Place(rank, world, device), ray.train.report)
     except UserError as error:

@@ -17,7 +17,6 @@ from rich.console import Console
 from cluster.ray_cluster import ray_cluster
 from sanpose import checkpoint, config, journal, train
 from sanpose.errors import UserError
-from sanpose.worker import environment
 from tests.sanpose import tiny
 
 QUIET = Console(quiet=True)
@@ -30,7 +29,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ray(data):
-    with ray_cluster(2, environment(config.compose(data))):
+    with ray_cluster(2):
         yield
 
 
