@@ -58,7 +58,8 @@ def save(folder: Path, engine: Engine, position: Position, score: float | None, 
     final = folder / f"epoch-{position.epoch:04d}-step-{position.step:06d}"
     part = folder / f".{final.name}.part"
     if rank == 0:
-        shutil.rmtree(part, ignore_errors=True)
+        for left in folder.glob(".epoch-*.part"):  # by a process that died
+            shutil.rmtree(left)
         part.mkdir(parents=True)
     dist.barrier()
     engine.deepspeed.save_checkpoint(str(part), tag="deepspeed", save_latest=False)
@@ -71,7 +72,7 @@ def save(folder: Path, engine: Engine, position: Position, score: float | None, 
         stage = engine.deepspeed.zero_optimization_stage()
         manifest = {"position": asdict(position), "world": world, "zero_stage": stage, "score": score}
         _commit(part, final, manifest)
-        _prune(folder, keep)
+        _prune(folder, keep, (position.epoch, position.step))
     dist.barrier()
     return final
 
@@ -95,15 +96,19 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _prune(folder: Path, keep: int) -> None:
+def _prune(folder: Path, keep: int, current: tuple[int, int]) -> None:
+    """Keep the last `keep` up to the current one and the best of them. A later one was passed over as damaged."""
     found = [c for c in (_peek(p) for p in _folders(folder)) if c]
-    scored = [c for c in found if c.score is not None]
-    kept = {c.path for c in found[-keep:]}
+    usable = [c for c in found if c.order <= current]
+    scored = [c for c in usable if c.score is not None]
+    kept = {c.path for c in usable[-keep:]}
     if scored:
         kept.add(min(scored, key=lambda c: c.score or 0.0).path)
     for checkpoint in found:
         if checkpoint.path not in kept:
-            shutil.rmtree(checkpoint.path)
+            hidden = checkpoint.path.with_name(f".{checkpoint.path.name}.part")
+            os.replace(checkpoint.path, hidden)
+            shutil.rmtree(hidden)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -184,7 +189,7 @@ def restore(checkpoint: Checkpoint, engine: Engine) -> Position:
             f"and is read by {place.world} with stage {stage}",
             where=checkpoint.path,
             expected="the same stage, and above stage 0 the same number of workers",
-            hint=f"train.workers={checkpoint.world} deepspeed=zero{checkpoint.zero_stage}",
+            hint=f"train.workers={checkpoint.world}",
         )
     loaded, _ = engine.deepspeed.load_checkpoint(str(checkpoint.path), tag="deepspeed")
     if loaded is None:

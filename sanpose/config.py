@@ -5,7 +5,9 @@ Everything downstream gets a `Config`; nobody else reads YAML. `identity_of` say
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -192,10 +194,20 @@ def from_plain(plain: Mapping[str, Any]) -> Config:
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """A recorded configuration with `key=value` overrides. Raises UserError as `compose` does."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     _check_keys(overrides, configs_dir())
-    merged = OmegaConf.merge(OmegaConf.create(config.plain()), OmegaConf.from_dotlist(list(overrides)))
-    plain = OmegaConf.to_container(merged, resolve=True)
+    for override in overrides:
+        if override.partition("=")[0] in ("preset", "ablation", "deepspeed", "cell"):
+            raise UserError(
+                f"'{override}' chooses what a recorded run has fixed", expected="single keys, as train.workers=2"
+            )
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(config.plain()), OmegaConf.from_dotlist(list(overrides)))
+        plain = OmegaConf.to_container(merged, resolve=True)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"an override cannot be read: {_first_lines(error)}", where=" ".join(overrides)) from error
     assert isinstance(plain, dict)
     return from_plain({str(key): value for key, value in plain.items()})
 
@@ -281,10 +293,10 @@ def _scalar(kind: type, value: Any, name: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is float and isinstance(value, str):
-        try:
-            return float(value)  # YAML 1.1 reads 1e-4 as text
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):
+            value = float(value)  # YAML 1.1 reads 1e-4 as text
+    if kind is float and isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name}={value} is not a finite number")
     if kind is str and value is None:
         return ""
     if type(value) is not kind:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sanpose.config import BACKBONES, SOURCES, Config
 from sanpose.errors import UserError, nearest
@@ -105,6 +105,8 @@ def _train(config: Config) -> Iterator[UserError]:
         yield from _at_least(f"train.{name}", getattr(train, name), 0)
     if not 0 < train.learning_rate < 1:
         yield UserError(f"train.learning_rate={train.learning_rate} is out of range", expected="between 0 and 1")
+    if not 0 < train.gamma <= 1:
+        yield UserError(f"train.gamma={train.gamma} is out of range", expected="above 0, at most 1")
     yield from _one_of("train.precision", train.precision, ("fp32", "bf16"))
     yield from _one_of("train.accelerator", train.accelerator, ("auto", "cpu", "cuda"))
     parts = train.workers * train.accumulation
@@ -140,12 +142,29 @@ def _deepspeed(config: Config) -> Iterator[UserError]:
         if key in config.deepspeed:
             yield UserError(f"deepspeed.{key} is set by sanpose", expected=f"use {owner}", hint=f"~deepspeed.{key}")
     zero = config.deepspeed.get("zero_optimization", {})
-    stage = zero.get("stage", 0) if hasattr(zero, "get") else None
+    if not isinstance(zero, Mapping):
+        yield UserError(
+            f"deepspeed.zero_optimization={zero} is not a group of keys", expected="deepspeed=zero0 to zero3"
+        )
+        return
+    for key in ("offload_optimizer", "offload_param"):
+        if not isinstance(zero.get(key) or {}, Mapping):
+            yield UserError(
+                f"deepspeed.zero_optimization.{key}={zero[key]} is not a group of keys",
+                expected=f"deepspeed.zero_optimization.{key}.device=cpu",
+            )
+    stage = zero.get("stage", 0)
     if stage not in (0, 1, 2, 3):
         yield UserError(f"deepspeed.zero_optimization.stage={stage} is not known", expected="0, 1, 2 or 3")
-    offload = [k for k in ("offload_optimizer", "offload_param") if zero.get(k, {}).get("device", "none") != "none"]
-    if offload and config.train.accelerator == "cpu":
-        yield UserError(
-            f"deepspeed.zero_optimization.{offload[0]} has no other memory to go to on a CPU",
-            expected="no offloading with train.accelerator=cpu",
-        )
+
+
+def require_memory_to_offload_to(config: Config, device: str) -> None:
+    """UserError when ZeRO is to offload from a CPU, which has no other memory to go to."""
+    zero = config.deepspeed.get("zero_optimization", {})
+    for key in ("offload_optimizer", "offload_param"):
+        if zero.get(key) and device == "cpu":
+            raise UserError(
+                f"deepspeed.zero_optimization.{key} has no other memory to go to on a CPU",
+                expected="offloading from CUDA devices only",
+                hint=f"~deepspeed.zero_optimization.{key}",
+            )

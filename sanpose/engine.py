@@ -47,9 +47,12 @@ class Engine:
         self.config, self.place = config, place
         torch.manual_seed(config.train.seed)
         san = SAN(config.model, config.data.input_height, config.data.input_width).to(place.device)
+        self._autocast = config.train.precision == "bf16"
+        if self._autocast:  # inside the module: DeepSpeed switches off an autocast that surrounds it on CUDA
+            cast = torch.autocast(place.device.type, torch.bfloat16)
+            san.forward = cast(san.forward)  # type: ignore[method-assign]
         network = synchronised(san, place.device, place.world)
         self.deepspeed = _initialise(config, network, place)
-        self._autocast = config.train.precision == "bf16"
 
     @property
     def network(self) -> SAN:
@@ -62,8 +65,7 @@ class Engine:
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Coordinates (b, J, 3) of uint8 images (b, H, W, 3), on this worker's device."""
-        with torch.autocast(self.place.device.type, torch.bfloat16, enabled=self._autocast):
-            coordinates: torch.Tensor = self.deepspeed(normalise(images.to(self.place.device, non_blocking=True)))
+        coordinates: torch.Tensor = self.deepspeed(normalise(images.to(self.place.device, non_blocking=True)))
         return coordinates
 
     @torch.no_grad()
@@ -118,6 +120,7 @@ def _initialise(config: Config, network: torch.nn.Module, place: Place) -> Any:
         "gradient_accumulation_steps": train.accumulation,
         "gradient_clipping": train.clip,
         "steps_per_print": 10**9,
+        "zero_force_ds_cpu_optimizer": False,  # offloading works with torch's Adam too
         **config.deepspeed,
     }
     optimizer = torch.optim.Adam(network.parameters(), lr=train.learning_rate, fused=True)

@@ -28,6 +28,10 @@ class UserError(Exception):
         return _rebuild, (self.what, self.where and str(self.where), self.expected, self.hint)
 
 
+class TrainingFailedError(Exception):
+    """The workers died more often than `train.max_failures` allows; the message names their logs. Exit code 1."""
+
+
 def _rebuild(what: str, where: object, expected: str | None, hint: str | None) -> UserError:
     return UserError(what, where=where, expected=expected, hint=hint)
 

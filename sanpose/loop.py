@@ -77,17 +77,17 @@ class _Run:
         train = self.config.train
         position = self._start()
         batches = loader.batches(self.data, (position.epoch, position.step), self.place.rank, self.place.world)
-        score: float | None = None
         for epoch in range(position.epoch, train.epochs):
             self._epoch(epoch, position.step if epoch == position.epoch else 0, batches)
             last = epoch + 1 == train.epochs
-            if not last and self.config.eval.every and (epoch + 1) % self.config.eval.every == 0:
+            every = self.config.eval.every
+            score = None
+            if every and (last or (epoch + 1) % every == 0):
                 score = score_of(self._evaluate("evaluation", epoch + 1, self.config.eval.every_samples))
             if last:
-                score = score_of(self._evaluate("final", epoch + 1, 0))
-            if last or (epoch + 1) % train.checkpoint_epochs == 0:
+                self._evaluate("final", epoch + 1, 0)
+            if last or score is not None or (epoch + 1) % train.checkpoint_epochs == 0:
                 self._save(Position(epoch + 1), score)
-                score = None
             report({"epoch": epoch + 1})
         if self.journal:
             self.journal.close()

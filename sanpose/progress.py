@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class _Follower:
     def __init__(self, path: Path, console: Console, epochs: int):
         self.path, self.console, self.epochs = path, console, epochs
         self.offset = path.stat().st_size if path.exists() else 0
+        self.inode = path.stat().st_ino if path.exists() else 0
 
     def follow(self, stop: threading.Event) -> None:
         with self.console.status("starting the workers", spinner="dots") as status:
@@ -52,9 +54,10 @@ class _Follower:
     def _new_lines(self) -> Iterator[dict[str, Any]]:
         if not self.path.exists():
             return
-        if self.path.stat().st_size < self.offset:  # a continued run has dropped what it will train again
-            self.offset = 0
         with self.path.open("rb") as file:
+            inode = os.fstat(file.fileno()).st_ino
+            if inode != self.inode:  # a continued run has dropped what it will train again, in a new file
+                self.inode, self.offset = inode, 0
             file.seek(self.offset)
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]

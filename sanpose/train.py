@@ -5,8 +5,11 @@ The driver composes the configuration, names the run, trains it through Ray Trai
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +104,7 @@ def train_all(configs: Sequence[Config], console: Console) -> None:
     one follows; at the end a UserError names those that failed.
     """
     failed = []
-    with ray_cluster(max(c.train.workers for c in configs)):
+    with _ray(max(c.train.workers for c in configs)):
         for config in configs:
             console.rule(f"cell {config.cell}, seed {config.train.seed}" if config.cell else "run")
             try:
@@ -125,18 +128,18 @@ def train(config: Config, console: Console) -> ledger.Record:
     if (folder / "result.json").exists() and _read(folder).status == "done":
         console.print(f"run [bold]{name}[/] is done already: {folder}")
         return _read(folder)
-    started = provenance.now()
-    told = provenance.collect(Path(__file__).parents[1], _PACKAGES, {"fingerprint": name})
-    ledger.create(folder.parent, name, config.plain(), told)
-    common: dict[str, Any] = {
-        "started": started,
-        "config": config.plain(),
-        "cell": config.cell,
-        "preset": config.preset,
-    }
-    common |= {"seed": config.train.seed, "synthetic": _synthetic(config)}
+    told = provenance.collect(Path(__file__).parents[1], _PACKAGES)
+    _create(folder, config, told)
+    with _alone(folder):
+        return _recorded(config, folder, console)
+
+
+def _recorded(config: Config, folder: Path, console: Console) -> ledger.Record:
+    """Train, and write into the record what comes of it."""
+    common: dict[str, Any] = {"started": provenance.now(), "config": config.plain(), "cell": config.cell}
+    common |= {"preset": config.preset, "seed": config.train.seed, "synthetic": _synthetic(config)}
     ledger.write_result(folder, {**common, "status": "running"})
-    console.print(f"run [bold]{name}[/] in {folder}")
+    console.print(f"run [bold]{folder.name}[/] in {folder}")
     try:
         figures = _fit(config, folder, console)
     except KeyboardInterrupt:
@@ -149,15 +152,47 @@ def train(config: Config, console: Console) -> ledger.Record:
     done = {"status": "done", "ended": provenance.now(), "metrics": figures, "protocol": protocol}
     ledger.write_result(folder, {**common, **done})
     line = ", ".join(f"{k} {v:.4g}" for k, v in headline(figures).items() if v is not None)
-    console.print(f"run [bold]{name}[/] is done: {line}")
+    console.print(f"run [bold]{folder.name}[/] is done: {line}")
     return _read(folder)
+
+
+def _create(folder: Path, config: Config, told: dict[str, Any]) -> None:
+    try:
+        ledger.create(folder.parent, folder.name, config.plain(), told)
+    except ledger.BrokenRecord as error:
+        raise UserError(f"the run's record cannot be read: {error.reason}", where=error.path) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the run's folder, so that no second process trains into it. Raises UserError when one does already."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError("this run is being trained by another process", where=folder) from error
+        yield
+
+
+@contextmanager
+def _ray(workers: int) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(ray_cluster(workers))
+        except ConnectionError as error:
+            raise UserError(
+                "no Ray cluster answers",
+                where=os.environ.get("RAY_ADDRESS"),
+                hint="unset RAY_ADDRESS for a private one",
+            ) from error
+        yield
 
 
 def _fit(config: Config, folder: Path, console: Console) -> dict[str, Any]:
     from sanpose import progress, worker
 
     with (
-        ray_cluster(config.train.workers),
+        _ray(config.train.workers),
         progress.shown(folder, console, config.train.epochs),
     ):
         return worker.fit(config, folder)

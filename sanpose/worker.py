@@ -15,8 +15,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from sanpose import config_rules
 from sanpose.config import Config
-from sanpose.errors import UserError
+from sanpose.errors import TrainingFailedError, UserError
 
 _FAILURE = "failure.json"
 
@@ -27,10 +28,6 @@ ALLOCATOR = (
 )
 
 
-class TrainingFailedError(Exception):
-    """The workers died more often than `train.max_failures` allows; the message names the log."""
-
-
 def environment(device: str) -> dict[str, str]:
     """The environment variables of worker processes that train on "cpu" or "cuda"."""
     env = {"PYTHONWARNINGS": "ignore::FutureWarning"}
@@ -38,21 +35,25 @@ def environment(device: str) -> dict[str, str]:
 
 
 def device_type(config: Config) -> str:
-    """ "cuda" or "cpu", by what the cluster has. Raises UserError when CUDA is asked for and there is none."""
-    if config.train.accelerator == "cpu":
-        return "cpu"
-    import torch
-
-    found = torch.cuda.is_available() or _cluster_gpus() > 0
-    if config.train.accelerator == "cuda" and not found:
-        raise UserError("train.accelerator=cuda, but no CUDA device is visible", hint="train.accelerator=cpu")
-    return "cuda" if found else "cpu"
-
-
-def _cluster_gpus() -> float:
+    """ "cuda" or "cpu", by what the connected Ray has. Raises UserError when CUDA is asked for and there is none."""
     import ray
 
-    return float(ray.cluster_resources().get("GPU", 0)) if ray.is_initialized() else 0.0
+    gpus = ray.cluster_resources().get("GPU", 0)
+    if config.train.accelerator == "cuda" and not gpus:
+        raise UserError("train.accelerator=cuda, but Ray has no GPU", hint="train.accelerator=cpu")
+    return "cuda" if gpus and config.train.accelerator != "cpu" else "cpu"
+
+
+def _require_room(config: Config, kind: str) -> None:
+    """Ray Train would wait for ever for what the cluster does not have."""
+    import ray
+
+    have = int(ray.cluster_resources().get(kind, 0))
+    if have < config.train.workers:
+        raise UserError(
+            f"train.workers={config.train.workers} needs as many {kind}s, and Ray has {have}",
+            hint=f"train.workers={max(1, have)}",
+        )
 
 
 def fit(config: Config, folder: Path) -> dict[str, Any]:
@@ -65,6 +66,8 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
 
     device = device_type(config)
     cuda = device == "cuda"
+    _require_room(config, "GPU" if cuda else "CPU")
+    config_rules.require_memory_to_offload_to(config, device)
     (folder / _FAILURE).unlink(missing_ok=True)
     per_worker = {"CPU": 1.0, "GPU": 1.0} if cuda else {"CPU": 1.0}
     trainer = TorchTrainer(

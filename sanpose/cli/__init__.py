@@ -8,7 +8,7 @@ import click
 
 from sanpose import __version__
 from sanpose.cli.lazy import LazyGroup
-from sanpose.errors import UserError
+from sanpose.errors import TrainingFailedError, UserError
 
 
 @click.group(
@@ -37,6 +37,9 @@ def main() -> None:
     except UserError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except TrainingFailedError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -31,7 +31,7 @@ def train(overrides: tuple[str, ...]) -> None:
 
 @click.command()
 @click.option("--cells", default=",".join(CELLS), show_default=True, help="The rows of Table 1 to train.")
-@click.option("--seeds", default=1, show_default=True, help="Seeds per cell: 0, 1, ...")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds per cell: 0, 1, ...")
 @click.argument("overrides", nargs=-1)
 def ablation(cells: str, seeds: int, overrides: tuple[str, ...]) -> None:
     """Train the cells of the paper's Table 1, one after the other; those that are done are taken from their records."""
@@ -40,8 +40,8 @@ def ablation(cells: str, seeds: int, overrides: tuple[str, ...]) -> None:
 
     wanted = [c.strip() for c in cells.split(",") if c.strip()]
     unknown = [c for c in wanted if c not in CELLS]
-    if unknown:
-        raise UserError(f"Table 1 has no cell '{unknown[0]}'", expected=", ".join(CELLS))
+    if unknown or not wanted:
+        raise UserError(f"Table 1 has no cell '{cells if not wanted else unknown[0]}'", expected=", ".join(CELLS))
     console = Console()
     plans = [
         config.compose([*overrides, f"ablation={cell}", f"train.seed={seed}"])

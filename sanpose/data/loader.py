@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sanpose.config import SOURCES, Config
 from sanpose.data import packed, samples
 from sanpose.data.mix import Mix
+from sanpose.errors import UserError
 from sanpose.joints import TRAINING
 
 MEAN = (123.675, 116.28, 103.53)
@@ -44,8 +45,14 @@ class TrainingSet(Dataset[Any]):
     sources: tuple[samples.Samples, ...]
     mix: Mix
 
-    def __getitem__(self, place: Place) -> samples.Item:
-        epoch, index = place
+    def __getitem__(self, place: Place) -> samples.Item | UserError:
+        """A bad sample's error is returned: raised in a loader process, it would lose what it says."""
+        try:
+            return self._item(*place)
+        except UserError as error:
+            return error
+
+    def _item(self, epoch: int, index: int) -> samples.Item:
         source, sample = (a[index] for a in _epoch_order(self.mix, epoch))
         data = self.config.data
         random = np.random.default_rng([self.mix.seed, 1, epoch, index])
@@ -77,6 +84,12 @@ def training_set(config: Config, files: dict[str, packed.Packed]) -> TrainingSet
     parts = tuple(samples.training(files[name], config.data, joints) for name in used)
     shares = tuple(getattr(config.data.sources, name).share for name in used)
     mix = Mix(tuple(len(p) for p in parts), shares, config.train.seed, config.data.epoch_samples)
+    if mix.length < config.train.batch_size:
+        raise UserError(
+            f"an epoch has {mix.length} samples, less than one batch of {config.train.batch_size}",
+            where=", ".join(used),
+            hint=f"a smaller train.batch_size, or data.epoch_samples={config.train.batch_size}",
+        )
     return TrainingSet(config, parts, mix)
 
 
@@ -118,14 +131,22 @@ def batches(data: TrainingSet, start: Place, rank: int, world: int) -> Iterator[
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
     )
-    return iter(loader)
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
 
 
 def _one_thread(_worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _collate(items: list[samples.Item]) -> Batch:
+def _collate(drawn: list[samples.Item | UserError]) -> Batch | UserError:
+    items = []
+    for one in drawn:
+        if isinstance(one, UserError):
+            return one
+        items.append(one)
     return (
         torch.from_numpy(np.stack([i.image for i in items])),
         torch.from_numpy(np.stack([i.target for i in items])),

@@ -126,13 +126,15 @@ def write(
             file.attrs.update(format=FORMAT, version=VERSION, source=source, synthetic=synthetic)
             file.attrs["joints"] = list(NATIVE[source].joints)
             file.attrs["provenance"] = json.dumps(dict(provenance or {}))
-            file.attrs["fingerprint"] = _fingerprint(lengths, names, checked)
+            digest = _digest(lengths, names, {**checked, **(extra or {})})
             end = np.cumsum(np.asarray(lengths, np.int64))
             blob = file.create_dataset("images/bytes", (max(int(end[-1]) if len(end) else 0, 1),), "uint8")
             start = 0
             for stop, jpeg in zip(end, jpegs, strict=True):
                 blob[start:stop] = np.frombuffer(jpeg, np.uint8)
+                digest.update(jpeg)
                 start = stop
+            file.attrs["fingerprint"] = digest.hexdigest()[:16]
             file["images/end"] = end
             file.create_dataset("images/name", data=np.asarray(names, dtype=object), dtype=h5py.string_dtype())
             file["images/size"] = np.asarray(sizes, np.int32).reshape(-1, 2)
@@ -217,13 +219,13 @@ def _read_open(path: Path, file: h5py.File) -> Packed:
     )
 
 
-def _fingerprint(lengths: npt.NDArray[np.int64], names: list[str], columns: Mapping[str, npt.NDArray[Any]]) -> str:
+def _digest(lengths: npt.NDArray[np.int64], names: list[str], arrays: Mapping[str, npt.NDArray[Any]]) -> hashlib._Hash:
     """What the samples are, wherever the file lies: it takes part in the identity of the runs that train on it."""
     digest = hashlib.sha256(json.dumps(names).encode())
     digest.update(np.asarray(lengths, np.int64).tobytes())
-    for name in sorted(columns):
-        digest.update(name.encode() + np.ascontiguousarray(columns[name]).tobytes())
-    return digest.hexdigest()[:16]
+    for name in sorted(arrays):
+        digest.update(name.encode() + np.asarray(arrays[name]).tobytes())
+    return digest
 
 
 def _checked_columns(source: str, columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

@@ -66,7 +66,12 @@ def results(
 
 
 def refine(
-    predictions: Sequence[Mapping[str, Any]], *, rescoring: bool, nms: float | None, where: object = None
+    predictions: Sequence[Mapping[str, Any]],
+    *,
+    rescoring: bool,
+    nms: float | None,
+    joint_threshold: float = 0.2,
+    where: object = None,
 ) -> list[dict[str, Any]]:
     """COCO results after rescoring (a joint's score being its third number), then OKS-NMS per image at a threshold.
 
@@ -77,7 +82,7 @@ def refine(
     joints = np.array([p["keypoints"] for p in predictions], np.float64).reshape(-1, 17, 3)
     scores = np.array([p["score"] for p in predictions], np.float64)
     if rescoring:
-        scores = rescore(scores, joints[..., 2])
+        scores = rescore(scores, joints[..., 2], joint_threshold)
     images = np.array([p["image_id"] for p in predictions])
     kept = np.arange(len(predictions))
     if nms is not None:

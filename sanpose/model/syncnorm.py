@@ -17,11 +17,11 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not self.training or dist.get_world_size() == 1:
             return super().forward(input)
-        x = input.float()
-        var, mean = torch.var_mean(x, (0, 2, 3), correction=0)
-        parts = torch.stack([mean, var + mean.square()])
-        mean, square = all_reduce(parts) / dist.get_world_size()  # type: ignore[no-untyped-call]
-        var = square - mean.square()
+        x, world = input.float(), dist.get_world_size()
+        own_var, own_mean = torch.var_mean(x, (0, 2, 3), correction=0)
+        mean = all_reduce(own_mean) / world  # type: ignore[no-untyped-call]
+        # Of the squares' mean minus the mean's square only rounding would be left where a channel hardly varies.
+        var = all_reduce(own_var + (own_mean - mean).square()) / world  # type: ignore[no-untyped-call]
         self._track(mean.detach(), var.detach(), x.numel() // x.shape[1] * dist.get_world_size())
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * scale

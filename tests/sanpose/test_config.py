@@ -62,6 +62,9 @@ def test_quick_keeps_the_cells_differences():
         ("data.sources.h36m.share=0", "nothing to train on"),
         ("data.test_subjects=[1]", "disjoint"),
         ("data.augment.flip=2", "0 to 1"),
+        ("train.gamma=-3", "at most 1"),
+        ("model.delta_init=nan", "not a finite number"),
+        ("+deepspeed.zero_optimization.offload_optimizer=cpu", "not a group of keys"),
     ],
 )
 def test_bad_overrides_are_named(override, said):
@@ -96,5 +99,11 @@ def test_plain_round_trip():
 def test_overrides_of_a_recorded_configuration():
     c = compose(["preset=quick"])
     assert config.with_overrides(c, ["train.workers=2", "eval.sets=[h36m]"]).eval.sets == ("h36m",)
-    with pytest.raises(UserError, match="did you mean"):
-        config.with_overrides(c, ["train.worker=2"])
+    for wrong, said in (
+        ("train.worker=2", "did you mean"),
+        ("deepspeed=zero1", "has fixed"),
+        ("preset=paper", "has fixed"),
+        ("eval.sets=[h36m", "cannot be read"),
+    ):
+        with pytest.raises(UserError, match=said):
+            config.with_overrides(c, [wrong])

@@ -13,6 +13,7 @@ import torch
 from sanpose import checkpoint, config, journal, loop
 from sanpose.engine import Place, single_process
 from sanpose.errors import UserError
+from sanpose.model import network
 from tests.sanpose import tiny
 
 HERE = Place(0, 1, torch.device("cpu"))
@@ -119,13 +120,23 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(data, tmp_path
 
 
 def test_the_last_and_the_best_are_kept(data, tmp_path, monkeypatch):
-    scores = iter([300.0, 100.0, 200.0, 250.0, 260.0])
+    scores = iter([300.0, 100.0, 200.0, 250.0, 260.0])  # of the five evaluations on some samples, the last one's too
     monkeypatch.setattr(loop, "score_of", lambda figures: next(scores))
     run(data, tmp_path, "train.epochs=5", "train.keep=2", "eval.every=1", "eval.sets=[h36m]")
     names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
     assert names == [f"epoch-000{e}-step-000000" for e in (2, 4, 5)]
     assert checkpoint.choose(tmp_path / "checkpoints", "best").position.epoch == 2
     assert checkpoint.choose(tmp_path / "checkpoints", "last").position.epoch == 5
+
+
+def test_a_damaged_newer_checkpoint_does_not_displace_good_ones(data, tmp_path, monkeypatch):
+    more = ("train.epochs=4", "train.keep=1", "train.checkpoint_steps=2", "eval.sets=[h36m]", "eval.every=0")
+    run(data, tmp_path, *more, "train.keep=2", stop_at=(2, 1), monkeypatch=monkeypatch)
+    newest = tmp_path / "checkpoints" / "epoch-0002-step-000000"
+    (newest / "random-0.pt").write_bytes(b"")
+    run(data, tmp_path, *more, stop_at=(1, 3), monkeypatch=monkeypatch)
+    found, damaged = checkpoint.newest(tmp_path / "checkpoints")
+    assert found is not None and found.order == (1, 2) and damaged == []
 
 
 def test_choosing_a_checkpoint_that_is_not_there(tmp_path):
@@ -153,9 +164,17 @@ def test_accumulation_and_clipping_run_through_deepspeed(data, tmp_path):
     assert not all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_bf16_trains(data, tmp_path):
+def test_bf16_computes_in_bf16_and_trains(data, tmp_path, monkeypatch):
+    seen = set()
+    whole = network.soft_argmax
+    monkeypatch.setattr(network, "soft_argmax", lambda logits, *a: (seen.add(logits.dtype), whole(logits, *a))[1])
     figures = run(data, tmp_path, "train.precision=bf16", "train.epochs=1", "eval.sets=[h36m]")
-    assert figures["h36m"]["mpjpe"]["mean_over_frames"] > 0
+    assert figures["h36m"]["mpjpe"]["mean_over_frames"] > 0 and seen == {torch.bfloat16}
+
+
+def test_fewer_samples_than_a_batch_are_refused(data, tmp_path):
+    with pytest.raises(UserError, match="less than one batch of 64"):
+        run(data, tmp_path, "data.epoch_samples=0", "train.batch_size=64")
 
 
 def test_training_learns(data, tmp_path):

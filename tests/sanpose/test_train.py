@@ -91,15 +91,33 @@ sys.exit(1)
 """
 
 
-def test_bad_data_is_not_tried_again_and_is_recorded(ray, data, tmp_path):
+def test_more_workers_than_ray_has_room_for_are_refused(ray, data, tmp_path):
+    with pytest.raises(UserError, match="needs as many CPUs"):
+        train.train(config.compose([*data, f"runs={tmp_path}", "train.workers=8"]), QUIET)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(data, tmp_path):
+    chosen = config.compose([*data, f"runs={tmp_path}"])
+    folder = tmp_path / train.run_id(chosen)
+    folder.mkdir()
+    with train._alone(folder), pytest.raises(UserError, match="by another process"):
+        train.train(chosen, QUIET)
+    assert not (folder / "result.json").exists()
+
+
+@pytest.mark.parametrize("loader_workers", [0, 1])
+def test_bad_data_is_not_tried_again_and_is_recorded(ray, data, tmp_path, loader_workers):
     import h5py
 
     path = tiny.write(tmp_path, "h36m")
-    with h5py.File(path, "a") as file:
-        file["images/bytes"][:] = 0
+    with h5py.File(path, "a") as file:  # the last image, of a training sample only
+        ends = file["images/end"][()]
+        file["images/bytes"][ends[20] : ends[21]] = 0
     chosen = config.compose([*data, f"runs={tmp_path / 'runs'}", f"data.sources.h36m.file={path}"])
-    with pytest.raises(UserError, match="cannot be decoded"):
+    chosen = config.with_overrides(chosen, [f"data.loader_workers={loader_workers}"])
+    with pytest.raises(UserError, match="cannot be decoded") as error:
         train.train(chosen, QUIET)
+    assert str(path) in str(error.value) and "Traceback" not in str(error.value)
     record = train.record_of(tmp_path / "runs", train.run_id(chosen))
     assert record.status == "failed" and "cannot be decoded" in str(record.reason)
 
