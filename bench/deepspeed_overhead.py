@@ -107,8 +107,8 @@ def deepspeed(config: Config, steps: int) -> Measured:
 
 def deepspeed_alone(config: Config, steps: int) -> Measured:
     """The Engine in this process."""
-    with single_process():
-        return deepspeed(config, steps)
+    single_process()
+    return deepspeed(config, steps)
 
 
 def deepspeed_under_ray(config: Config, steps: int) -> Measured:

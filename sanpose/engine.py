@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -28,16 +25,14 @@ class Place:
     device: torch.device
 
 
-@contextmanager
-def single_process() -> Iterator[None]:
-    """A process group of one, for training and tests outside Ray Train."""
+def single_process() -> None:
+    """Make this process a group of one, for training and tests outside Ray Train.
+
+    It stays so to its end: DeepSpeed holds on to the first group that a process has had.
+    """
     os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists on it
-    with TemporaryDirectory() as folder:
-        dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
-        try:
-            yield
-        finally:
-            dist.destroy_process_group()
+    if not dist.is_initialized():
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
 
 
 class Engine:

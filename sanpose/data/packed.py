@@ -131,8 +131,9 @@ def write(
             blob = file.create_dataset("images/bytes", (max(int(end[-1]) if len(end) else 0, 1),), "uint8")
             start = 0
             for stop, jpeg in zip(end, jpegs, strict=True):
-                blob[start:stop] = np.frombuffer(jpeg, np.uint8)
-                digest.update(jpeg)
+                data = np.frombuffer(jpeg, np.uint8)
+                blob[start:stop] = data
+                digest.update(data.data)
                 start = stop
             file.attrs["fingerprint"] = digest.hexdigest()[:16]
             file["images/end"] = end

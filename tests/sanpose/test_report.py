@@ -114,7 +114,7 @@ def test_table1_has_every_cell_and_its_state(runs: Path) -> None:
     assert first["ours_mm"].spread == pytest.approx(4.0) and first["seeds"].value == 3
     assert first["difference_mm"].value == pytest.approx(36.5)
     assert (first["untrained_mm"].value, first["mean_pose_mm"].value) == (400.0, 200.0)
-    assert first["network"].value == "ResNet-50 → ResNet-18 (width ×0.5)"
+    assert first["network"].value == "ResNet-50 → ResNet-18 (width ×0.375)"
     assert first["input"].value == "256×256 → 64×64" and table.rows[6]["input"].value == "288×384 → 64×96"
     assert [row["data_2d"].value for row in table.rows] == ["none", "MPII", "MPII", *["MPII + COCO"] * 4]
     assert [row["san"].value for row in table.rows] == ["no", "no", "yes", "yes", "yes", "no", "yes"]

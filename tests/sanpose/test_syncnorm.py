@@ -28,7 +28,7 @@ def _half(rank: int, store: str, out: str) -> None:
 
 
 def test_two_halves_are_one_whole(tmp_path):
-    mp.start_processes(_half, (str(tmp_path / "store"), str(tmp_path)), nprocs=2, start_method="fork")
+    mp.start_processes(_half, (str(tmp_path / "store"), str(tmp_path)), nprocs=2, start_method="spawn")
     halves = [torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in (0, 1)]
     for offset in (0.0, 300.0):
         norm, x = nn.BatchNorm2d(3), _batch(offset).requires_grad_()

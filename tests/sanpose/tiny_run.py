@@ -31,7 +31,7 @@ def tiny_run() -> Path:
     train = ("data.epoch_samples=16", "eval.every=1", "train.learning_rate=0.03", "train.threads=1")
     plan = config.compose(tiny.overrides(base, *attention, *train))
     folder = ledger.create(base / "runs", NAME, plan.plain(), {})
-    with engine.single_process():
-        figures = loop.train(plan, folder, engine.Place(0, 1, torch.device("cpu")))
+    engine.single_process()
+    figures = loop.train(plan, folder, engine.Place(0, 1, torch.device("cpu")))
     (base / "figures.json").write_text(json.dumps(figures))
     return folder
