@@ -130,9 +130,9 @@ def test_the_last_and_the_best_are_kept(data, tmp_path, monkeypatch):
 
 def test_a_damaged_newer_checkpoint_does_not_displace_good_ones(data, tmp_path, monkeypatch):
     more = ("train.epochs=4", "train.keep=1", "train.checkpoint_steps=2", "eval.sets=[h36m]", "eval.every=0")
-    run(data, tmp_path, *more, "train.keep=2", stop_at=(2, 1), monkeypatch=monkeypatch)
-    newest = tmp_path / "checkpoints" / "epoch-0002-step-000000"
-    (newest / "random-0.pt").write_bytes(b"")
+    run(data, tmp_path, *more, "train.keep=3", stop_at=(2, 1), monkeypatch=monkeypatch)
+    for name in ("epoch-0001-step-000002", "epoch-0002-step-000000"):
+        (tmp_path / "checkpoints" / name / "random-0.pt").write_bytes(b"")
     run(data, tmp_path, *more, stop_at=(1, 3), monkeypatch=monkeypatch)
     found, damaged = checkpoint.newest(tmp_path / "checkpoints")
     assert found is not None and found.order == (1, 2) and damaged == []

@@ -24,8 +24,8 @@ SETTINGS = [
     "preset=smoke", "data.train_subjects=[1,5,7,8]", "data.test_subjects=[1,5,7,8]", "data.train_stride=1",
     "data.test_stride=1", "data.sources.h36m.share=6", "data.sources.mpii.share=6", "data.sources.coco.share=12",
     "data.augment.flip=0", "data.augment.rotation=0", "data.augment.scale=0", "data.augment.translation=0",
-    "data.epoch_samples=600", "train.batch_size=12", "train.epochs=10", "train.milestones=[6,8]", "train.gamma=0.3",
-    "train.learning_rate=2e-3", "train.checkpoint_epochs=10", "eval.sets=[h36m]", "eval.every=0",
+    "data.epoch_samples=600", "train.batch_size=12", "train.epochs=30", "train.milestones=[20,25,28]", "train.gamma=0.3",
+    "train.learning_rate=2e-3", "train.checkpoint_epochs=30", "eval.sets=[h36m]", "eval.every=0",
     "model.width=0.5", "model.depth_bins=24", "model.deconv_channels=64",
     "data.input_width=96", "data.input_height=96",
 ]  # fmt: skip
