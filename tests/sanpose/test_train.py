@@ -47,7 +47,10 @@ def test_two_workers_and_one_give_the_same_losses(ray, data, tmp_path):
     first = [lines(r.folder, "train")[0] for r in records]
     assert first[0]["step"] == first[1]["step"] == 1
     # Adam turns the rounding of gradients that should be zero into steps, so that the losses drift apart slowly.
-    pairs = [(first, 1e-5), *((pair, 1e-3) for pair in zip(lines(one.folder, "epoch"), lines(two.folder, "epoch")))]
+    pairs = [
+        (first, 1e-5),
+        *((pair, 1e-3) for pair in zip(lines(one.folder, "epoch"), lines(two.folder, "epoch"), strict=True)),
+    ]
     for (a, b), tolerance in pairs:
         for part in ("loss", "loss_plane", "loss_depth"):
             assert a[part] == pytest.approx(b[part], rel=tolerance)
