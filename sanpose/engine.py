@@ -32,7 +32,7 @@ def single_process() -> None:
     """
     os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists on it
     if not dist.is_initialized():
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
 
 
 class Engine:
