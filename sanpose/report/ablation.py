@@ -1,0 +1,122 @@
+"""The paper's Table 1 beside our runs of its seven cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sanpose.report import paper
+from sanpose.report.runs import CellRuns, letter_of, preset, protocol_of, state
+from sanpose.report.table import Cell, Column, Table
+from sweeps.ledger import Broken, Record
+
+COLUMNS = (
+    Column("cell", "Cell"),
+    Column("network", "Network"),
+    Column("input", "Input (px)"),
+    Column("data_2d", "2D data"),
+    Column("san", "SAN"),
+    Column("flip_test", "Flip test"),
+    Column("paper_mm", "Paper", "low"),
+    Column("ours_mm", "Ours", "low"),
+    Column("difference_mm", "Diff.", signed=True),
+    Column("untrained_mm", "Untrained"),
+    Column("mean_pose_mm", "Mean pose"),
+    Column("seeds", "Seeds", digits=0),
+    Column("status", "Status"),
+    Column("preset", "Preset", machine_only=True),
+    Column("runs", "Runs", machine_only=True),
+)
+_NOTES = (
+    "MPJPE in mm, lower is better; ours is the mean over all test frames. Over several seeds: mean ± sample standard"
+    " deviation. Best in bold, second underlined, among values of the same kind.",
+    "'A → B': the paper has A, our run has B in its place. Untrained: the same network before training. Mean pose: the"
+    " training set's mean pose as the answer to every image.",
+    "The paper's text credits 3.3 mm to {e, f}; by the table's numbers that is the step from e to g. Its section 3.5"
+    " names ResNet-50 twice where 50 and 152 are meant, and gives 72×72 heat maps where a 288×384 input makes 72×96.",
+)
+
+
+def table1(cells: Sequence[CellRuns], records: Sequence[Record], broken: Sequence[Broken], config_dir: Path) -> Table:
+    """Table 1 (ablation, MPJPE in mm): every cell of the paper, whatever became of our runs of it."""
+    ours = {cell.letter: cell for cell in cells}
+    rows = [
+        _row(row, ours.get(row["method"], CellRuns(row["method"]))) for row in paper.rows(config_dir, paper.ABLATION)
+    ]
+    notes = [*_NOTES, *protocol_notes(cells, "h36m"), *_left_out(cells)]
+    stray = [f"{record.id} ({state(record)})" for record in records if not letter_of(record)]
+    notes += [f"Runs that stand for no cell: {', '.join(stray)}."] if stray else []
+    notes += [f"Broken record: {entry.path}: {entry.reason}" for entry in broken]
+    return Table(
+        "table1", "Table 1. Ablation on Human3.6M, protocol #1: MPJPE (mm)", COLUMNS, tuple(rows), tuple(notes)
+    )
+
+
+def protocol_notes(cells: Sequence[CellRuns], dataset: str) -> list[str]:
+    """How our figures of a data set were measured, once for all the cells that share it."""
+    texts: dict[str, list[str]] = {}
+    for cell in cells:
+        for text in dict.fromkeys(filter(None, (protocol_of(run, dataset) for run in cell.done))):
+            texts.setdefault(text, []).append(cell.letter)
+    return [f"Measured, {'cells' if len(who) > 1 else 'cell'} {', '.join(who)}: {text}" for text, who in texts.items()]
+
+
+def _left_out(cells: Sequence[CellRuns]) -> list[str]:
+    return [
+        f"Cell {cell.letter} also has runs of another configuration, not in its row: "
+        + ", ".join(f"{run.id} ({preset(run.config) or 'no preset'}, {state(run)})" for run in cell.others)
+        + "."
+        for cell in cells
+        if cell.others
+    ]
+
+
+def _row(published: Mapping[str, str], cell: CellRuns) -> dict[str, Cell]:
+    reference = paper.number(published["mpjpe_mm"], paper.ABLATION)
+    ours = cell.figure("h36m", "mpjpe", "mean_over_frames")
+    difference = None if not isinstance(ours.value, float) or reference is None else ours.value - reference
+    evaluated = ours.value is not None or not cell.done
+    return {
+        "cell": Cell(published["method"]),
+        **{key: Cell(text) for key, text in _settings(published, cell.config).items()},
+        "paper_mm": Cell(reference, rank="paper"),
+        "ours_mm": ours,
+        "difference_mm": Cell(difference, mark=ours.mark if difference is not None else ""),
+        "untrained_mm": cell.figure("h36m", "untrained_mpjpe"),
+        "mean_pose_mm": cell.figure("h36m", "mean_pose_mpjpe"),
+        "seeds": Cell(len(cell.done)),
+        "status": Cell(cell.status if evaluated else f"{cell.status}, not evaluated on Human3.6M"),
+        "preset": Cell(preset(cell.config) or None),
+        "runs": Cell(" ".join(run.id for run in cell.runs) or None),
+    }
+
+
+def _settings(published: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, str]:
+    there = {
+        "network": _network(published["backbone"], 1.0),
+        "input": f"{published['input_width']}×{published['input_height']}",
+        "data_2d": _sources(published["data_2d"].split("+")),
+        "san": published["san"],
+        "flip_test": published["flip_test"],
+    }
+    if not config:
+        return there
+    model, data = config["model"], config["data"]
+    shares = {name: source["share"] for name, source in data["sources"].items()}
+    here = {
+        "network": _network(model["backbone"], model["width"]),
+        "input": f"{data['input_width']}×{data['input_height']}",
+        "data_2d": _sources([name for name in ("mpii", "coco") if shares.get(name, 0) > 0]),
+        "san": "no" if model["attention"] == "none" else "yes",
+        "flip_test": "yes" if config["eval"]["flip_test"] else "no",
+    }
+    return {key: text if text == here[key] else f"{text} → {here[key]}" for key, text in there.items()}
+
+
+def _network(backbone: str, width: float) -> str:
+    return backbone.replace("resnet", "ResNet-") + ("" if width == 1 else f" (width ×{width:g})")
+
+
+def _sources(names: Sequence[str]) -> str:
+    return " + ".join(name.upper() for name in names if name) or "none"

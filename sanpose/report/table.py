@@ -1,0 +1,102 @@
+"""A table as plain values, and what every format must say about it in the same way.
+
+Knows columns, ranks, spreads and marks; knows neither runs nor formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+EMPTY = "–"
+_SYMBOLS = "†‡§¶"
+
+
+@dataclass(frozen=True)
+class Column:
+    """`better`: which end of the numbers is best, None for a column without ranks. `machine_only`: in CSV and JSON."""
+
+    key: str
+    title: str
+    better: Literal["low", "high"] | None = None
+    digits: int = 1
+    signed: bool = False
+    machine_only: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`spread`: a standard deviation. `rank`: cells of a column are ranked among those of the same rank, with "" not at
+    all. `mark`: why the value must not be taken as it stands, in words."""
+
+    value: str | float | None
+    spread: float | None = None
+    rank: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows`: column key -> cell; a key left out is an empty cell. `notes`: sentences to stand below."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Mapping[str, Cell], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """The columns that are meant for people."""
+        return tuple(column for column in self.columns if not column.machine_only)
+
+
+def cell_of(row: Mapping[str, Cell], column: Column) -> Cell:
+    return row.get(column.key, Cell(None))
+
+
+def text_of(cell: Cell, column: Column) -> str:
+    """A cell as it is shown: rounded, with its spread, on one line; EMPTY for no value."""
+    if cell.value is None:
+        return EMPTY
+    if isinstance(cell.value, str):
+        return " ".join(cell.value.split())
+    sign = "+" if column.signed else ""
+    spread = "" if cell.spread is None else f" ± {cell.spread:.{column.digits}f}"
+    return f"{cell.value:{sign}.{column.digits}f}{spread}"
+
+
+def standings(table: Table) -> dict[tuple[int, str], Literal["best", "second"]]:
+    """(row index, column key) -> "best" or "second", by the numbers as they are shown, so that ties are ties.
+
+    Among fewer than two ranked values nothing is best, among fewer than three nothing second.
+    """
+    found: dict[tuple[int, str], Literal["best", "second"]] = {}
+    for column in (c for c in table.columns if c.better):
+        groups: dict[str, dict[int, float]] = {}
+        for index, row in enumerate(table.rows):
+            cell = cell_of(row, column)
+            if cell.rank and isinstance(cell.value, int | float):
+                groups.setdefault(cell.rank, {})[index] = round(float(cell.value), column.digits)
+        for values in groups.values():
+            order = sorted(set(values.values()), reverse=column.better == "high")
+            for index, value in values.items():
+                if len(values) >= 2 and value == order[0]:
+                    found[index, column.key] = "best"
+                elif len(values) >= 3 and value == order[1]:
+                    found[index, column.key] = "second"
+    return found
+
+
+def symbols(table: Table) -> dict[str, str]:
+    """Mark -> the symbol that stands for it, in order of appearance: †, ‡, §, ¶, then doubled."""
+    marks = dict.fromkeys(
+        cell.mark for row in table.rows for cell in (cell_of(row, c) for c in table.shown) if cell.mark
+    )
+    return {m: _SYMBOLS[i % len(_SYMBOLS)] * (1 + i // len(_SYMBOLS)) for i, m in enumerate(marks)}
+
+
+def row_marks(row: Mapping[str, Cell]) -> str:
+    """The marks of a row's cells in words, for formats without footnotes."""
+    return "; ".join(dict.fromkeys(cell.mark for cell in row.values() if cell.mark))
