@@ -17,7 +17,7 @@ from sanpose import evaluate, train, trained
 from sanpose.data import loader, samples
 from sanpose.joints import UNION22
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 # The four Human3.6M images are of S1, S5, S7 and S8; every sample is for training and for evaluation.
 SETTINGS = [
