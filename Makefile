@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA := data
 
-.PHONY: help setup data ablation test check lock clean
+
+.PHONY: help setup data ablation system test check lock clean
 
 help:
 	@echo "make ablation   install, make synthetic data, train Table 1's seven networks at small scale, print the table"
+	@echo "make system     install what some tests need beside Python (Debian, as root): Chromium"
 	@echo "make test       install, run the tests"
 	@echo "make check      ruff, mypy, import contracts"
 	@echo "make data       install, make and pack the synthetic data"
@@ -28,9 +30,15 @@ data: setup
 	$(BIN)/sanpose data prepare mpii --src $(DATA)/synth/mpii --out $(DATA)/packed/mpii.h5
 	$(BIN)/sanpose data prepare coco --src $(DATA)/synth/coco --out $(DATA)/packed/coco.h5
 
+# One core a network: two small networks side by side take half the time of one after the other on two cores.
 ablation: data
-	$(BIN)/sanpose ablation preset=quick
-	$(BIN)/sanpose report
+	$(BIN)/sanpose tune sweep=table1 preset=quick train.threads=1
+	$(BIN)/sanpose report --sweep table1-quick
+
+# What some tests need beside Python's packages: a browser. As root, on Debian and its like.
+system:
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core
 
 test: setup
 	$(BIN)/pytest

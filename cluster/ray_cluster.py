@@ -10,46 +10,62 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
-# Ray's default health check lets every report wait for over a second.
 _SETTINGS = {
+    # Ray's default health check lets every report wait for over a second.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
 }
+# Beside what `ray job submit` has said, not instead of it.
+_DRIVER_SETTINGS = {"RAY_OVERRIDE_JOB_RUNTIME_ENV": "1", "RAY_gcs_rpc_server_reconnect_timeout_s": "15"}
+_TEMPORARY = Path("/tmp")  # AF_UNIX paths end at 107 bytes
+_PREFIX = "sanpose-ray-"
 
 
 @contextmanager
-def ray_cluster(cpus: int) -> Iterator[None]:
+def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iterator[str | None]:
     """Connect to $RAY_ADDRESS, or start a private Ray with at least `cpus` CPUs and end it afterwards.
 
-    A Ray that this process is connected to already is used as it is, and left running.
+    `environment`: variables for every process of this driver's. Gives the address of Ray's dashboard, None where it is
+    not known. A Ray that this process is connected to already is used as it is, and left running. Raises
+    ConnectionError when $RAY_ADDRESS does not answer.
     """
-    for name, value in _SETTINGS.items():
+    for name, value in {**_SETTINGS, **_DRIVER_SETTINGS}.items():
         os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
-        yield
+        yield None
         return
     warnings.filterwarnings("ignore", category=FutureWarning)
-    runtime = {"env_vars": {name: os.environ[name] for name in _SETTINGS}}
+    runtime = {"env_vars": {**{name: os.environ[name] for name in _SETTINGS}, **(environment or {})}}
     common = {"runtime_env": runtime, "logging_level": logging.ERROR, "log_to_driver": False}
     address = os.environ.get("RAY_ADDRESS")
     folder = None
     try:
         if address:
-            ray.init(address=address, **common)
+            context = ray.init(address=address, **common)
         else:
-            folder = tempfile.mkdtemp(prefix="sanpose-ray-", dir="/tmp")  # AF_UNIX paths end at 107 bytes
+            folder = _temporary()
             available = len(os.sched_getaffinity(0))
-            ray.init(address="local", num_cpus=max(cpus, available), _temp_dir=folder, **common)
-        yield
+            context = ray.init(address="local", num_cpus=max(cpus, available), _temp_dir=folder, **common)
+        yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary() -> str:
+    """A folder for a private Ray; those of this user's processes that were killed are removed first."""
+    for left in _TEMPORARY.glob(f"{_PREFIX}*"):
+        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and left.stat().st_uid == os.getuid():
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY)

@@ -5,16 +5,15 @@ Everything downstream gets a `Config`; nobody else reads YAML. `identity_of` say
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sanpose.errors import UserError, nearest
+from sanpose.config_reading import check_keys, typed
+from sanpose.errors import UserError
 
 SCHEMA = 1  # raise it when the meaning of a key changes: the run ids change with it
 
@@ -171,7 +170,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     from yaml import YAMLError
 
     folder = configs_dir()
-    _check_keys(overrides, folder)
+    check_keys(overrides, folder, Config)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             composed = hydra_compose("config", list(overrides))
@@ -186,7 +185,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 
 def from_plain(plain: Mapping[str, Any]) -> Config:
     """A typed, validated Config from plain dicts. Raises UserError as `compose` does."""
-    config: Config = _typed(Config, plain, "")
+    config: Config = typed(Config, plain, "")
     validate(config)
     return config
 
@@ -197,7 +196,7 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    _check_keys(overrides, configs_dir())
+    check_keys(overrides, configs_dir(), Config)
     for override in overrides:
         if override.partition("=")[0] in ("preset", "ablation", "deepspeed", "cell"):
             raise UserError(
@@ -238,7 +237,17 @@ def identity_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, An
 
 
 def located(config: Config) -> Config:
-    """The configuration with absolute paths, for processes that stand elsewhere and for the record."""
+    """The configuration with absolute paths, for processes that stand elsewhere and for the record.
+
+    Raises UserError for a relative folder of runs in a Ray job, whose working directory is a copy that Ray removes.
+    """
+    if "working_dir_files" in Path.cwd().parts and not Path(config.runs).is_absolute():
+        raise UserError(
+            f"runs={config.runs} is relative, and the working directory of a Ray job is thrown away",
+            where=Path.cwd(),
+            expected="absolute paths in a Ray job",
+            hint="runs=/shared/folder/runs, and so for data.sources.h36m.file and the others",
+        )
     sources = {name: getattr(config.data.sources, name) for name in SOURCES}
     absolute = {n: dataclasses.replace(s, file=s.file and str(Path(s.file).absolute())) for n, s in sources.items()}
     weights = config.model.weights
@@ -258,90 +267,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
-
-
-def _typed(cls: Any, plain: Any, where: str) -> Any:
-    """Build a (nested) dataclass, casting only where nothing is lost (an int where a float is wanted)."""
-    import typing
-
-    if not isinstance(plain, Mapping):
-        raise UserError(f"'{where}' must be a group of keys, not {plain!r}")
-    hints = typing.get_type_hints(cls)
-    for key in plain:
-        if key not in hints:
-            raise _unknown_key(f"{where}{key}", [f"{where}{k}" for k in hints])
-    values = {}
-    for key, hint in hints.items():
-        if key not in plain:
-            continue
-        value, name = plain[key], f"{where}{key}"
-        if dataclasses.is_dataclass(hint):
-            values[key] = _typed(hint, value, f"{name}.")
-        elif typing.get_origin(hint) is tuple:
-            inner = typing.get_args(hint)[0]
-            if not isinstance(value, (list, tuple)):
-                raise UserError(f"{name}={value!r} has the wrong type", expected=f"a list of {inner.__name__}")
-            values[key] = tuple(_scalar(inner, v, name) for v in value)
-        elif hint in (bool, int, float, str):
-            values[key] = _scalar(hint, value, name)
-        else:
-            values[key] = value
-    return cls(**values)
-
-
-def _scalar(kind: type, value: Any, name: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = float(value)  # YAML 1.1 reads 1e-4 as text
-    if kind is float and isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{name}={value} is not a finite number")
-    if kind is str and value is None:
-        return ""
-    if type(value) is not kind:
-        raise UserError(
-            f"{name}={value!r} has the wrong type", expected=kind.__name__, hint=f"{name}=<{kind.__name__}>"
-        )
-    return value
-
-
-def _known_keys(cls: Any, prefix: str = "") -> list[str]:
-    import typing
-
-    keys = []
-    for name, hint in typing.get_type_hints(cls).items():
-        keys.append(prefix + name)
-        if dataclasses.is_dataclass(hint):
-            keys += _known_keys(hint, f"{prefix}{name}.")
-    return keys
-
-
-def _check_keys(overrides: Sequence[str], folder: Path) -> None:
-    """Name the nearest key before Hydra answers in its own words."""
-    groups = {p.name for p in folder.iterdir() if p.is_dir() and p.name not in ("paper", "sweep")}
-    known = [*_known_keys(Config), *sorted(groups)]
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        key = key.lstrip("+~").strip()
-        if not equals and not override.startswith("~"):
-            raise UserError(f"'{override}' is not an override", expected="key=value", hint=nearest(key, known))
-        if key in groups:
-            options = sorted(p.stem for p in (folder / key).glob("*.yaml"))
-            if value not in options:
-                raise UserError(
-                    f"{key}={value}: there is no such {key}",
-                    expected=", ".join(options),
-                    hint=nearest(value, options),
-                )
-        elif key not in known and not key.startswith(("deepspeed.", "scale.")):
-            raise _unknown_key(key, known)
-
-
-def _unknown_key(key: str, known: Sequence[str]) -> UserError:
-    return UserError(
-        f"unknown configuration key '{key}'", hint=nearest(key, known), expected="a key of the configuration"
-    )
 
 
 def _first_lines(error: BaseException) -> str:

@@ -43,7 +43,7 @@ def _model(config: Config) -> Iterator[UserError]:
     model = config.model
     yield from _one_of("model.backbone", model.backbone, BACKBONES)
     yield from _one_of("model.joints", model.joints, tuple(TRAINING))
-    yield from _one_of("model.attention", model.attention, ("none", "position"))
+    yield from _one_of("model.attention", model.attention, ("none", "position", "channel"))
     yield from _at_least("model.depth_bins", model.depth_bins, 2)
     yield from _at_least("model.deconv_channels", model.deconv_channels, 1)
     if not 0 < model.width <= 4:
@@ -59,6 +59,8 @@ def _model(config: Config) -> Iterator[UserError]:
             "model.attention=none leaves model.delta_init, attention_scale and attention_position without effect",
             expected="delta_init=0 and both options false",
         )
+    if model.attention == "channel" and model.attention_position:
+        yield UserError("model.attention=channel has no positions to learn", hint="model.attention_position=false")
 
 
 def _data(config: Config) -> Iterator[UserError]:

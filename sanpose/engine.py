@@ -25,14 +25,15 @@ class Place:
     device: torch.device
 
 
-def single_process() -> None:
-    """Make this process a group of one, for training and tests outside Ray Train.
+def single_process(kind: str = "cpu") -> None:
+    """Make this process a group of one, on "cpu" or "cuda": for a sweep's trials and for tests, outside Ray Train.
 
     It stays so to its end: DeepSpeed holds on to the first group that a process has had.
     """
     os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists on it
     if not dist.is_initialized():
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+        backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
 
 
 class Engine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_PATHS = {
+PATHS = {  # figure -> its set, and the keys below it
     "mpjpe_mm": ("h36m", "mpjpe", "mean_over_frames"),
     "pckh": ("mpii", "pckh@0.5", "Mean"),
     "ap": ("coco", "AP"),
@@ -15,7 +15,7 @@ _PATHS = {
 def headline(figures: Mapping[str, Any]) -> dict[str, float | None]:
     """MPJPE in mm, PCKh@0.5 in %, AP in 0 .. 1, of the sets that were measured."""
     out: dict[str, float | None] = {}
-    for name, (source, *path) in _PATHS.items():
+    for name, (source, *path) in PATHS.items():
         if source in figures:
             value: Any = figures[source]
             for key in path:

@@ -36,7 +36,8 @@ def train(config: Config, folder: Path, place: Place, report: Report = lambda _:
     """Train, or continue from the newest undamaged checkpoint of the run's folder, and evaluate at the end.
 
     Every worker calls it with its own place, in an initialised process group. `report` is called by every worker
-    after every epoch. Returns the figures of the last epoch's network. Raises UserError for bad data, and when the
+    after every epoch with {"epoch", "score"} (lower is better; None where nothing was evaluated). Returns the figures
+    of the last epoch's network. Raises UserError for bad data, and when the
     loss is not finite.
     """
     torch.set_num_threads(threads(config, place))
@@ -88,7 +89,7 @@ class _Run:
                 self._evaluate("final", epoch + 1, 0)
             if last or score is not None or (epoch + 1) % train.checkpoint_epochs == 0:
                 self._save(Position(epoch + 1), score)
-            report({"epoch": epoch + 1})
+            report({"epoch": epoch + 1, "score": score})
         if self.journal:
             self.journal.close()
         return self._figures()

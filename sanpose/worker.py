@@ -6,12 +6,15 @@ again: the worker writes it into the run's folder, and every worker that starts 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from sanpose.config import Config
 from sanpose.errors import TrainingFailedError, UserError
 
 _FAILURE = "failure.json"
+_COORDINATOR = {"CPU": 0.0, "node:__internal_head__": 0.001}
+_OTHER_SECONDS, _POLL_SECONDS = 60.0, 0.1
 
 # glibc returns large blocks to the system after every step by default; keeping them makes a CPU step a quarter faster.
 ALLOCATOR = (
@@ -32,6 +37,39 @@ def environment(device: str) -> dict[str, str]:
     """The environment variables of worker processes that train on "cpu" or "cuda"."""
     env = {"PYTHONWARNINGS": "ignore::FutureWarning"}
     return env | ({"DS_ACCELERATOR": "cpu", "GLIBC_TUNABLES": ALLOCATOR} if device == "cpu" else {})
+
+
+def trial_environment(config: Config) -> dict[str, str]:
+    """The environment variables of a sweep's processes, which start before Ray has said what it has."""
+    return {} if config.train.accelerator == "cuda" else {"GLIBC_TUNABLES": ALLOCATOR}
+
+
+def trial_resources(config: Config, cuda: bool) -> tuple[dict[str, float], int]:
+    """What the process of one trial holds in Ray, and how many trials the cluster can place side by side.
+
+    On a CPU a worker takes train.threads cores; with threads 0 a trial has a machine to itself. A trial of several
+    workers holds next to nothing itself, on the head: its workers do. Raises UserError when no machine has room for one
+    worker.
+    """
+    import ray
+
+    train, total = config.train, ray.cluster_resources()
+    if cuda:
+        per_worker = {"GPU": 1.0, "CPU": float(max(1, train.threads))}
+        places = int(total.get("GPU", 0)) // train.workers
+    else:
+        machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+        cores = train.threads or min(m for m in machines if m)
+        if cores > max(machines):
+            raise UserError(
+                f"train.threads={cores}, and Ray's largest machine has {max(machines)} CPUs",
+                hint=f"train.threads={max(machines)}, or 0",
+            )
+        per_worker = {"CPU": float(cores)}
+        places = sum(m // cores for m in machines) // train.workers if train.threads or train.workers == 1 else 1
+    if places < 1:
+        _require_room(config, "GPU" if cuda else "CPU")
+    return (per_worker if train.workers == 1 else _COORDINATOR), max(1, places)
 
 
 def device_type(config: Config) -> str:
@@ -57,7 +95,7 @@ def _require_room(config: Config, kind: str) -> None:
 
 
 def fit(config: Config, folder: Path) -> dict[str, Any]:
-    """Train in Ray Train's workers; the figures of the final network. Ray must be connected.
+    """Train in Ray Train's workers; what `trained` says of the final network. Ray must be connected.
 
     Raises UserError for what the loop refuses, TrainingFailedError when the workers keep dying.
     """
@@ -85,16 +123,27 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
         ),
     )
     try:
-        result = _interruptible(trainer.fit)
+        result = interruptible(trainer.fit)
     except Exception as error:
         _raise_failure(folder)
         raise TrainingFailedError(f"the workers failed: {_reason(error)}; see {folder / 'logs'}") from error
     _raise_failure(folder)
-    figures: dict[str, Any] = result.return_value
-    return figures
+    trained: dict[str, Any] = result.return_value
+    return trained
 
 
-def _interruptible(call: Callable[[], Any]) -> Any:
+def trained(config: Config, figures: dict[str, Any], device: str) -> dict[str, Any]:
+    """What a record holds of a trained network: its figures, where it was trained, and what it costs per image."""
+    import torch
+
+    from sanpose.model import complexity
+
+    cost = complexity.count(config.model, config.data.input_height, config.data.input_width).total
+    told = {"figures": figures, "device": device, "threads": torch.get_num_threads()}
+    return {**told, "macs": cost.macs, "parameters": cost.parameters}
+
+
+def interruptible(call: Callable[[], Any]) -> Any:
     """Call in a thread, so that Ctrl-C reaches the main one: there Ray Train would take the signal for itself, and
     keep it after the run."""
     outcome: Future[Any] = Future()
@@ -121,7 +170,7 @@ def _worker(given: dict[str, Any]) -> dict[str, Any]:
     folder = Path(given["folder"])
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    _log_to(folder / "logs" / f"worker-{rank}.log")
+    log_to(folder / "logs" / f"worker-{rank}.log")
     if (folder / _FAILURE).exists():
         return {}
     device = torch.device("cpu")
@@ -129,7 +178,10 @@ def _worker(given: dict[str, Any]) -> dict[str, Any]:
         device = ray.train.torch.get_device()
         torch.cuda.set_device(device)
     try:
-        return loop.train(config.from_plain(given["config"]), folder, Place(rank, world, device), ray.train.report)
+        chosen = config.from_plain(given["config"])
+        with sole(folder) if rank == 0 else nullcontext():
+            figures = loop.train(chosen, folder, Place(rank, world, device), ray.train.report)
+        return trained(chosen, figures, device.type)
     except UserError as error:
         part = folder / f".{_FAILURE}.{rank}"
         where = None if error.where is None else str(error.where)
@@ -138,7 +190,24 @@ def _worker(given: dict[str, Any]) -> dict[str, Any]:
         raise
 
 
-def _log_to(path: Path) -> None:
+@contextmanager
+def sole(folder: Path) -> Iterator[None]:
+    """Wait until no process of an earlier start trains into the folder any more: one whose driver was killed lives on
+    for a moment. Raises UserError when it does not end."""
+    until = time.monotonic() + _OTHER_SECONDS
+    with (folder / ".worker.lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise UserError("a process of an earlier start still trains this run", where=folder) from error
+                time.sleep(_POLL_SECONDS)
+        yield
+
+
+def log_to(path: Path) -> None:
     """Send everything that this process prints, its libraries too, to a file of the run."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

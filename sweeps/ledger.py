@@ -13,7 +13,9 @@ meets half of one. Knows trials and their state; does not know what the metrics 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +30,8 @@ __all__ = [
 ]  # fmt: skip
 
 SCHEMA = 1
-STATUSES = ("done", "failed", "running", "interrupted")
+STATUSES = ("done", "failed", "running", "interrupted", "pruned")
+_TAIL = 1024  # bytes; a line of progress has some 300, one of figures some 5000
 _NAMED = ("schema", "id", "status", "reason", "started", "ended", "metrics", "protocol", "config")
 
 
@@ -45,9 +48,9 @@ class Broken(NamedTuple):
 class Record:
     """One run as the ledger knows it.
 
-    `status`: one of STATUSES; a run without result.json is "running". `epoch`: of the last complete line of
-    metrics.jsonl, None when there is none. `changed`: when the record last changed, seconds since 1970. `extra`: what
-    the project wrote into the record beside the named fields.
+    `status`: one of STATUSES; a run without result.json is "running". `epoch`: the last one named in metrics.jsonl,
+    None when none is, and for a run that is done. `changed`: when the record last changed, seconds since 1970. `extra`:
+    what the project wrote into the record beside the named fields.
     """
 
     id: str
@@ -106,29 +109,37 @@ def write_result(folder: Path, record: Mapping[str, object]) -> None:
     write_atomic(folder / "result.json", to_json({**record, "schema": SCHEMA, "id": folder.name, "config": config}))
 
 
-def read_all(root: Path) -> tuple[list[Record], list[Broken]]:
+def read_all(root: Path, only: Set[str] | None = None) -> tuple[list[Record], list[Broken]]:
     """Every run's record below `root`, in order of id, and the folders that hold none that can be read.
 
-    Raises FileNotFoundError when `root` does not exist.
+    only: leave out the runs that it doesn't name. Raises FileNotFoundError when `root` does not exist.
     """
     records, broken = [], []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+    for name in sorted(_runs(root) if only is None else only & _runs(root)):
         try:
-            records.append(read(folder))
+            records.append(read(root / name))
         except BrokenRecord as error:
             broken.append(Broken(error.path, error.reason))
     return records, broken
 
 
+def _runs(root: Path) -> set[str]:
+    with os.scandir(root) as found:
+        return {e.name for e in found if not e.name.startswith(".") and e.name != "sweeps" and e.is_dir()}
+
+
 def read(folder: Path) -> Record:
-    """One run's record. Raises BrokenRecord when a file of it is absent, torn, or not what it should be."""
+    """One run's record. Raises BrokenRecord when a file of it is absent, torn, or not what it should be.
+
+    Of metrics.jsonl only the end is read, and of a run that is done nothing: thousands of records take seconds.
+    """
     result, metrics = folder / "result.json", folder / "metrics.jsonl"
-    lines = read_lines(metrics) if metrics.is_file() else []
-    epoch = next((int(line["epoch"]) for line in reversed(lines) if isinstance(line.get("epoch"), int)), None)
-    if not result.is_file():
+    try:
+        changed = result.stat().st_mtime
+    except FileNotFoundError:
         config = _read_config(folder / "config.yaml")
         changed = max(p.stat().st_mtime for p in (folder / "config.yaml", metrics) if p.is_file())
-        return Record(folder.name, folder, "running", config, changed, epoch=epoch)
+        return Record(folder.name, folder, "running", config, changed, epoch=_last_epoch(metrics))
     data = read_json(result)
     _check(result, data, folder.name)
     return Record(
@@ -136,13 +147,13 @@ def read(folder: Path) -> Record:
         folder=folder,
         status=data["status"],
         config=data["config"],
-        changed=result.stat().st_mtime,
+        changed=changed,
         reason=data.get("reason"),
         started=data.get("started"),
         ended=data.get("ended"),
         metrics=data.get("metrics", {}),
         protocol=data.get("protocol", {}),
-        epoch=epoch,
+        epoch=None if data["status"] == "done" else _last_epoch(metrics),
         extra={key: value for key, value in data.items() if key not in _NAMED},
     )
 
@@ -152,7 +163,7 @@ def find(root: Path, prefix: str) -> Path:
 
     Raises NoSuchRun when there is none, or more than one.
     """
-    names = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name != "sweeps") if root.is_dir() else []
     if prefix in names:
         return root / prefix
     matches = [name for name in names if prefix and name.startswith(prefix)]
@@ -161,6 +172,38 @@ def find(root: Path, prefix: str) -> Path:
     if matches:
         raise NoSuchRun(f"'{prefix}' could be any of: {', '.join(matches)}")
     raise NoSuchRun(f"no run in {root} begins with '{prefix}'; there are: {', '.join(names) or 'none'}")
+
+
+def _last_epoch(path: Path) -> int | None:
+    """The last epoch named in a line file, None when none is. Reads a growing piece of its end, last line first.
+
+    Raises BrokenRecord when a line met on the way is not a JSON object. Those before it are not looked at.
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        size, length = file.seek(0, os.SEEK_END), _TAIL
+        while True:
+            file.seek(max(0, size - length))
+            lines = file.read(length).split(b"\n")[:-1]
+            # What precedes the first line end may be half a line.
+            for line in reversed(lines if length >= size else lines[1:]):
+                epoch = _epoch(path, line)
+                if epoch is not None:
+                    return epoch
+            if length >= size:
+                return None
+            length *= 8
+
+
+def _epoch(path: Path, line: bytes) -> int | None:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise BrokenRecord(path, f"one of its last lines is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BrokenRecord(path, "one of its last lines is not a JSON object")
+    return value["epoch"] if isinstance(value.get("epoch"), int) else None
 
 
 def _check(path: Path, data: Mapping[str, Any], name: str) -> None:

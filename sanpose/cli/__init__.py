@@ -16,9 +16,12 @@ from sanpose.errors import TrainingFailedError, UserError
     lazy={
         "data": ("sanpose.cli.data:data", "Prepare, check and synthesise data."),
         "train": ("sanpose.cli.train:train", "Train one network: overrides, or resume=<run id>."),
-        "ablation": ("sanpose.cli.train:ablation", "Train the seven cells of the paper's Table 1."),
+        "tune": ("sanpose.cli.tune:tune", "Run a sweep: sweep=table1, delta_init, ..., or a YAML file."),
+        "relationship": ("sanpose.cli.relationship:relationship", "Map how joints attend to each other (Figure 3)."),
         "evaluate": ("sanpose.cli.evaluate:evaluate", "Evaluate a trained run: run=<run id>."),
         "report": ("sanpose.cli.report:report", "Rebuild the paper's tables from the recorded runs."),
+        "status": ("sanpose.cli.status:status", "Show what becomes of sweeps and runs."),
+        "dashboard": ("sanpose.cli.dashboard:dashboard", "Show the same as a live page in a browser."),
         "predict": ("sanpose.cli.predict:predict", "Estimate the poses of people in images."),
         "export": ("sanpose.cli.export:export", "Write a run's weights as safetensors and ONNX."),
         "metrics": ("sanpose.cli.metrics:metrics", "Score anyone's prediction file."),

@@ -41,14 +41,14 @@ def evaluate(overrides: tuple[str, ...], as_json: bool, saved: Path | None) -> N
     --predictions FILE.npz holds keypoints3d (Human3.6M) and keypoints (MPII); beside it are written FILE.truth.npz,
     Human3.6M's ground truth of the same samples, and FILE.coco.json, COCO's results before rescoring and NMS.
     """
-    from sanpose import train, trained
+    from sanpose import recording, trained
     from sanpose.cli.metrics import show
     from sanpose.evaluate import measure, predict, samples_of
 
     given, rest = _split(overrides)
     if saved is not None and (saved.suffix != ".npz" or not saved.parent.is_dir()):
         raise UserError("predictions cannot be saved there", where=saved, expected="a .npz file in an existing folder")
-    folder = train.find(Path(given.get("runs", "runs")), given["run"])
+    folder = recording.find(Path(given.get("runs", "runs")), given["run"])
     network = trained.load(folder, given.get("checkpoint", "last"), overrides=rest)
     files = _open(network.config)
     predictions = {

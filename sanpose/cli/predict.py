@@ -75,14 +75,14 @@ def predict(
     shorter side stands for 2000 mm. With --camera and --root-depth it is the pinhole's.
     """
     from sanpose import predict as library
-    from sanpose import train, trained
+    from sanpose import recording, trained
     from sanpose.boxes import read_boxes
 
     pinhole = _pinhole(camera, root_depth)
     paths = library.find_images(images)
     chosen = None if boxes is None else read_boxes(boxes, paths, padding=padding, min_score=min_score)
     looked_at = library.photos(paths, chosen)
-    network = trained.load(train.find(runs, run), checkpoint)
+    network = trained.load(recording.find(runs, run), checkpoint)
     if out.exists() and not out.is_dir():
         raise UserError("the results' folder is a file", where=out, hint="another --out")
     out.mkdir(parents=True, exist_ok=True)

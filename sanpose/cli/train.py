@@ -1,13 +1,12 @@
-"""`sanpose train` and `sanpose ablation`."""
+"""`sanpose train`."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import click
 from rich.console import Console
-
-CELLS = ("a", "b", "c", "d", "e", "f", "g")
 
 
 @click.command()
@@ -26,26 +25,5 @@ def train(overrides: tuple[str, ...]) -> None:
         chosen = train.resume_config(Path(given.get("runs", "runs")), given["resume"], rest)
     else:
         chosen = config.compose([*rest, *([f"runs={given['runs']}"] if "runs" in given else [])])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
     train.train(chosen, Console())
-
-
-@click.command()
-@click.option("--cells", default=",".join(CELLS), show_default=True, help="The rows of Table 1 to train.")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds per cell: 0, 1, ...")
-@click.argument("overrides", nargs=-1)
-def ablation(cells: str, seeds: int, overrides: tuple[str, ...]) -> None:
-    """Train the cells of the paper's Table 1, one after the other; those that are done are taken from their records."""
-    from sanpose import config, train
-    from sanpose.errors import UserError
-
-    wanted = [c.strip() for c in cells.split(",") if c.strip()]
-    unknown = [c for c in wanted if c not in CELLS]
-    if unknown or not wanted:
-        raise UserError(f"Table 1 has no cell '{cells if not wanted else unknown[0]}'", expected=", ".join(CELLS))
-    console = Console()
-    plans = [
-        config.compose([*overrides, f"ablation={cell}", f"train.seed={seed}"])
-        for seed in range(seeds)
-        for cell in wanted
-    ]
-    train.train_all(plans, console)

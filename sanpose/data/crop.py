@@ -7,6 +7,7 @@ network's coordinates are x/W - 0.5, y/H - 0.5 of the crop, and root-relative de
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -61,12 +62,13 @@ def augmented(view: View, augment: AugmentConfig, random: np.random.Generator) -
 def to_crop(view: View, width: int, height: int) -> Array:
     """The affine map (2, 3) from image px to crop px: the view's centre lands on (W/2, H/2)."""
     scale = width / (view.size[0] * view.zoom)
-    cos, sin = scale * np.cos(np.deg2rad(view.rotation)), scale * np.sin(np.deg2rad(view.rotation))
-    linear = np.array([[cos, -sin], [sin, cos]])
-    matrix = np.column_stack([linear, np.array([width, height]) / 2 - linear @ np.array(view.center)])
+    angle = math.radians(view.rotation)
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    x, y = view.center
+    across = (cos, -sin, width / 2 - (cos * x - sin * y))
     if view.mirror:
-        matrix[0] = [-matrix[0, 0], -matrix[0, 1], width - 1 - matrix[0, 2]]
-    return matrix
+        across = (-cos, sin, width - 1 - across[2])
+    return np.array([across, (sin, cos, height / 2 - (sin * x + cos * y))])
 
 
 def apply(matrix: Array, points: npt.NDArray[np.floating]) -> Array:
@@ -108,10 +110,34 @@ def crop(
     matrix = to_crop(view, width, height)
     if shrink > 1:  # pixel r of the small image covers pixels r*n .. r*n + n-1, centred on r*n + (n-1)/2
         matrix = np.column_stack([matrix[:, :2] * shrink, matrix[:, 2] + matrix[:, :2].sum(1) * (shrink - 1) / 2])
-    out = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    out = _warp(image, matrix, width, height)
     if view.color != (1.0, 1.0, 1.0):
         out = np.clip(out * np.array(view.color, np.float32) + 0.5, 0, 255)
     return np.asarray(out, np.uint8)
+
+
+def _warp(image: npt.NDArray[np.uint8], matrix: Array, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Bilinear, black outside the image. Four channels warp more than twice as fast as three, even with the fourth
+    added and removed; it is added to the part of the image that the crop sees."""
+    low, high = _seen(matrix, width, height, image.shape[1], image.shape[0])
+    part = image[low[1] : high[1], low[0] : high[0]]
+    if not part.size:
+        return np.zeros((height, width, 3), np.uint8)
+    shifted = np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ low])
+    four = cv2.warpAffine(cv2.cvtColor(part, cv2.COLOR_RGB2RGBA), shifted, (width, height), flags=cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(four, cv2.COLOR_RGBA2RGB), np.uint8)
+
+
+def _seen(
+    matrix: Array, width: int, height: int, image_width: int, image_height: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The corners, low and high (exclusive), of the part of an image that a crop's bilinear samples come from."""
+    (a, b, c), (d, e, f) = inverse(matrix).tolist()
+    corners = ((0, 0), (width, 0), (0, height), (width, height))
+    xs, ys = [a * x + b * y + c for x, y in corners], [d * x + e * y + f for x, y in corners]
+    low = (max(0, math.floor(min(xs)) - 1), max(0, math.floor(min(ys)) - 1))
+    high = (min(image_width, math.ceil(max(xs)) + 2), min(image_height, math.ceil(max(ys)) + 2))
+    return low, (max(low[0], high[0]), max(low[1], high[1]))
 
 
 def normalised(points: Array, width: int, height: int) -> Array:

@@ -61,6 +61,32 @@ class PositionAttention(nn.Module):
         return products.softmax(-1)
 
 
+class ChannelAttention(nn.Module):
+    """o = delta * W + X, with W_c = sum_d softmax_d(x_c . x_d) x_d over channels: (B, C, H, W) -> the same shape.
+
+    The counterpart of position attention without projections, as in dual attention networks (Fu et al. 2019); the paper
+    has only position attention. scale: divide x.x by sqrt(N).
+    """
+
+    def __init__(self, positions: int, delta_init: float = 0.0, scale: bool = False):
+        super().__init__()
+        self.delta = nn.Parameter(torch.full((1,), delta_init))
+        self.scale = positions**-0.5 if scale else 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        attention = self.attention(x)
+        w = (attention.to(x.dtype) @ x.flatten(2)).view(x.shape)
+        return x + self.delta.to(w.dtype) * w
+
+    def attention(self, x: Tensor) -> Tensor:
+        """The attention map (B, C, C) of features (B, C, H, W), at least float32, autocast or not; row i sums to 1."""
+        flat = x.flatten(2)
+        with _full_precision(x.device.type):
+            wide = flat.to(torch.promote_types(flat.dtype, torch.float32))
+            products = wide @ wide.transpose(1, 2) * self.scale
+        return products.softmax(-1)
+
+
 def _full_precision(device: str) -> AbstractContextManager[object]:
     """Autocast switched off where it is on; exporters and the meta device do not take the switch itself."""
     available = torch.amp.is_autocast_available(device)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sanpose.config import ModelConfig
-from sanpose.model.attention import PositionAttention
+from sanpose.model.attention import ChannelAttention, PositionAttention
 from sanpose.model.network import SAN
 
 _PARTS = {"backbone": "backbone", "attention": "attention", "upsample": "deconvolutions", "head": "head"}
@@ -106,5 +106,7 @@ def _cost(module: nn.Module, x: Tensor, y: Tensor) -> Count:
         case PositionAttention():
             n = x.shape[2] * x.shape[3]
             return Count(macs=n * n * (module.query.out_channels + module.value.out_channels))
+        case ChannelAttention():
+            return Count(macs=2 * x.shape[1] ** 2 * x.shape[2] * x.shape[3])
         case _:
             return Count()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sanpose.config import ModelConfig
 from sanpose.errors import UserError
 from sanpose.joints import TRAINING
-from sanpose.model.attention import PositionAttention
+from sanpose.model.attention import ChannelAttention, PositionAttention
 from sanpose.model.backbone import STRIDE, build_backbone
 from sanpose.model.softargmax import soft_argmax, soft_argmax_scores
 
@@ -35,16 +35,14 @@ class SAN(nn.Module):
         self.depth_bins = config.depth_bins
         self.backbone = build_backbone(config.backbone, config.width, config.weights)
         channels = self.backbone.channels
-        self.attention: PositionAttention | None = None
+        self.attention: PositionAttention | ChannelAttention | None = None
+        height, width = input_height // STRIDE, input_width // STRIDE
         if config.attention == "position":
             self.attention = PositionAttention(
-                channels,
-                input_height // STRIDE,
-                input_width // STRIDE,
-                config.delta_init,
-                config.attention_scale,
-                config.attention_position,
+                channels, height, width, config.delta_init, config.attention_scale, config.attention_position
             )
+        elif config.attention == "channel":
+            self.attention = ChannelAttention(height * width, config.delta_init, config.attention_scale)
         self.upsample = _upsampling(channels, config.deconv_channels)
         self.head = nn.Conv2d(config.deconv_channels, self.joints * self.depth_bins, 1)
         for module in (*self.upsample, self.head):

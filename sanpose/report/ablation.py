@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sanpose.report import paper
-from sanpose.report.runs import CellRuns, letter_of, preset, protocol_of, state
+from sanpose.report.runs import CellRuns, listed, preset, protocol_of, state
 from sanpose.report.table import Cell, Column, Table
 from sweeps.ledger import Broken, Record
 
+_BROKEN = 12  # broken records that are named below the table; all of them have a table of their own
 COLUMNS = (
     Column("cell", "Cell"),
     Column("network", "Network"),
@@ -35,19 +36,34 @@ _NOTES = (
     " training set's mean pose as the answer to every image.",
     "The paper's text credits 3.3 mm to {e, f}; by the table's numbers that is the step from e to g. Its section 3.5"
     " names ResNet-50 twice where 50 and 152 are meant, and gives 72×72 heat maps where a 288×384 input makes 72×96.",
+    "A run stands for a cell by its settings, at its preset's scale, whatever sweep it comes from; runs that differ in"
+    " more than the seed are never averaged.",
 )
 
 
-def table1(cells: Sequence[CellRuns], records: Sequence[Record], broken: Sequence[Broken], config_dir: Path) -> Table:
-    """Table 1 (ablation, MPJPE in mm): every cell of the paper, whatever became of our runs of it."""
+def table1(cells: Sequence[CellRuns], others: Sequence[Record], broken: Sequence[Broken], config_dir: Path) -> Table:
+    """Table 1 (ablation, MPJPE in mm): every cell of the paper, whatever became of our runs of it.
+
+    others: the runs that stand for no cell; they and the broken records are named below the table.
+    """
     ours = {cell.letter: cell for cell in cells}
     rows = [
         _row(row, ours.get(row["method"], CellRuns(row["method"]))) for row in paper.rows(config_dir, paper.ABLATION)
     ]
     notes = [*_NOTES, *protocol_notes(cells, "h36m"), *_left_out(cells)]
-    stray = [f"{record.id} ({state(record)})" for record in records if not letter_of(record)]
-    notes += [f"Runs that stand for no cell: {', '.join(stray)}."] if stray else []
-    notes += [f"Broken record: {entry.path}: {entry.reason}" for entry in broken]
+    notes += _changed(cells)
+    notes += [
+        f"Cell {c.letter}'s runs bear its name, but are not the cell as defined: {', '.join(c.strays)}."
+        for c in cells
+        if c.strays
+    ]
+    notes += [f"Runs that stand for no cell: {listed(f'{r.id} ({state(r)})' for r in others)}."] if others else []
+    notes += [f"Broken record: {entry.path}: {entry.reason}" for entry in broken[:_BROKEN]]
+    notes += (
+        [f"{len(broken) - _BROKEN:,} more records are broken; table 'broken' names them all."]
+        if len(broken) > _BROKEN
+        else []
+    )
     return Table(
         "table1", "Table 1. Ablation on Human3.6M, protocol #1: MPJPE (mm)", COLUMNS, tuple(rows), tuple(notes)
     )
@@ -62,10 +78,20 @@ def protocol_notes(cells: Sequence[CellRuns], dataset: str) -> list[str]:
     return [f"Measured, {'cells' if len(who) > 1 else 'cell'} {', '.join(who)}: {text}" for text, who in texts.items()]
 
 
+def _changed(cells: Sequence[CellRuns]) -> list[str]:
+    """In what the cells shown were trained otherwise than their preset as shipped, once for those that share it."""
+    texts: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.changes:
+            told = f"trained otherwise than preset {preset(cell.config)} as shipped: {', '.join(cell.changes)}."
+            texts.setdefault(told, []).append(cell.letter)
+    return [f"{'Cells' if len(who) > 1 else 'Cell'} {', '.join(who)}: {text}" for text, who in texts.items()]
+
+
 def _left_out(cells: Sequence[CellRuns]) -> list[str]:
     return [
         f"Cell {cell.letter} also has runs of another configuration, not in its row: "
-        + ", ".join(f"{run.id} ({preset(run.config) or 'no preset'}, {state(run)})" for run in cell.others)
+        + listed(f"{run.id} ({preset(run.config) or 'no preset'}, {state(run)})" for run in cell.others)
         + "."
         for cell in cells
         if cell.others
@@ -94,7 +120,7 @@ def _row(published: Mapping[str, str], cell: CellRuns) -> dict[str, Cell]:
 
 def _settings(published: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, str]:
     there = {
-        "network": _network(published["backbone"], 1.0),
+        "network": network(published["backbone"], 1.0),
         "input": f"{published['input_width']}×{published['input_height']}",
         "data_2d": _sources(published["data_2d"].split("+")),
         "san": published["san"],
@@ -105,18 +131,26 @@ def _settings(published: Mapping[str, str], config: Mapping[str, Any]) -> dict[s
     model, data = config["model"], config["data"]
     shares = {name: source["share"] for name, source in data["sources"].items()}
     here = {
-        "network": _network(model["backbone"], model["width"]),
+        "network": network(model["backbone"], model["width"]),
         "input": f"{data['input_width']}×{data['input_height']}",
         "data_2d": _sources([name for name in ("mpii", "coco") if shares.get(name, 0) > 0]),
-        "san": "no" if model["attention"] == "none" else "yes",
+        "san": {"none": "no", "position": "yes"}.get(model["attention"], f"yes ({model['attention']})"),
         "flip_test": "yes" if config["eval"]["flip_test"] else "no",
     }
     return {key: text if text == here[key] else f"{text} → {here[key]}" for key, text in there.items()}
 
 
-def _network(backbone: str, width: float) -> str:
+def network(backbone: str, width: float) -> str:
+    """A backbone's name for people, with its width where that is not 1."""
     return backbone.replace("resnet", "ResNet-") + ("" if width == 1 else f" (width ×{width:g})")
 
 
 def _sources(names: Sequence[str]) -> str:
     return " + ".join(name.upper() for name in names if name) or "none"
+
+
+def broken_table(broken: Sequence[Broken]) -> Table:
+    """The records that could not be read, and why."""
+    columns = (Column("path", "File or folder"), Column("reason", "Reason"))
+    rows = tuple({"path": Cell(str(entry.path)), "reason": Cell(entry.reason)} for entry in broken)
+    return Table("broken", "Records that could not be read", columns, rows)

@@ -1,4 +1,4 @@
-"""From a folder of runs to the tables, and from the tables to files. Reads records and published numbers only."""
+"""From a folder of runs to tables, and from tables to files. Reads records and published numbers only."""
 
 from __future__ import annotations
 
@@ -6,35 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sanpose.errors import UserError
-from sanpose.report.ablation import table1
-from sanpose.report.comparisons import table3, table4, table5
-from sanpose.report.runs import missing_key, select
+from sanpose.report.gather import Report, gather, no_collection
 from sanpose.report.table import Table
-from sanpose.report.writers import WRITERS, to_markdown
-from sweeps import ledger
-from sweeps.ledger import Broken, Record
+from sanpose.report.writers import WRITERS
+from sweeps.files import write_atomic
+
+__all__ = ["Report", "gather", "tables", "write"]
 
 
 def tables(runs: Path, config_dir: Path, only_preset: str | None = None) -> tuple[Table, ...]:
-    """Tables 1, 3 a, 3 b, 4 and 5 from the records in a folder.
-
-    only_preset: leave out the runs of other presets. A record that can't be read is named below Table 1, not fatal.
-    Raises UserError when the folder, or a table of the paper, can't be read.
-    """
-    if not runs.is_dir():
-        raise UserError(
-            "there is no folder of runs", where=runs, hint="train something first, or name the folder: --runs DIR"
-        )
-    found, broken = ledger.read_all(runs)
-    records, foreign = _usable(found)
-    cells = select(records, only_preset)
-    return (
-        table1(cells, records, [*broken, *foreign], config_dir),
-        table3(cells, config_dir, 1),
-        table3(cells, config_dir, 2),
-        table4(cells, config_dir),
-        table5(cells, config_dir),
-    )
+    """The paper's Tables 1, 2, 3 a, 3 b, 4 and 5 from the records in a folder. Raises UserError as `gather` does."""
+    return gather(runs, config_dir, only_preset=only_preset).tables
 
 
 def write(found: Sequence[Table], out: Path) -> list[Path]:
@@ -42,25 +24,15 @@ def write(found: Sequence[Table], out: Path) -> list[Path]:
 
     Each file is replaced whole. Raises UserError when the folder can't be made or written to.
     """
-    texts = {f"{table.name}.{ending}": writer(table) for table in found for ending, writer in WRITERS.items()}
-    texts["report.md"] = "\n".join(to_markdown(table) for table in found)
+    with no_collection():
+        texts = {f"{table.name}.{ending}": writer(table) for table in found for ending, writer in WRITERS.items()}
+    texts["report.md"] = "\n".join(texts[f"{table.name}.md"] for table in found)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            ledger.write_atomic(out / name, text)
+            write_atomic(out / name, text)
     except OSError as error:
         raise UserError(
             "the report cannot be written", where=out, expected="a folder that can be written to"
         ) from error
     return [out / name for name in texts]
-
-
-def _usable(records: Sequence[Record]) -> tuple[list[Record], list[Broken]]:
-    usable, foreign = [], []
-    for record in records:
-        lacking = missing_key(record.config)
-        if lacking is None:
-            usable.append(record)
-        else:
-            foreign.append(Broken(record.folder, f"its configuration has no '{lacking}'"))
-    return usable, foreign

@@ -8,6 +8,7 @@ from pathlib import Path
 from sanpose.errors import UserError
 
 ABLATION = "table1_ablation_mpjpe_mm.csv"
+COMPLEXITY = "table2_complexity.csv"
 PROTOCOL1 = "table3_protocol1_mpjpe_mm.csv"
 PROTOCOL2 = "table3_protocol2_pa_mpjpe_mm.csv"
 MPII = "table4_mpii_pckh.csv"

@@ -1,23 +1,20 @@
-"""Which runs stand for a cell of the paper's Table 1, in what state they are, and their figures over seeds.
+"""The runs of one configuration: in what state they are, and their figures over seeds.
 
-Knows the ledger's records and the keys of our configuration and metrics; knows nothing of tables.
+Knows the ledger's records and the keys of our configuration and metrics; knows nothing of tables but their cells.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sanpose.config import NUISANCE
+from sanpose.report.cells import setting
 from sanpose.report.table import Cell
-from sweeps.identity import canonical, without
 from sweeps.ledger import Record
 
-LETTERS = "abcdefg"
-_PRESETS = {"paper": 2, "smoke": 0}  # any other preset lies between
 _NEEDED = (
     "model.backbone", "model.width", "model.attention", "data.input_width", "data.input_height", "data.sources",
     "eval.flip_test",
@@ -27,11 +24,15 @@ _REASON = 90  # characters of a failure's reason that fit a table; the whole of 
 
 @dataclass(frozen=True)
 class CellRuns:
-    """`runs`: one per seed, of one configuration. `others`: the cell's remaining runs, which are only mentioned."""
+    """A cell of Table 1. `runs`: one per seed, of one configuration. `others`: the cell's remaining runs, which are
+    only mentioned. `strays`: the settings in which the runs are the cell by their label only, in words; `changes`: the
+    settings in which they were trained otherwise than their preset says as shipped."""
 
     letter: str
     runs: tuple[Record, ...] = ()
     others: tuple[Record, ...] = ()
+    strays: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def done(self) -> tuple[Record, ...]:
@@ -45,17 +46,15 @@ class CellRuns:
     @property
     def mark(self) -> str:
         """Why these runs can't be compared with the paper, in words; "" for a full-scale run on real data."""
-        reasons = ["synthetic"] if any(run.extra.get("synthetic") for run in self.runs) else []
-        reasons += ["small scale"] if preset(self.config) != "paper" else []
+        reasons = [scale_of(self.runs)] if scale_of(self.runs) else []
+        reasons += [f"not the cell as defined ({', '.join(self.strays)})"] if self.strays else []
+        changed = self.changes if preset(self.config) == "paper" else ()
+        reasons += [f"other settings than the paper's ({listed(changed, 3)})"] if changed else []
         return f"{', '.join(reasons)}: not comparable with the paper's column" if self.runs and reasons else ""
 
     @property
     def status(self) -> str:
-        """ "missing", or the runs' states, with their numbers where they differ."""
-        counts = Counter(state(run) for run in self.runs)
-        if len(counts) <= 1:
-            return next(iter(counts), "missing")
-        return ", ".join(f"{count} {text}" for text, count in counts.items())
+        return summary(state(run) for run in self.runs)
 
     def figure(self, *path: str, scale: float = 1.0) -> Cell:
         """Mean and sample standard deviation (None for one seed) of a metric over the seeds that are done.
@@ -68,6 +67,21 @@ class CellRuns:
             return Cell(None)
         spread = statistics.stdev(values) if len(values) > 1 else None
         return Cell(statistics.fmean(values), spread, rank=self.mark or "ours", mark=self.mark)
+
+
+def scale_of(runs: Sequence[Record]) -> str:
+    """What keeps runs from being the paper's experiment: "synthetic", "small scale", both, or "" for nothing."""
+    reasons = ["synthetic"] if any(run.extra.get("synthetic") for run in runs) else []
+    reasons += ["small scale"] if any(preset(run.config) != "paper" for run in runs) else []
+    return ", ".join(reasons)
+
+
+def summary(states: Iterable[str]) -> str:
+    """Several runs' states as one text, with their numbers where they differ; "missing" for none."""
+    counts = Counter(states)
+    if len(counts) <= 1:
+        return next(iter(counts), "missing")
+    return ", ".join(f"{count} {text}" for text, count in counts.items())
 
 
 def lookup(metrics: Mapping[str, Any], *path: str) -> float | None:
@@ -91,19 +105,12 @@ def protocol_of(run: Record, dataset: str) -> str:
 
 def missing_key(config: Mapping[str, Any]) -> str | None:
     """The first dotted key that the tables need and a configuration lacks, None when it has them all."""
-    for dotted in _NEEDED:
-        value: Any = config
-        for key in dotted.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if value is None:
-            return dotted
-    return None
+    return next((dotted for dotted in _NEEDED if setting(config, dotted) is None), None)
 
 
-def letter_of(run: Record) -> str:
-    """The cell that a run stands for, "" for none."""
-    letter = run.extra.get("cell", run.config.get("cell"))
-    return letter if isinstance(letter, str) and letter in tuple(LETTERS) else ""
+def seed_of(run: Record) -> int:
+    seed = setting(run.config, "train.seed", 0)
+    return seed if isinstance(seed, int) else 0
 
 
 def preset(config: Mapping[str, Any]) -> str:
@@ -111,48 +118,25 @@ def preset(config: Mapping[str, Any]) -> str:
 
 
 def state(run: Record) -> str:
-    """A run's state in a few words: "done", "failed: out of memory", "running at epoch 3"."""
+    """A run's state in a few words: "done", "failed: out of memory", "running at epoch 3 of 4"."""
     if run.status == "done":
         return "done"
     if run.status == "failed":
-        reason = " ".join((run.reason or "no reason recorded").split())
-        return f"failed: {reason if len(reason) <= _REASON else reason[: _REASON - 1] + '…'}"
-    return f"{run.status} at epoch {run.epoch}" if run.epoch is not None else f"{run.status}, no epoch yet"
+        return f"failed: {short(run.reason or 'no reason recorded')}"
+    said = "stopped (its process is gone)" if run.status == "stopped" else run.status
+    if run.epoch is None:
+        return f"{said}, no epoch yet"
+    epochs = setting(run.config, "train.epochs")
+    return f"{said} at epoch {run.epoch}" + (f" of {epochs}" if isinstance(epochs, int) else "")
 
 
-def select(records: Sequence[Record], only_preset: str | None = None) -> tuple[CellRuns, ...]:
-    """The runs of each cell, a to g, also for cells without any.
-
-    Runs that differ in nothing but the seed (and in what doesn't define a run) make one group. The group shown is one
-    with a finished run if there is one, then of the fullest preset (paper, others, smoke), then the newest.
-    """
-    wanted = [r for r in records if only_preset is None or preset(r.config) == only_preset]
-    return tuple(_cell(letter, [r for r in wanted if letter_of(r) == letter]) for letter in LETTERS)
+def short(reason: str) -> str:
+    """A reason on one line, cut to what a table has room for."""
+    line = " ".join(reason.split())
+    return line if len(line) <= _REASON else line[: _REASON - 1] + "…"
 
 
-def _cell(letter: str, records: Sequence[Record]) -> CellRuns:
-    groups: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: r.changed):
-        groups.setdefault(_settings(record), []).append(record)
-    if not groups:
-        return CellRuns(letter)
-    best = max(groups.values(), key=lambda g: (any(r.status == "done" for r in g), _rank(g[-1]), g[-1].changed))
-    # Sorted by age, so that a seed trained again takes the place of its earlier run.
-    seeds = {_seed(record): record for record in best}
-    runs = tuple(sorted(seeds.values(), key=_seed))
-    return CellRuns(letter, runs, tuple(r for r in records if r not in runs))
-
-
-def _rank(record: Record) -> int:
-    return _PRESETS.get(preset(record.config), 1)
-
-
-def _seed(record: Record) -> int:
-    train = record.config.get("train")
-    seed = train.get("seed") if isinstance(train, Mapping) else None
-    return int(seed) if isinstance(seed, int) else 0
-
-
-def _settings(record: Record) -> str:
-    settings = without(record.config, {*NUISANCE, "train.seed"} - {"preset"}, missing_ok=True)
-    return canonical([settings, record.extra.get("fingerprints"), record.extra.get("synthetic")])
+def listed(texts: Iterable[str], most: int = 12) -> str:
+    """Texts with commas between, the first few of many: "a, b and 998 more"."""
+    found = list(texts)
+    return ", ".join(found[:most]) + (f" and {len(found) - most:,} more" if len(found) > most else "")

@@ -52,8 +52,11 @@ class Table:
         return tuple(column for column in self.columns if not column.machine_only)
 
 
+_NOTHING = Cell(None)
+
+
 def cell_of(row: Mapping[str, Cell], column: Column) -> Cell:
-    return row.get(column.key, Cell(None))
+    return row.get(column.key, _NOTHING)
 
 
 def text_of(cell: Cell, column: Column) -> str:

@@ -75,7 +75,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_json(table: Table) -> str:
-    """Everything in the table: raw numbers, spreads, standings, marks in words, notes."""
+    """Everything in the table, a row to a line: raw numbers, spreads, standings, marks in words, notes."""
     standing = standings(table)
     rows = [
         {
@@ -90,8 +90,10 @@ def to_json(table: Table) -> str:
         for index, row in enumerate(table.rows)
     ]
     columns = [{"key": c.key, "title": c.title, "better": c.better} for c in table.columns]
-    content = {"name": table.name, "title": table.title, "columns": columns, "rows": rows, "notes": list(table.notes)}
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    content = {"name": table.name, "title": table.title, "columns": columns, "notes": list(table.notes)}
+    head = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False, allow_nan=False)}" for row in rows)
+    return f'{head},\n "rows": [\n{lines}\n ]\n}}\n'
 
 
 WRITERS: dict[str, Callable[[Table], str]] = {"md": to_markdown, "tex": to_latex, "csv": to_csv, "json": to_json}

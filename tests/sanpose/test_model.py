@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from sanpose.config import BACKBONES, ModelConfig
 from sanpose.errors import UserError
-from sanpose.model.attention import PositionAttention
+from sanpose.model import complexity
+from sanpose.model.attention import ChannelAttention, PositionAttention
 from sanpose.model.backbone import Backbone, build_backbone
 from sanpose.model.network import SAN
 from sanpose.model.softargmax import soft_argmax_plain
@@ -245,3 +246,24 @@ def test_missing_imagenet_weights_say_where_to_put_them(tmp_path: Path, monkeypa
         build_backbone("resnet50", weights="imagenet")
     with pytest.raises(UserError, match=r"width 0\.5"):
         build_backbone("resnet50", 0.5, "imagenet")
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_channel_attention_is_its_formula_and_nothing_at_delta_0(scale: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 3, 4)
+    block = ChannelAttention(12, delta_init=0.5, scale=scale)
+    flat = x.flatten(2)
+    weights = (torch.einsum("bcn,bdn->bcd", flat, flat) * (12**-0.5 if scale else 1)).softmax(-1)
+    expected = x + 0.5 * torch.einsum("bcd,bdn->bcn", weights, flat).view(x.shape)
+    torch.testing.assert_close(block(x), expected)
+    assert torch.equal(ChannelAttention(12)(x), x)
+
+
+def test_a_network_with_channel_attention_has_only_delta_more() -> None:
+    none, channel = (ModelConfig(backbone="resnet18", attention=a) for a in ("none", "channel"))
+    plain, attending = (complexity.count(c, 64, 64).total for c in (none, channel))
+    assert attending.parameters == plain.parameters + 1
+    assert attending.macs - plain.macs == 2 * 512**2 * 4
+    network = SAN(channel, 64, 64)
+    assert network.delta is not None and network(torch.zeros(1, 3, 64, 64)).shape == (1, 18, 3)

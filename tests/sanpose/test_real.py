@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.io import loadmat, savemat
 
-from sanpose import evaluate, train, trained
+from sanpose import evaluate, recording, trained
 from sanpose.data import loader, samples
 from sanpose.joints import UNION22
 
@@ -75,7 +75,7 @@ def test_the_samples_can_be_learned_by_heart(prepared):
     ]
     sanpose("train", *SETTINGS, *files, folder=prepared)
     [folder] = (prepared / "runs").iterdir()
-    record = train.record_of(prepared / "runs", folder.name)
+    record = recording.record_of(prepared / "runs", folder.name)
     assert record.extra["synthetic"] is False
     assert record.metrics["h36m"]["mpjpe"]["mean_over_frames"] < 30
     assert share_correct(folder, prepared) > 0.95

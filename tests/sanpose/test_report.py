@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import dataclasses
-import functools
+import fcntl
 import io
 import json
-import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,66 +17,19 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from sanpose.cli.report import report
-from sanpose.config import compose
-from sanpose.data.actions import ACTIONS
 from sanpose.errors import UserError
 from sanpose.report.build import tables, write
 from sanpose.report.table import Cell, Column, Table, standings, symbols
 from sanpose.report.terminal import to_terminal
 from sanpose.report.writers import WRITERS, to_csv, to_json, to_latex, to_markdown
 from sweeps import ledger
+from tests.sanpose.recorded import CONFIGS, add, composed, figures
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 WARNING = "synthetic, small scale: not comparable with the paper's column"
 
 
-def average(value: float) -> dict[str, Any]:
-    return {
-        "mean_over_frames": value,
-        "mean_over_actions": value,
-        "per_action": {name: value + i for i, name in enumerate(ACTIONS.values())},
-    }
-
-
-def figures(mpjpe: float) -> dict[str, Any]:
-    groups = ("Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean")
-    return {
-        "h36m": {
-            "mpjpe": average(mpjpe),
-            "pa_mpjpe": average(mpjpe - 10),
-            "pa_mpjpe_scaled": average(mpjpe - 12),
-            "untrained_mpjpe": 400.0,
-            "mean_pose_mpjpe": 200.0,
-            "protocol": {"text": "MPJPE [mm]; subjects: S9, S11; samples: 7"},
-        },
-        "mpii": {"pckh@0.5": {name: 50.0 + i for i, name in enumerate(groups)}},
-        "coco": {"AP": 0.25, "AP50": 0.5, "AP75": 0.2, "AP_M": 0.1, "AP_L": 0.3},
-    }
-
-
-@functools.cache
-def _composed(cell: str, preset: str) -> dict[str, Any]:
-    return compose([f"preset={preset}", f"ablation={cell}"]).plain()
-
-
-def composed(cell: str, preset: str) -> dict[str, Any]:
-    return copy.deepcopy(_composed(cell, preset))
-
-
-def add(root: Path, cell: str, *, seed: int = 0, preset: str = "quick", age: int = 0, **result: Any) -> Path:
-    """A run of a cell, as training records it; `age` in minutes; without a result it is still running."""
-    config = composed(cell, preset)
-    config["train"]["seed"] = seed
-    folder = ledger.create(root, f"{cell}{seed}{preset}{age}", config, {"at": "then"})
-    if result:
-        ledger.write_result(folder, {"synthetic": preset != "paper", "cell": cell, **result})
-        moment = (folder / "config.yaml").stat().st_mtime - 60 * age
-        os.utime(folder / "result.json", (moment, moment))
-    return folder
-
-
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(tmp_path: Path) -> Iterator[Path]:
     """a: three seeds; b: missing; c: done; d: interrupted; e: running; f: failed; g: done. And a broken record."""
     root = tmp_path / "runs"
     for seed, value in enumerate((100.0, 104.0, 108.0)):
@@ -89,7 +41,9 @@ def runs(tmp_path: Path) -> Path:
     add(root, "g", status="done", metrics=figures(80.0))
     (root / "torn").mkdir()
     (root / "torn" / "result.json").write_text('{"schema": 1, "id": "to')
-    return root
+    with (root / "e0quick0" / ".lock").open("w") as lock:  # as the process that trains it holds it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield root
 
 
 def values(table: Table, key: str) -> dict[str, Any]:
@@ -99,12 +53,13 @@ def values(table: Table, key: str) -> dict[str, Any]:
 def test_table1_has_every_cell_and_its_state(runs: Path) -> None:
     table = tables(runs, CONFIGS)[0]
     assert values(table, "paper_mm") == dict(zip("abcdefg", (67.5, 62.2, 57.9, 53.1, 51.9, 49.6, 48.6), strict=True))
+    epochs = composed("d", "quick")["train"]["epochs"]
     assert values(table, "status") == {
         "a": "done",
         "b": "missing",
         "c": "done",
-        "d": "interrupted at epoch 2",
-        "e": "running at epoch 3",
+        "d": f"interrupted at epoch 2 of {epochs}",
+        "e": f"running at epoch 3 of {epochs}",
         "f": "failed: out of memory: 100% of the_machine & more",
         "g": "done",
     }
@@ -123,6 +78,13 @@ def test_table1_has_every_cell_and_its_state(runs: Path) -> None:
     assert {cell.mark for row in table.rows for cell in row.values()} == {"", WARNING}
 
 
+def test_a_run_whose_process_is_gone_is_not_called_running(tmp_path: Path) -> None:
+    ledger.append_line(add(tmp_path, "e", status="running") / "metrics.jsonl", {"epoch": 3})
+    epochs = composed("e", "quick")["train"]["epochs"]
+    told = f"stopped (its process is gone) at epoch 3 of {epochs}"
+    assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == told
+
+
 def test_a_setting_that_strays_from_the_papers_is_shown(runs: Path) -> None:
     folder = next(runs.glob("c0*"))
     config = ledger.read(folder).config
@@ -134,7 +96,7 @@ def test_a_setting_that_strays_from_the_papers_is_shown(runs: Path) -> None:
 
 
 def test_the_other_tables(runs: Path) -> None:
-    _, a, b, mpii, coco = tables(runs, CONFIGS)
+    _, _, a, b, mpii, coco = tables(runs, CONFIGS)
     assert values(a, "Photo")["Ours here, cell g"] == 80.0 + 10 and values(a, "Photo")["Ours, as published"] == 52.9
     assert values(a, "mean_of_columns")["Ours, as published"] == pytest.approx(48.57, abs=0.005)
     assert values(b, "mean_of_columns")["Ours, as published"] == pytest.approx(43.27, abs=0.005)
@@ -149,7 +111,7 @@ def test_the_other_tables(runs: Path) -> None:
 
 
 def test_without_any_run_the_papers_own_row_keeps_its_place(tmp_path: Path) -> None:
-    for table in tables(tmp_path, CONFIGS)[1:]:
+    for table in tables(tmp_path, CONFIGS)[2:]:
         assert str(table.rows[-1][table.columns[0].key].value) == "Ours here, cell g: missing"
     assert set(values(tables(tmp_path, CONFIGS)[0], "status").values()) == {"missing"}
 
@@ -263,14 +225,25 @@ def test_bad_input(tmp_path: Path) -> None:
 
 def test_the_command(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["--runs", str(runs), "--out", str(out), "--config-dir", str(CONFIGS)]
+    arguments = ["--runs", str(runs), "--out", str(out), "--config-dir", str(CONFIGS), "--no-page"]
     result = CliRunner().invoke(report, arguments)
     assert result.exit_code == 0, result.output
     assert "104.0 ± 4.0†" in result.output and "failed" in result.output and "Table 5" not in result.output
     names = {
-        f"{t}.{e}" for t in ("table1", "table3a", "table3b", "table4", "table5") for e in ("md", "tex", "csv", "json")
+        f"{t}.{e}"
+        for t in ("table1", "claims", "table2", "table3a", "table3b", "table4", "table5", "bill", "broken")
+        for e in ("md", "tex", "csv", "json")
     }
     assert {p.name for p in out.iterdir()} == names | {"report.md"}
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     assert "Table 5" in CliRunner().invoke(report, [*arguments, "--all"]).output
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_the_command_ends_with_the_pages_address(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    out = tmp_path / "out"
+    result = CliRunner().invoke(report, ["--runs", str(tmp_path / "runs"), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == f"The page: {(out / 'index.html').as_uri()}"
+    assert (out / "index.html").is_file()

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from cluster.ray_cluster import ray_cluster
-from sanpose import checkpoint, config, journal, train
+from sanpose import checkpoint, config, journal, recording, train
 from sanpose.errors import UserError
 from tests.sanpose import tiny
 
@@ -67,14 +67,14 @@ def test_a_finished_run_is_not_trained_twice(ray, data, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "_fit", lambda *_: pytest.fail("trained again"))
     again = train.train(chosen, QUIET)
     assert again == first
-    assert train.record_of(tmp_path, first.id[:4]).status == "done"
+    assert recording.record_of(tmp_path, first.id[:4]).status == "done"
 
 
 def test_a_killed_worker_is_replaced_and_the_run_ends_as_if_nothing_had_happened(ray, data, tmp_path):
     more = ["train.epochs=12", "train.workers=2", "eval.sets=[h36m]", "eval.every=0", "train.keep=3"]
     whole = train.train(config.compose([*data, *more, f"runs={tmp_path / 'whole'}"]), QUIET)
     victim = config.compose([*data, *more, f"runs={tmp_path / 'killed'}"])
-    folder = Path(victim.runs) / train.run_id(victim)
+    folder = Path(victim.runs) / recording.run_id(victim)
     killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(folder / journal.NAME), str(os.getpid())])
     record = train.train(victim, QUIET)
     assert killer.wait() == 0, "nobody was killed"
@@ -105,9 +105,9 @@ def test_more_workers_than_ray_has_room_for_are_refused(ray, data, tmp_path):
 
 def test_a_run_is_trained_by_one_process_at_a_time(data, tmp_path):
     chosen = config.compose([*data, f"runs={tmp_path}"])
-    folder = tmp_path / train.run_id(chosen)
+    folder = tmp_path / recording.run_id(chosen)
     folder.mkdir()
-    with train._alone(folder), pytest.raises(UserError, match="by another process"):
+    with recording._hold(folder), pytest.raises(UserError, match="by another process"):
         train.train(chosen, QUIET)
     assert not (folder / "result.json").exists()
 
@@ -125,7 +125,7 @@ def test_bad_data_is_not_tried_again_and_is_recorded(ray, data, tmp_path, loader
     with pytest.raises(UserError, match="cannot be decoded") as error:
         train.train(chosen, QUIET)
     assert str(path) in str(error.value) and "Traceback" not in str(error.value)
-    record = train.record_of(tmp_path / "runs", train.run_id(chosen))
+    record = recording.record_of(tmp_path / "runs", recording.run_id(chosen))
     assert record.status == "failed" and "cannot be decoded" in str(record.reason)
 
 
@@ -134,13 +134,13 @@ def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path):
     command = [sys.executable, "-m", "sanpose.train", *data, *more]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     chosen = config.compose([*data, *more])
-    folder = tmp_path / train.run_id(chosen)
+    folder = tmp_path / recording.run_id(chosen)
     while len(lines(folder, "epoch")) < 2:
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert train.record_of(tmp_path, folder.name).status == "interrupted"
+    assert recording.record_of(tmp_path, folder.name).status == "interrupted"
     assert checkpoint.newest(folder / "checkpoints")[0] is not None
     done = subprocess.run(
         ["sanpose", "train", f"resume={folder.name[:5]}", f"runs={tmp_path}", "train.workers=1"],
@@ -149,7 +149,7 @@ def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "continues from checkpoint" in done.stdout and train.record_of(tmp_path, folder.name).status == "done"
+    assert "continues from checkpoint" in done.stdout and recording.record_of(tmp_path, folder.name).status == "done"
     left = [p for p in psutil.process_iter(["cmdline"]) if f"/{folder.name}" in " ".join(p.info["cmdline"] or [])]
     assert not left
 
@@ -158,7 +158,7 @@ def test_resume_refuses_what_defines_another_run(data, tmp_path):
     from sweeps import ledger
 
     chosen = config.compose([*data, f"runs={tmp_path}"])
-    name = train.run_id(chosen)
+    name = recording.run_id(chosen)
     ledger.create(tmp_path, name, chosen.plain(), {})
     with pytest.raises(UserError, match="define another run"):
         train.resume_config(tmp_path, name[:4], ["train.seed=5"])
@@ -173,10 +173,10 @@ def test_resume_refuses_what_defines_another_run(data, tmp_path):
 def test_weights_count_by_their_content_not_their_path(data, tmp_path):
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).write_bytes(content)
-    a, b, c = (train.run_id(config.compose([*data, f"model.weights={tmp_path / n}"])) for n in "abc")
+    a, b, c = (recording.run_id(config.compose([*data, f"model.weights={tmp_path / n}"])) for n in "abc")
     assert a == b != c
     with pytest.raises(UserError, match="weights cannot be read"):
-        train.run_id(config.compose([*data, f"model.weights={tmp_path / 'none.pth'}"]))
+        recording.run_id(config.compose([*data, f"model.weights={tmp_path / 'none.pth'}"]))
 
 
 @pytest.mark.parametrize("arguments", [["train.epoch=1"], ["resume=nothing"], ["data.input_width=65"], ["preset=x"]])

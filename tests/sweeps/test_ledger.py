@@ -87,7 +87,7 @@ def test_broken_records_are_listed_and_the_others_read(tmp_path: Path) -> None:
         "metrics": json.dumps({"schema": 1, "id": "metrics", "status": "done", "config": {}, "metrics": [1]}),
     }.items():
         (start(tmp_path, name) / "result.json").write_text(text)
-    (start(tmp_path, "lines") / "metrics.jsonl").write_text('{"epoch": 1}\nnot json\n{"epoch": 3}\n')
+    (start(tmp_path, "lines") / "metrics.jsonl").write_text('{"epoch": 1}\nnot json\n{"eta_s": 3}\n')
     (tmp_path / "empty").mkdir()
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "notes.txt").write_text("not a run")
@@ -96,7 +96,7 @@ def test_broken_records_are_listed_and_the_others_read(tmp_path: Path) -> None:
     assert {b.path.parent.name: b.reason for b in broken}.keys() == {
         "half", "list", "other", "status", "schema", "metrics", "lines", "empty",
     }  # fmt: skip
-    assert "line 2" in next(b.reason for b in broken if b.path.parent.name == "lines")
+    assert "last lines is not JSON" in next(b.reason for b in broken if b.path.parent.name == "lines")
 
 
 def test_a_result_is_whole_or_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,132 @@
+"""How the report's time and memory grow with the number of runs: gather every table and write all files.
+
+    python bench/report_scale.py [--runs 2500 --runs 5000 --runs 10000]
+
+Makes the records in a temporary folder, as training writes them (result.json, config.yaml, metrics.jsonl), in sweeps of
+500, a part of them failed, pruned, interrupted, running or broken. Each size is measured in fresh processes, imports
+included, files in the page cache. Prints a Markdown table. Linux only: the peak is that of getrusage.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import resource
+import statistics
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import fresh
+import table
+
+from sanpose.config import compose, configs_dir
+from sanpose.data.actions import ACTIONS
+from sweeps.files import to_json
+from sweeps.record import Trial, write_head
+
+SWEEP = 500
+SEEDS = 5
+STATUSES = {"done": 70, "pruned": 20, "failed": 5, "interrupted": 4, "running": 1}  # of a hundred
+GOAL_SECONDS, GOAL_MIB = 5.0, 1024
+
+
+def make_runs(root: Path, count: int) -> None:
+    """`count` runs in sweeps of SWEEP: cells of Table 1 and variants of them, SEEDS seeds each."""
+    draw = random.Random(0)
+    cells = [compose(["preset=quick", f"ablation={letter}"]).plain() for letter in "abcdefg"]
+    for start in range(0, count, SWEEP):
+        name = f"sweep{start // SWEEP:03d}"
+        folder = write_head(root, name, {"title": name, "objectives": [{"name": "mpjpe_mm", "direction": "minimize"}]})
+        trials = []
+        for number in range(min(SWEEP, count - start)):
+            point, seed = divmod(number, SEEDS)
+            config = copy.deepcopy(cells[point % len(cells)])
+            config["train"]["seed"] = seed
+            config["train"]["learning_rate"] = values = 1e-3 * (1 + point // len(cells) + start)
+            run = f"{start + number:010x}"
+            make_run(root / run, config, draw)
+            shown = {"cell": config["cell"], "train.learning_rate": values}
+            trials.append(asdict(Trial(number, f"point {point}", shown, seed, run)))
+        (folder / "trials.jsonl").write_text("".join(f"{json.dumps(trial)}\n" for trial in trials))
+
+
+def make_run(folder: Path, config: dict[str, Any], draw: random.Random) -> None:
+    """One run's folder; one in a hundred has a torn record."""
+    folder.mkdir(parents=True)
+    (status,) = draw.choices(list(STATUSES), list(STATUSES.values()))
+    metrics = {"h36m": make_figures(draw), "mpii": {"pckh@0.5": {"Mean": draw.uniform(20, 90)}}}
+    lines: list[dict[str, Any]] = [{"kind": "untrained", "epoch": 0, "step": 0, "figures": metrics}]
+    for epoch in range(config["train"]["epochs"]):
+        lines += [
+            {"kind": "train", "epoch": epoch, "step": step, "loss": draw.random(), "delta": 0.1, "images_per_s": 99.0}
+            for step in range(0, 125, 10)
+        ]
+        lines.append({"kind": "evaluation", "epoch": epoch + 1, "step": 0, "figures": metrics})
+    result = {
+        "schema": 1, "id": folder.name, "status": status, "reason": "out of memory" if status == "failed" else None,
+        "config": config, "cell": config["cell"], "preset": "quick", "seed": config["train"]["seed"],
+        "synthetic": True, "metrics": metrics if status == "done" else {}, "protocol": {"h36m": "MPJPE [mm]; " * 40},
+        "bill": {"wall_s": 90.0, "workers": 1, "device": "cpu", "accelerators": 2},
+    }  # fmt: skip
+    text = to_json(result)
+    (folder / "result.json").write_text(text[:99] if draw.random() < 0.01 else text)
+    (folder / "config.yaml").write_text(to_json(config))
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def make_figures(draw: random.Random) -> dict[str, Any]:
+    """Human3.6M's figures, of the size that the evaluation gives them."""
+    averages = {
+        name: {
+            "mean_over_frames": draw.uniform(50, 200),
+            "mean_over_actions": draw.uniform(50, 200),
+            "per_action": {action: draw.uniform(50, 200) for action in ACTIONS.values()},
+        }
+        for name in ("mpjpe", "pa_mpjpe", "pa_mpjpe_scaled")
+    }
+    samples = dict.fromkeys(ACTIONS.values(), 40)
+    return {**averages, "per_action_samples": samples, "protocol": {"text": "MPJPE [mm]; " * 40}}
+
+
+def measure(folder: str, out: str) -> dict[str, float]:
+    """Seconds and peak MiB of this process, from its imports to the last file written."""
+    start = time.perf_counter()
+    from sanpose.report.build import gather, write
+
+    found = gather(Path(folder), configs_dir())
+    write(found.all_tables, Path(out))
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "mib": peak, "records": len(found.records), "broken": len(found.broken)}
+
+
+@click.command()
+@click.option("--runs", "sizes", type=int, multiple=True, default=(2500, 5000, 10000), show_default=True)
+@click.option("--rounds", default=3, show_default=True, help="Fresh processes per size; the median is shown.")
+@click.option("--one", hidden=True)
+def main(sizes: tuple[int, ...], rounds: int, one: str | None) -> None:
+    if one:
+        click.echo(json.dumps(measure(**json.loads(one))))
+        return
+    table.head(
+        "runs", "read", "broken", "seconds", "ms per run", "peak (MiB)", f"goal: {GOAL_SECONDS:g} s, {GOAL_MIB} MiB"
+    )
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            make_runs(Path(folder) / "runs", size)
+            job = {"folder": str(Path(folder) / "runs"), "out": str(Path(folder) / "out")}
+            found = [fresh.measure(__file__, job) for _ in range(rounds)]
+        seconds = statistics.median(one["seconds"] for one in found)
+        peak = max(one["mib"] for one in found)
+        met = "met" if seconds <= GOAL_SECONDS and peak <= GOAL_MIB else "missed"
+        counts = found[0]["records"], found[0]["broken"]
+        table.row(f"{size:,}", *counts, f"{seconds:.2f}", f"{seconds / size * 1e3:.3f}", f"{peak:.0f}", met)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""What a sweep costs beside its trainings: sanpose tune, a plain loop in one process, stock Ray Tune + TorchTrainer.
+
+    python bench/sweep_overhead.py [--trials 20] [--seconds 10] [--stock 2] [--noop 1000]
+
+The same small trainings (one worker, seeds 0, 1, ...) run in each way, one after the other; a first one tells how many
+images make a trial of the wanted length. Counted from a fresh process to the end of the last trial, imports of torch
+included; the start of Ray is left out. `--stock`: how many trials the slow way gets. `--noop`: trials that train
+nothing, through the whole machinery (ledger, Optuna's TPE, scheduler): seconds a trial at the start and at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import fresh
+import input_pipeline
+import table
+import yaml
+from rich.console import Console
+
+from cluster.ray_cluster import ray_cluster
+from sanpose import config as configuration
+from sanpose import keep, sweep, tune, worker
+from sweeps import record
+from sweeps.study import Study
+
+QUIET = Console(quiet=True)
+
+
+def overrides(folder: Path, epoch_samples: int) -> list[str]:
+    """Three epochs of a small network on made-up photographs, evaluated after each."""
+    return [
+        "preset=smoke", "model.joints=h36m18", f"data.sources.h36m.file={folder / 'h36m.h5'}", "eval.sets=[h36m]",
+        "train.epochs=3", "train.milestones=[]", f"data.epoch_samples={epoch_samples}", "data.test_subjects=[1]",
+        "data.train_stride=1", "data.test_stride=64",
+    ]  # fmt: skip
+
+
+def plain_loop(job: dict[str, Any]) -> dict[str, float]:
+    """The trainings in this process; seconds since it began, and those of the last training."""
+    import torch
+
+    from sanpose import engine, loop
+
+    engine.single_process()
+    last = 0.0
+    for seed in range(job["trials"]):
+        begun = time.perf_counter()
+        config = configuration.compose([*job["overrides"], f"train.seed={seed}"])
+        folder = Path(job["runs"]) / str(seed)
+        folder.mkdir(parents=True)
+        loop.train(config, folder, engine.Place(0, 1, torch.device("cpu")))
+        last = time.perf_counter() - begun
+    return {"total": time.time() - job["begun"], "last": last}
+
+
+def in_plain_loop(folder: Path, trials: int, epoch_samples: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as runs:
+        job = {"overrides": overrides(folder, epoch_samples), "trials": trials, "runs": runs, "begun": time.time()}
+        result: dict[str, float] = fresh.measure(__file__, job, worker.environment("cpu"))
+    return result
+
+
+def in_sanpose(folder: Path, trials: int, epoch_samples: int) -> float:
+    """Seconds of `sanpose tune` with a Ray that stands."""
+    with tempfile.TemporaryDirectory() as runs, ray_cluster(1, {"GLIBC_TUNABLES": worker.ALLOCATOR}):
+        given = Path(runs) / "seeds.yaml"
+        given.write_text(yaml.safe_dump({"title": "seeds", "axes": {"train.gamma": [0.1]}}))
+        begun = time.perf_counter()
+        asked = sweep.read([f"sweep={given}", f"seeds={trials}", f"runs={runs}", *overrides(folder, epoch_samples)])
+        counts = tune.tune(asked, QUIET)
+        seconds = time.perf_counter() - begun
+        if counts != {"done": trials}:
+            raise RuntimeError(f"the sweep ended with {counts}")
+    return seconds
+
+
+def in_stock_tune(folder: Path, trials: int, epoch_samples: int) -> float:
+    """Seconds of Ray Tune over TorchTrainers, with Ray's defaults and the same loop in the worker."""
+    import ray
+    import ray.tune
+
+    with tempfile.TemporaryDirectory() as runs:
+        ray.init(address="local", logging_level="error", log_to_driver=False)
+
+        def trial(given: dict[str, Any]) -> None:
+            import ray.train
+            from ray.train.torch import TorchConfig, TorchTrainer
+            from ray.tune.integration.ray_train import TuneReportCallback
+
+            name = f"trial-{given['seed']}"
+            TorchTrainer(
+                stock_worker,
+                train_loop_config=given,
+                torch_config=TorchConfig(backend="gloo"),
+                scaling_config=ray.train.ScalingConfig(num_workers=1),
+                run_config=ray.train.RunConfig(name=name, storage_path=runs, callbacks=[TuneReportCallback()]),
+            ).fit()
+
+        begun = time.perf_counter()
+        space = {"seed": ray.tune.grid_search(list(range(trials))), "runs": runs}
+        space["overrides"] = overrides(folder, epoch_samples)
+        ray.tune.Tuner(
+            ray.tune.with_resources(trial, {"CPU": 0, "node:__internal_head__": 0.001}),
+            param_space=space,
+            tune_config=ray.tune.TuneConfig(max_concurrent_trials=1),
+            run_config=ray.tune.RunConfig(storage_path=runs, name="stock", verbose=0),
+        ).fit()
+        seconds = time.perf_counter() - begun
+        ray.shutdown()
+    return seconds
+
+
+def stock_worker(given: dict[str, Any]) -> None:
+    import ray.train
+    import torch
+
+    from sanpose import engine, loop
+
+    config = configuration.compose([*given["overrides"], f"train.seed={given['seed']}"])
+    folder = Path(given["runs"]) / str(given["seed"])
+    folder.mkdir(parents=True)
+    loop.train(config, folder, engine.Place(0, 1, torch.device("cpu")), ray.train.report)
+
+
+def noop(payload: dict[str, Any]) -> None:
+    """A trial that trains nothing and reaches some figure."""
+    import ray.tune
+
+    rate = payload["config"]["train"]["learning_rate"]
+    figures = {"h36m": {"mpjpe": {"mean_over_frames": rate * 1e3}, "protocol": {"text": "none"}}}
+    ray.tune.report({"outcome": json.dumps({"figures": figures, "macs": 1}), "epoch": 3})
+
+
+class Clock(tune.Driver):
+    """A driver that notes when trials end."""
+
+    def end(self, run: str, outcome: Any) -> dict[str, float | None]:
+        figures = super().end(run, outcome)
+        self.ends.append(time.perf_counter())
+        return figures
+
+
+def noops(folder: Path, count: int) -> list[float]:
+    """Seconds between the ends of trials that train nothing."""
+    from sweeps import runner
+
+    with tempfile.TemporaryDirectory() as root, ray_cluster(1):
+        given = Path(root) / "rates.yaml"
+        axes = {"train.learning_rate": {"low": 1e-5, "high": 1e-2, "log": True}}
+        search = {"sampler": "tpe", "trials": count}
+        given.write_text(yaml.safe_dump({"title": "rates", "axes": axes, "search": search}))
+        asked = sweep.read([f"sweep={given}", f"runs={root}/runs", *overrides(folder, 32)])
+        at = record.write_head(Path(root) / "runs", asked.name, asked.head())
+        study = Study(at, asked.name, asked.definition, 1)
+        clock = Clock(asked, at, QUIET, False, False, keep.KINDS)
+        clock.ends = []
+        runner.run(study, clock, noop, {"CPU": 1.0}, concurrent=1, reuse=True, max_failures=0)
+        ends = clock.ends
+    return [b - a for a, b in itertools.pairwise(ends)]
+
+
+@click.command()
+@click.option("--trials", default=20, show_default=True, type=click.IntRange(min=2))
+@click.option("--seconds", default=10.0, show_default=True, help="Length of a trial.")
+@click.option("--stock", default=2, show_default=True, help="Trials in stock Ray Tune + TorchTrainer; 0: none.")
+@click.option("--noop", "count", default=1000, show_default=True, help="Trials that train nothing; 0: none.")
+@click.option("--one", hidden=True)
+def main(trials: int, seconds: float, stock: int, count: int, one: str | None) -> None:
+    """Compare what a sweep costs beside its trainings."""
+    if one:
+        click.echo(json.dumps(plain_loop(json.loads(one))))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        input_pipeline.write(folder / "h36m.h5", "h36m")
+        if trials and seconds:
+            lengths(folder, trials, seconds, stock)
+        if count:
+            gaps = noops(folder, count)
+            part = max(1, len(gaps) // 10)
+            first, last = statistics.median(gaps[:part]), statistics.median(gaps[-part:])
+            table.head("trials that train nothing", "first tenth ms/trial", "last tenth ms/trial", "ratio")
+            table.row(count, f"{1e3 * first:.0f}", f"{1e3 * last:.0f}", f"{last / first:.2f}")
+
+
+def lengths(folder: Path, trials: int, seconds: float, stock: int) -> None:
+    short, long = (in_plain_loop(folder, 2, samples)["last"] for samples in (160, 640))
+    samples = max(32, round((160 + (seconds - short) * 480 / (long - short)) / 8) * 8)
+    plain = in_plain_loop(folder, trials, samples)
+    table.head("way", "trials", "seconds", "seconds a trial", "ratio to the plain loop")
+    each = plain["total"] / trials
+    table.row("plain loop in one process", trials, f"{plain['total']:.1f}", f"{each:.2f}", "1.00")
+    ours = in_sanpose(folder, trials, samples)
+    table.row("sanpose tune", trials, f"{ours:.1f}", f"{ours / trials:.2f}", f"{ours / plain['total']:.3f}")
+    if stock:
+        theirs = in_stock_tune(folder, stock, samples) / stock
+        table.row("Ray Tune + TorchTrainer", stock, f"{theirs * stock:.1f}", f"{theirs:.2f}", f"{theirs / each:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""`sanpose tune`."""
+
+from __future__ import annotations
+
+import signal
+
+import click
+from rich.console import Console
+
+from sanpose.errors import TrainingFailedError
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Print the plan and what it would cost; start nothing.")
+@click.option("--retry-failed", is_flag=True, help="Try the trials that failed once more.")
+@click.option(
+    "--keep",
+    "kept",
+    default="best,last",
+    show_default=True,
+    help="Checkpoints that stay of a finished run: best, last, all, none. Of a pruned one none stay.",
+)
+@click.argument("overrides", nargs=-1)
+def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...]) -> None:
+    """Run a sweep, or go on with one: sweep=table1 preset=quick seeds=3.
+
+    OVERRIDES: sweep=NAME or FILE.yaml, seeds=N, name=TEXT (of the record; by default sweep and preset),
+    search.KEY=VALUE (sampler, trials, pruner, objectives, ...), and Hydra's overrides of every trial. What has been run
+    already, in any sweep, is taken from its record.
+    """
+    from sanpose import keep, sweep, tune
+
+    kinds, asked = keep.kinds(kept), sweep.read(overrides)
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    if dry_run:
+        from sanpose import plan
+
+        plan.show(plan.make(asked), console)
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
+    counts = tune.tune(asked, console, retry_failed=retry_failed, kept=kinds)
+    told = ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing to do"
+    console.print(f"sweep [bold]{asked.name}[/] has ended: {told}")
+    console.print(f"`sanpose report --sweep {asked.name}` makes its tables")
+    if counts.get("failed"):
+        raise TrainingFailedError(f"{counts['failed']} trials failed; --retry-failed tries them again")

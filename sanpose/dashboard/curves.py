@@ -1,0 +1,115 @@
+"""A run's curves from its journal, thinned to what a screen can show, and the last lines of its worker's log."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sanpose.headline import headline
+from sanpose.journal import NAME
+from sanpose.status.tail import Signature, signature
+
+POINTS = 400
+LOG_LINES, _LOG_BYTES = 40, 16_384
+_KEPT_RUNS = 64
+Point = tuple[float, float]
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # a terminal's colours
+
+
+class Curves:
+    """The curves of the runs that were asked for last; a journal that has grown is read from where it was left."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, _Curve] = {}
+
+    def of(self, folder: Path) -> dict[str, list[Point]]:
+        """`loss`, `delta`: points (epoch, value) within epochs; `mpjpe_mm`: of every evaluation of the trained
+        network. Raises OSError when
+        the journal cannot be read."""
+        curve = self._kept.pop(folder, None) or _Curve(folder / NAME)
+        self._kept[folder] = curve  # the last in order is the newest
+        while len(self._kept) > _KEPT_RUNS:
+            del self._kept[next(iter(self._kept))]
+        curve.refresh()
+        return {name: thinned(points) for name, points in curve.series.items()}
+
+
+class _Curve:
+    def __init__(self, path: Path):
+        self.path = path
+        self.signature: Signature | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self.offset = 0
+        self.series: dict[str, list[Point]] = {"loss": [], "delta": [], "mpjpe_mm": []}
+
+    def refresh(self) -> None:
+        found = signature(self.path)
+        if found == self.signature:
+            return
+        if self.signature is None or found is None or found[2] != self.signature[2] or found[1] < self.offset:
+            self._clear()
+        self.signature = found
+        if found is None:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read()
+        end = data.rfind(b"\n") + 1
+        self.offset += end
+        for line in data[:end].splitlines():
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        """Add a line's points. A line that is not as the journal writes it has none; the status names it."""
+        try:
+            told = json.loads(line)
+            epoch = float(told["epoch"])
+            if told["kind"] == "train":
+                epoch += told["step"] / told["steps"]
+            if told["kind"] == "untrained":  # its error is so large that the others would lie on one line
+                return
+            figures = headline(told["figures"]) if "figures" in told else {}
+        except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+            return
+        values = {"mpjpe_mm": figures.get("mpjpe_mm")} if figures else {n: told.get(n) for n in ("loss", "delta")}
+        for name, value in values.items():
+            points = self.series[name]
+            # The final figures are of all samples; where the same network was measured on a part, the part stands.
+            if isinstance(value, int | float) and not (figures and points and points[-1][0] == epoch):
+                points.append((round(epoch, 4), float(value)))
+
+
+def thinned(points: Sequence[Point], limit: int = POINTS) -> list[Point]:
+    """At most `limit` of the points, the first and the last among them."""
+    if len(points) <= limit:
+        return list(points)
+    step = (len(points) - 1) / (limit - 1)
+    return [points[round(i * step)] for i in range(limit)]
+
+
+def log_tail(folder: Path) -> list[str]:
+    """The last LOG_LINES lines of worker 0's log, without a terminal's colours; none when there is no log.
+
+    Raises OSError when it cannot be read.
+    """
+    path = folder / "logs" / "worker-0.log"
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _LOG_BYTES))
+        text = file.read().decode(errors="replace")
+    lines = text.splitlines()[1 if size > _LOG_BYTES else 0 :]
+    return [_ESCAPES.sub("", line) for line in lines[-LOG_LINES:]]
+
+
+def detail(folder: Path) -> dict[str, Any]:
+    """What a page shows of one run beside its state: the log's end, and its configuration as recorded (YAML)."""
+    config = folder / "config.yaml"
+    text = config.read_text(errors="replace") if config.is_file() else ""
+    return {"log": log_tail(folder), "config": text, "folder": str(folder)}

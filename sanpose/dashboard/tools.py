@@ -1,0 +1,131 @@
+"""Optuna's dashboard and TensorBoard beside ours: started when asked for, on the loopback, ended with us.
+
+Each runs below a keeper (`sanpose.dashboard.keeper`) that ends it when our end of a pipe closes, even if we are killed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from sanpose.errors import UserError
+from sweeps import record
+from sweeps.files import BrokenRecord
+
+STUDY = "study.log"
+_START_SECONDS = 60.0  # TensorBoard imports for a long time on a busy machine
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class _Tool:
+    process: subprocess.Popen[bytes]
+    port: int
+    log: IO[bytes]
+
+
+class Tools:
+    """The tools of one folder of runs."""
+
+    def __init__(self, runs: Path):
+        self._runs = runs
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, str], _Tool] = {}
+
+    def port(self, name: str, sweep: str = "") -> int:
+        """The port of "tensorboard" (of all runs), or of "optuna" for a sweep's study; started if it is not running.
+
+        Raises UserError when there is no such tool or study, or when it does not answer.
+        """
+        key = (name, sweep if name == "optuna" else "")
+        with self._lock:
+            tool = self._running.get(key)
+            if tool is None or tool.process.poll() is not None:
+                tool = self._running[key] = self._start(*key)
+            return tool.port
+
+    def stop(self) -> None:
+        """End all of them."""
+        with self._lock:
+            for tool in self._running.values():
+                assert tool.process.stdin
+                tool.process.stdin.close()  # the keeper's sign
+            for tool in self._running.values():
+                try:
+                    tool.process.wait(_STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    tool.process.kill()
+                tool.log.close()
+            self._running.clear()
+
+    def _start(self, name: str, sweep: str) -> _Tool:
+        port = _free_port()
+        command = [sys.executable, "-m", "sanpose.dashboard.keeper", *self._command(name, sweep, port)]
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - as long-lived as the process
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+        tool = _Tool(process, port, log)
+        deadline = time.monotonic() + _START_SECONDS
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                log.seek(0)
+                last = log.read().decode(errors="replace").strip().splitlines()[-3:]
+                raise UserError(f"{name} did not start", where=" / ".join(last) or None)
+            time.sleep(0.1)
+        return tool
+
+    def _command(self, name: str, sweep: str, port: int) -> list[str]:
+        place = ["--host", "127.0.0.1", "--port", str(port)]
+        if name == "tensorboard":
+            return [_program(name), "--logdir", str(self._runs), *place]
+        if name != "optuna":
+            raise UserError(f"there is no tool '{name}'", expected="optuna or tensorboard")
+        return [_program("optuna-dashboard"), self._study(sweep), *place]
+
+    def _study(self, sweep: str) -> str:
+        """Where a sweep's study is stored: the URL of a database, or its journal file."""
+        try:
+            url = record.read(self._runs, sweep).head.get("storage")
+        except BrokenRecord as error:
+            raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
+        path = record.folder_of(self._runs, sweep) / STUDY
+        if not url and not path.is_file():
+            raise UserError(f"sweep '{sweep}' has no Optuna study", where=path, expected="a sweep that has begun")
+        return str(url or path)
+
+
+def _program(name: str) -> str:
+    """A program beside this Python, else the one on the path. Raises UserError when there is none."""
+    beside = str(Path(sys.executable).parent)
+    found = shutil.which(name, path=os.pathsep.join((beside, os.environ.get("PATH", os.defpath))))
+    if found is None:
+        raise UserError(f"{name} is not installed", where=beside, hint=f"pip install {name}")
+    return found
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True

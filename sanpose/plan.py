@@ -1,0 +1,189 @@
+"""`sanpose tune --dry-run`: what a sweep would run, what it would take from the ledger, and what that would cost.
+
+Hours come from recorded runs where there are any: of the same network, input and batch by their images per second,
+else of the nearest network by multiply-accumulates. Without records they are guessed. What they rest on is said.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sanpose import config as configuration
+from sanpose import recording
+from sanpose.config import Config
+from sanpose.report.cost import cost
+from sanpose.sweep import Sweep, corners
+from sweeps import definition, ledger
+from sweeps.ledger import Record
+
+GUESSED_CORE_MACS, GUESSED_GPU_MACS = 5e9, 5e12  # per second, of training: a rough guess, said to be one
+_PASSES = 3  # forwards, and backwards twice as much
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Hours of one trial on `accelerators` cores or GPUs, and what they rest on."""
+
+    hours: float
+    accelerators: int
+    basis: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One planned trial. `action`: "train", "continue at epoch k", "take", "leave failed", "same as trial k"."""
+
+    label: str
+    seed: int
+    run: str
+    action: str
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`drawn`: trials that a sampler will draw later, estimated as the mean of `typical`."""
+
+    sweep: Sweep
+    rows: tuple[Row, ...]
+    drawn: int
+    typical: Estimate | None
+
+    @property
+    def hours(self) -> float:
+        """One trial after the other."""
+        return sum(e.hours for e in self._estimates())
+
+    @property
+    def accelerator_hours(self) -> float:
+        return sum(e.hours * e.accelerators for e in self._estimates())
+
+    def _estimates(self) -> list[Estimate]:
+        known = [row.estimate for row in self.rows if row.estimate]
+        return known + ([self.typical] * self.drawn if self.typical else [])
+
+
+def make(sweep: Sweep) -> Plan:
+    """The plan of a sweep, from the records that there are. Nothing is started or written."""
+    search = sweep.definition.search
+    records = ledger.read_all(sweep.runs)[0] if sweep.runs.is_dir() else []
+    grid = search.sampler == "grid"
+    points = sweep.definition.grid() if grid else [dict(p) for p in search.first]
+    rows: list[Row] = []
+    for seed in range(sweep.seeds):
+        for values in points:
+            rows.append(_row(sweep, values, seed, records, rows))
+    drawn = 0 if grid else max(0, search.trials - len(points)) * sweep.seeds
+    samples = [estimate(sweep.config(values, 0), records) for values in corners(sweep.definition)] if drawn else []
+    return Plan(sweep, tuple(rows), drawn, _mean(samples))
+
+
+def _row(sweep: Sweep, values: definition.Values, seed: int, records: Sequence[Record], rows: Sequence[Row]) -> Row:
+    config = configuration.located(sweep.config(values, seed))
+    run, label = recording.run_id(config), definition.label(values)
+    twin = next((i for i, row in enumerate(rows) if row.run == run), None)
+    if twin is not None:
+        return Row(label, seed, run, f"same as trial {twin}", None)
+    found = recording.recorded(Path(config.runs) / run)
+    if found and found.status == "done":
+        return Row(label, seed, run, "take", None)
+    if found and found.status == "failed":
+        return Row(label, seed, run, "leave failed", None)
+    told = estimate(config, records)
+    if found and found.epoch:
+        rest = max(0.0, 1 - found.epoch / config.train.epochs)
+        part = Estimate(told.hours * rest, told.accelerators, told.basis)
+        return Row(label, seed, run, f"continue at epoch {found.epoch}", part)
+    return Row(label, seed, run, "train", told)
+
+
+def estimate(config: Config, records: Sequence[Record]) -> Estimate:
+    """What training a configuration would take, by the records of finished runs."""
+    images, macs = _images(config), _macs(config.plain())
+    timed = [r for r in records if r.status == "done" and r.extra.get("bill") and _recorded_images(r)]
+    same = [r for r in timed if _speed_key(r.config) == _speed_key(config.plain())]
+    if same:
+        seconds = sum(r.extra["bill"]["wall_s"] / _recorded_images(r) for r in same) / len(same)
+        many = int(same[0].extra["bill"]["accelerators"])
+        return Estimate(seconds * images / 3600, many, f"measured, {len(same)} runs of this network")
+    near = [r for r in timed if r.config["train"]["accelerator"] == config.train.accelerator and _macs(r.config)]
+    if near and macs:
+        best = min(near, key=lambda r: abs(_macs(r.config) - macs))
+        seconds = best.extra["bill"]["wall_s"] / _recorded_images(best) * macs / _macs(best.config)
+        return Estimate(seconds * images / 3600, int(best.extra["bill"]["accelerators"]), f"scaled from run {best.id}")
+    cpu = config.train.accelerator == "cpu"
+    many = config.train.workers * ((config.train.threads or len(os.sched_getaffinity(0))) if cpu else 1)
+    rate = (GUESSED_CORE_MACS if cpu else GUESSED_GPU_MACS) * many
+    return Estimate(_PASSES * macs * images / rate / 3600, many, "a guess, from multiply-accumulates")
+
+
+def _images(config: Config) -> int:
+    """Images that a training looks at."""
+    if config.data.epoch_samples:
+        return config.train.epochs * config.data.epoch_samples
+    from sanpose.data import loader
+
+    return config.train.epochs * loader.training_set(config, loader.open_sources(config)).mix.length
+
+
+def _recorded_images(record: Record) -> int:
+    return int(record.extra["bill"].get("images") or 0)
+
+
+def _macs(plain: dict[str, object]) -> int:
+    found = cost(plain)
+    return found.macs if found else 0
+
+
+def _speed_key(plain: dict[str, object]) -> tuple[object, ...]:
+    """What decides how long one image takes."""
+    model, data, train = (dict(plain[name]) for name in ("model", "data", "train"))  # type: ignore[call-overload]
+    network = {k: v for k, v in model.items() if k not in ("weights", "delta_init")}
+    rest = [train[k] for k in ("batch_size", "precision", "accumulation", "workers", "threads", "accelerator")]
+    return repr(network), data["input_width"], data["input_height"], *rest
+
+
+def _mean(found: Sequence[Estimate]) -> Estimate | None:
+    if not found:
+        return None
+    return Estimate(sum(e.hours for e in found) / len(found), found[0].accelerators, found[0].basis)
+
+
+def show(plan: Plan, console: Console) -> None:
+    """Print a plan: one line a trial, then the sums."""
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("trial", "point", "seed", "run", "action", "hours", "accelerator-hours", "estimate"):
+        grid.add_column(name, justify="right" if name in ("hours", "accelerator-hours", "seed") else "left")
+    for number, row in enumerate(plan.rows):
+        costs = _costs(row.estimate)
+        grid.add_row(str(number), Text(row.label), str(row.seed), row.run, row.action, *costs)
+    if plan.drawn:
+        grid.add_row("...", f"{plan.drawn} more, drawn by {plan.sweep.definition.search.sampler}", *[""] * 3)
+    console.print(Text(f"{plan.sweep.name}: {plan.sweep.definition.title}", style="bold"))
+    console.print(grid)
+    counts = Counter(row.action.split(" at ")[0].split(" trial ")[0] for row in plan.rows)
+    told = ", ".join(f"{n} {name}" for name, n in counts.items()) + (
+        f", {plan.drawn} drawn later" if plan.drawn else ""
+    )
+    console.print(f"{len(plan.rows) + plan.drawn} trials: {told}")
+    console.print(
+        f"estimated: {_said(plan.hours)} hours one after the other, {_said(plan.accelerator_hours)} accelerator-hours"
+    )
+
+
+def _costs(found: Estimate | None) -> tuple[str, str, str]:
+    if found is None:
+        return "", "", ""
+    return _said(found.hours), _said(found.hours * found.accelerators), found.basis
+
+
+def _said(hours: float) -> str:
+    return f"{hours:.3f}" if hours < 1 else f"{hours:,.1f}"

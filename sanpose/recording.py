@@ -1,0 +1,171 @@
+"""A run from its name to its record. The driver that begins a run holds its folder, and alone writes its record."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sanpose import config as configuration
+from sanpose import journal
+from sanpose.config import Config
+from sanpose.errors import UserError
+from sweeps import identity, ledger, provenance
+
+_PACKAGES = ("sanpose", "torch", "torchvision", "ray", "deepspeed", "numpy", "opencv-python-headless", "pycocotools")
+
+
+def run_id(config: Config) -> str:
+    """The identity of a run: the hash of what defines it, the data's fingerprints included.
+
+    Raises UserError when a data file cannot be read.
+    """
+    from sanpose.data import packed
+
+    files = {name: getattr(config.data.sources, name) for name in configuration.SOURCES}
+    used = {n: s for n, s in files.items() if s.share > 0 or n in config.eval.sets}
+    fingerprints = {name: packed.fingerprint(source.file) for name, source in used.items()}
+    if config.model.weights not in ("none", "imagenet"):
+        fingerprints["weights"] = _digest(Path(config.model.weights))
+    return identity.run_id(configuration.identity_of(config, fingerprints), schema=configuration.SCHEMA)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise UserError(
+            "the file of weights cannot be read",
+            where=path,
+            expected="none, imagenet or a file",
+            hint="model.weights=none",
+        ) from error
+
+
+def find(runs: Path, prefix: str) -> Path:
+    """A run's folder by a prefix of its id. Raises UserError when none or several begin with it."""
+    try:
+        return ledger.find(runs, prefix)
+    except ledger.NoSuchRun as error:
+        raise UserError(str(error), hint="`sanpose report` lists the runs") from error
+
+
+def read(folder: Path) -> ledger.Record:
+    """A run's record. Raises UserError when it cannot be read."""
+    try:
+        return ledger.read(folder)
+    except ledger.BrokenRecord as error:
+        raise UserError(f"the run's record cannot be read: {error.reason}", where=error.path) from error
+
+
+def record_of(runs: Path, prefix: str) -> ledger.Record:
+    """A run's record by a prefix of its id. Raises UserError when there is no readable one."""
+    return read(find(runs, prefix))
+
+
+def recorded(folder: Path) -> ledger.Record | None:
+    """The record that a driver has left in a run's folder, or None. Raises UserError when it cannot be read."""
+    return read(folder) if (folder / "result.json").exists() else None
+
+
+@dataclass
+class Open:
+    """A run that this process has begun and holds; it ends with exactly one of done, failed, pruned, interrupted."""
+
+    config: Config
+    folder: Path
+    common: dict[str, Any]
+    earlier: float  # wall seconds of the starts before this one
+    lock: IO[str]
+    begun: float
+
+    def done(self, trained: Mapping[str, Any]) -> ledger.Record:
+        """Record what the loop has returned."""
+        figures = trained["figures"]
+        protocol = {name: values["protocol"]["text"] for name, values in figures.items()}
+        more = {name: trained.get(name) for name in ("macs", "parameters", "device", "threads")}
+        return self._end("done", metrics=figures, protocol=protocol, **more)
+
+    def failed(self, reason: str) -> ledger.Record:
+        return self._end("failed", reason=reason or "unknown")
+
+    def pruned(self) -> ledger.Record:
+        return self._end("pruned")
+
+    def interrupted(self) -> ledger.Record:
+        return self._end("interrupted")
+
+    def _end(self, status: str, **values: Any) -> ledger.Record:
+        told = {**self.common, "status": status, "ended": provenance.now(), "bill": self._bill(values), **values}
+        ledger.write_result(self.folder, told)
+        self.lock.close()
+        return read(self.folder)
+
+    def _bill(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the run has cost, over all its starts."""
+        train = self.config.train
+        lines = [line for line in journal.read(self.folder / journal.NAME) if line["kind"] == "train"]
+        rate = statistics.median(line["images_per_s"] for line in lines) if lines else None
+        device = values.get("device") or "cpu"
+        cores = values.get("threads") or train.threads or 1
+        return {
+            "wall_s": round(self.earlier + time.monotonic() - self.begun, 2),
+            "workers": train.workers,
+            "device": device,
+            "accelerators": train.workers * (1 if device == "cuda" else cores),
+            "step_s": train.batch_size / rate if rate else None,
+            "images_per_s": rate,
+            "images": train.epochs * lines[-1]["steps"] * train.batch_size if lines else None,
+        }
+
+
+def begin(config: Config, repository: Path, name: str | None = None) -> Open:
+    """Make or reopen the run's folder, hold it, and record that the run is running.
+
+    Raises UserError when its record cannot be read, and when another process is training it (`Busy`).
+    """
+    config = configuration.located(config)
+    folder = Path(config.runs) / (name or run_id(config))
+    _create(folder, config, provenance.collect(repository, _PACKAGES))
+    lock = _hold(folder)
+    before = recorded(folder)
+    earlier = (before.extra.get("bill") or {}).get("wall_s", 0.0) if before else 0.0
+    common: dict[str, Any] = {"started": provenance.now(), "config": config.plain(), "cell": config.cell}
+    common |= {"preset": config.preset, "seed": config.train.seed, "synthetic": _synthetic(config)}
+    ledger.write_result(folder, {**common, "status": "running", "bill": {"wall_s": earlier}})
+    return Open(config, folder, common, earlier, lock, time.monotonic())
+
+
+class Busy(UserError):  # noqa: N818 - it says what is, and is not always an error
+    """Another process is training this run."""
+
+
+def _hold(folder: Path) -> IO[str]:
+    """Hold the run's folder, so that no second process trains into it, until the file is closed."""
+    lock = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise Busy("this run is being trained by another process", where=folder) from error
+    return lock
+
+
+def _create(folder: Path, config: Config, told: dict[str, Any]) -> None:
+    try:
+        ledger.create(folder.parent, folder.name, config.plain(), told)
+    except ledger.BrokenRecord as error:
+        raise UserError(f"the run's record cannot be read: {error.reason}", where=error.path) from error
+
+
+def _synthetic(config: Config) -> bool:
+    from sanpose.data import packed
+
+    files = (getattr(config.data.sources, n) for n in configuration.SOURCES)
+    return any(packed.is_synthetic(s.file) for s in files if s.share > 0)

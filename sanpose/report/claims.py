@@ -1,0 +1,182 @@
+"""What each step of the paper's Table 1 buys: the paper's difference beside ours over seeds, and whether ours decides.
+
+Two cells are compared only where their runs were trained in the same way, seed by seed: the pair's two runs start from
+the same seed and differ in nothing but what the step changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sanpose.errors import UserError
+from sanpose.report import paper
+from sanpose.report.cells import LETTERS
+from sanpose.report.paired import MOST, Paired, paired, pairs_needed
+from sanpose.report.runs import CellRuns, listed, lookup, preset, scale_of
+from sanpose.report.selection import Group, Selection
+from sanpose.report.table import Cell, Column, Table
+from sweeps.ledger import Record
+
+STEPS = (
+    ("b", "c", "SAN, shallow network"),
+    ("f", "g", "SAN, deep network"),
+    ("a", "b", "2D data: MPII"),
+    ("c", "d", "2D data: COCO"),
+    ("d", "e", "input size, with flip test"),
+    ("e", "g", "depth"),
+)
+COLUMNS = (
+    Column("step", "Step"),
+    Column("choice", "What it adds"),
+    Column("paper_mm", "Paper", signed=True),
+    Column("ours_mm", "Ours", digits=2, signed=True),
+    Column("seeds", "Seeds", digits=0),
+    Column("interval", "95 % interval (t)"),
+    Column("bootstrap", "95 % interval (bootstrap)"),
+    Column("p_text", "p"),
+    Column("verdict", "Verdict"),
+    Column("runs_status", "Runs"),
+    Column("p", "p", machine_only=True),
+    Column("interval_low", "Interval, low", machine_only=True),
+    Column("interval_high", "Interval, high", machine_only=True),
+    Column("bootstrap_low", "Bootstrap, low", machine_only=True),
+    Column("bootstrap_high", "Bootstrap, high", machine_only=True),
+    Column("preset", "Preset", machine_only=True),
+    Column("runs", "Runs", machine_only=True),
+)
+_NOTES = (
+    "Differences of MPJPE in mm, later cell minus earlier: below 0 the step helps. Ours: mean ± sample standard"
+    " deviation of the differences between runs of the same seed, trained in the same way but for the step.",
+    "Verdict: by a two-sided paired t-test over seeds at 5 %, one test per row, without correction for the number of"
+    " rows. Confirmed: a difference of the paper's sign; its size is not judged. Contradicted: of the other sign.",
+    "Undecided: 'about n more' is the number of seeds with which the test would find the mean difference seen so far"
+    " in 80 % of cases, given the spread seen so far. One seed has no spread; two more are the least to ask for.",
+    "The t interval decides because the bootstrap (percentile, 10,000 resamples, fixed seed) is too narrow for few"
+    " seeds: with three it can never reach beyond the smallest and largest difference.",
+    "The paper gives one number per cell, without a spread; its d → e changes the flip test along with the input size."
+    " Its text credits 3.3 mm to {e, f}; in its table that is e → g.",
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One step. `published`: the paper's difference, mm. `seeds`: those done in both cells. `found`: ours, None without
+    a seed in common. `runs`: the pairs' runs, earlier and later cell in turn. `changes`: their settings that
+    aren't the preset's."""
+
+    start: str
+    end: str
+    choice: str
+    published: float
+    seeds: tuple[int, ...]
+    found: Paired | None
+    runs: tuple[Record, ...]
+    changes: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """Why the verdict isn't one on the paper's experiment, in words; "" where it is."""
+        reasons = [scale_of(self.runs)] if scale_of(self.runs) else []
+        reasons += [f"other settings than the preset's ({listed(self.changes, 3)})"] if self.changes else []
+        return f"{', '.join(reasons)}: a verdict on these runs, not on the paper's experiment" if reasons else ""
+
+    @property
+    def verdict(self) -> str:
+        """ "confirmed", "contradicted", or "undecided" with the seeds that are lacking."""
+        if self.found is None:
+            return "undecided: no seed done in both cells, at least 3 are needed"
+        if self.found.decided:
+            same = (self.found.mean < 0) == (self.published < 0)
+            return "confirmed" if same else "contradicted"
+        if self.found.deviation is None:
+            return "undecided: one seed, at least 2 more"
+        if self.found.deviation == 0:
+            return "undecided: the seeds differ by the same amount to the last digit, which separate trainings do not"
+        needed = pairs_needed(self.found.mean, self.found.deviation)
+        if needed is None:
+            return f"undecided: more than {MOST:,} seeds for so small a difference"
+        return f"undecided: about {_plural(max(1, needed - self.found.pairs))}"
+
+
+def claims(selection: Selection, config_dir: Path) -> tuple[Claim, ...]:
+    """The six steps, from whatever runs there are. Raises UserError when the paper's table can't be read."""
+    published = {row["method"]: row["mpjpe_mm"] for row in paper.rows(config_dir, paper.ABLATION)}
+    figures = {letter: paper.number(published.get(letter, ""), paper.ABLATION) for letter in LETTERS}
+    found = []
+    for start, end, choice in STEPS:
+        before, after = figures[start], figures[end]
+        if before is None or after is None:
+            raise UserError(f"the paper's figure of cell {start} or {end} is missing", where=paper.ABLATION)
+        found.append(_claim(start, end, choice, after - before, selection.groups))
+    return tuple(found)
+
+
+def claims_table(found: Sequence[Claim], cells: Mapping[str, CellRuns]) -> Table:
+    """The claims as a table, one row per step, whatever became of its runs."""
+    rows = tuple(_row(claim, cells) for claim in found)
+    return Table("claims", "What each choice buys: the paper's steps, tested (MPJPE, mm)", COLUMNS, rows, _NOTES)
+
+
+def _claim(start: str, end: str, choice: str, published: float, groups: Sequence[Group]) -> Claim:
+    pairs = [(_pairs(a, b), a, b) for a, b in _comparable(start, end, groups)]
+    if not any(common for common, _, _ in pairs):
+        return Claim(start, end, choice, published, (), None, ())
+    # The fullest preset first, and as it is shipped, as in Table 1; then the most seeds; then the newest.
+    common, a, b = max(
+        pairs, key=lambda p: (bool(p[0]), p[1].rank, not p[1].changes, len(p[0]), max(p[1].changed, p[2].changed))
+    )
+    runs = tuple(run for seed in common for run in (a.done[seed], b.done[seed]))
+    return Claim(start, end, choice, published, tuple(common), paired(list(common.values())), runs, a.changes)
+
+
+def _comparable(start: str, end: str, groups: Sequence[Group]) -> list[tuple[Group, Group]]:
+    """Groups of the two cells, both as defined, that were trained in the same way."""
+    fitting = [g for g in groups if not g.standing.strays]
+    ends = {g.base: g for g in fitting if g.standing.letter == end}
+    return [(g, ends[g.base]) for g in fitting if g.standing.letter == start and g.base in ends]
+
+
+def _pairs(a: Group, b: Group) -> dict[int, float]:
+    """Seed -> difference of MPJPE (mm), b minus a, of the seeds that both have finished and measured."""
+    found = {}
+    for seed in sorted(a.done.keys() & b.done.keys()):
+        before, after = (lookup(g.done[seed].metrics, "h36m", "mpjpe", "mean_over_frames") for g in (a, b))
+        if before is not None and after is not None:
+            found[seed] = after - before
+    return found
+
+
+def _row(claim: Claim, cells: Mapping[str, CellRuns]) -> dict[str, Cell]:
+    row = {
+        "step": Cell(f"{claim.start} → {claim.end}"),
+        "choice": Cell(claim.choice),
+        "paper_mm": Cell(claim.published),
+        "seeds": Cell(len(claim.seeds)),
+        "verdict": Cell(claim.verdict, mark=claim.mark),
+        "runs_status": Cell("; ".join(f"{x}: {cells[x].status}" for x in (claim.start, claim.end))),
+        "preset": Cell(preset(claim.runs[0].config) if claim.runs else None),
+        "runs": Cell(" ".join(run.id for run in claim.runs) or None),
+    }
+    if claim.found is None:
+        return row
+    ours = claim.found
+    row |= {
+        "ours_mm": Cell(ours.mean, ours.deviation or None, mark=claim.mark),
+        "p": Cell(ours.p),
+        "p_text": Cell(_p(ours.p)),
+    }
+    for name, interval in (("interval", ours.interval), ("bootstrap", ours.bootstrap)):
+        if interval is not None:
+            low, high = interval
+            row |= {name: Cell(f"{low:+.2f} to {high:+.2f}"), f"{name}_low": Cell(low), f"{name}_high": Cell(high)}
+    return row
+
+
+def _p(p: float | None) -> str | None:
+    return None if p is None else f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+
+
+def _plural(seeds: int) -> str:
+    return f"{seeds:,} more seed" + ("s" if seeds > 1 else "")

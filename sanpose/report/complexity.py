@@ -1,0 +1,89 @@
+"""The paper's Table 2: what the attention costs, counted for the published network and for those that were run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sanpose.config import DataConfig, ModelConfig
+from sanpose.report import paper
+from sanpose.report.ablation import network
+from sanpose.report.cost import Cost, cost
+from sanpose.report.runs import CellRuns
+from sanpose.report.table import Cell, Column, Table
+
+COLUMNS = (
+    Column("network", "Network, for one image"),
+    Column("paper_params_m", "Paper: parameters (M)", digits=0),
+    Column("params_m", "Counted (M)", digits=3),
+    Column("paper_gflops", "Paper: GFlops", digits=2),
+    Column("gflops", "Counted its way (G)", digits=4),
+    Column("gmacs", "True MACs (G)", digits=4),
+    Column("paper_mm", "Paper: MPJPE (mm)", "low"),
+    Column("ours_mm", "Ours: MPJPE (mm)", "low"),
+    Column("status", "Status"),
+)
+_NOTES = (
+    "The paper's 'Flops' are multiply-accumulates, counted its way: transposed convolutions at output positions, one"
+    " per bias, 2 per element of batch normalisation, no matrix products. True: transposed convolutions at input"
+    " positions, matrix products of the attention included.",
+    "Counts are exact, by arithmetic from the configuration; they need no run. The published network has 18 joints, 64"
+    " depth bins and an input of 256×256 px. Its MPJPE is that of Table 1's cells b and c.",
+)
+_CELLS = {"resnet50": "b", "resnet50+san": "c"}
+
+
+def table2(cells: Sequence[CellRuns], config_dir: Path) -> Table:
+    """Table 2: the published rows with our count beside them, then every cell's network as it was run here."""
+    found = {cell.letter: cell for cell in cells}
+    rows, shown = [], set()
+    for published in paper.rows(config_dir, paper.COMPLEXITY):
+        model, config = published["model"], _published(published["model"])
+        cell = found.get(_CELLS.get(model, ""), CellRuns(""))
+        here = cost(config)
+        row = _counts(here) | {
+            "network": Cell(_name(config)),
+            "paper_params_m": Cell(paper.number(published["params_millions"], paper.COMPLEXITY)),
+            "paper_gflops": Cell(paper.number(published["flops_giga"], paper.COMPLEXITY)),
+            "paper_mm": Cell(paper.number(published["mpjpe_mm"], paper.COMPLEXITY), rank="paper"),
+        }
+        if not cell.runs or cost(cell.config) == here:
+            row |= _figures(cell)
+            shown.add(cell.letter)
+        else:
+            row["status"] = Cell("run as another network, below")
+        rows.append(row)
+    rows += [
+        {"network": Cell(f"Cell {c.letter} here: {_name(c.config)}"), **_counts(cost(c.config)), **_figures(c)}
+        for c in cells
+        if c.runs and c.letter not in shown
+    ]
+    return Table("table2", "Table 2. Parameters and operations", COLUMNS, tuple(rows), _NOTES)
+
+
+def _published(model: str) -> dict[str, Any]:
+    backbone, _, san = model.partition("+")
+    network = ModelConfig(backbone=backbone, attention="position" if san else "none")
+    return {"model": dataclasses.asdict(network), "data": dataclasses.asdict(DataConfig())}
+
+
+def _name(config: Mapping[str, Any]) -> str:
+    model, data = config["model"], config["data"]
+    kind = {"none": "", "position": " + SAN"}.get(model["attention"], f" + SAN ({model['attention']})")
+    return f"{network(model['backbone'], model['width'])}{kind}, {data['input_width']}×{data['input_height']}"
+
+
+def _counts(found: Cost | None) -> dict[str, Cell]:
+    if found is None:
+        return {}
+    return {
+        "params_m": Cell(found.parameters / 1e6),
+        "gflops": Cell(found.paper / 1e9),
+        "gmacs": Cell(found.macs / 1e9),
+    }
+
+
+def _figures(cell: CellRuns) -> dict[str, Cell]:
+    return {"ours_mm": cell.figure("h36m", "mpjpe", "mean_over_frames"), "status": Cell(cell.status)}

@@ -1,0 +1,50 @@
+"""Where a Figure becomes a file, and only here: SVG with text as text, in a page's colours where it asks, and PDF."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from sanpose.report.figures import style
+
+_VARIABLES = {
+    style.INK: "currentColor",
+    style.PAPER: "var(--paper)",
+    **{colour: f"var(--series-{number}, {colour})" for number, colour in enumerate(style.SERIES, 1)},
+}
+
+
+def svg(figure: Any) -> str:
+    """A standalone SVG document; the same figure gives the same text."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def pdf(figure: Any) -> bytes:
+    """A page as large as the figure, fonts embedded as TrueType."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def inline(document: str, name: str, title: str) -> str:
+    """An SVG document of ours as an element of a page: the page's colours and font, ids that begin with `name`.
+
+    title: what the picture is, for those who can't see it; it must be escaped already.
+    """
+    text = document[document.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", text))
+    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
+    text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", text)
+    head, rest = text.split(">", 1)
+    points = float(re.search(r'width="([0-9.]+)pt"', head)[1])  # type: ignore[index]  # matplotlib writes it
+    head = re.sub(r' (?:width|height|version|xmlns:xlink|xmlns)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{title}" style="--points: {points:g}">{rest}'

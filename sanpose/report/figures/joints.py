@@ -1,0 +1,102 @@
+"""The paper's Figure 3: joint-relationship maps for values of delta, and the strongest of them on a skeleton below."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sanpose.jointmaps import JointMaps
+from sanpose.report.figures import style
+
+_PAIRS = 3  # lines drawn for each joint
+_SIDES = {"right": style.SERIES[1], "left": style.SERIES[0]}
+# A figure that stands facing us, x to the right, y down; only its proportions matter.
+_PLACES = {
+    "pelvis": (0, 0), "right_hip": (-0.13, 0.02), "right_knee": (-0.17, 0.42), "right_ankle": (-0.19, 0.82),
+    "left_hip": (0.13, 0.02), "left_knee": (0.17, 0.42), "left_ankle": (0.19, 0.82), "torso": (0, -0.26),
+    "thorax": (0, -0.45), "neck": (0, -0.62), "nose": (0, -0.79), "head": (0, -0.96),
+    "left_shoulder": (0.22, -0.5), "left_elbow": (0.37, -0.2), "left_wrist": (0.44, 0.1),
+    "right_shoulder": (-0.22, -0.5), "right_elbow": (-0.37, -0.2), "right_wrist": (-0.44, 0.1),
+    "left_eye": (0.1, -0.86), "right_eye": (-0.1, -0.86), "left_ear": (0.22, -0.8), "right_ear": (-0.22, -0.8),
+}  # fmt: skip
+Floats = npt.NDArray[np.float64]
+
+
+def by_delta(found: JointMaps) -> Any:
+    """A column for each value of delta that was set in the trained network."""
+    return _columns(found, found.maps, [f"δ = {value:g}" for value in found.deltas])
+
+
+def along_training(found: JointMaps) -> Any:
+    """A column for each of the run's checkpoints, with the delta it had reached."""
+    titles = [
+        f"epoch {epoch:g}\nδ = {value:.3g}" for epoch, value in zip(found.along_epochs, found.along_deltas, strict=True)
+    ]
+    return _columns(found, found.along, titles)
+
+
+def _columns(found: JointMaps, maps: Floats, titles: list[str]) -> Any:
+    count = len(maps)
+    figure = style.figure(1.0 + 1.68 * count, 4.6)
+    grid = figure.subplots(2, count, squeeze=False, gridspec_kw={"height_ratios": (1, 1.55)})
+    shown = None
+    for column, (title, values) in enumerate(zip(titles, maps, strict=True)):
+        shown = _map(grid[0, column], values, title, names=column == 0, count=len(found.joints))
+        _skeleton(grid[1, column], found, values)
+    bar = figure.colorbar(shown, ax=list(grid[0]), shrink=0.9, aspect=22, pad=0.015)
+    bar.set_label("similarity, no unit")
+    bar.outline.set_linewidth(0)
+    return figure
+
+
+def _map(axes: Any, values: Floats, title: str, *, names: bool, count: int) -> Any:
+    shown = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
+    axes.set_title(title, loc="center", fontsize=8.5)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    ticks = range(0, count, 3)
+    axes.set_xticks(ticks, [str(t) for t in ticks], fontsize=7)
+    axes.set_yticks(ticks, [str(t) for t in ticks] if names else [], fontsize=7)
+    axes.tick_params(length=0)
+    if names:
+        axes.set_ylabel("joint", fontsize=8)
+    return shown
+
+
+def _skeleton(axes: Any, found: JointMaps, values: Floats) -> None:
+    """The bones in grey, the joints numbered, and each joint's most similar others as lines as strong as they are."""
+    from matplotlib.collections import LineCollection
+
+    places = np.array([_PLACES[name] for name in found.joints])
+    bones = [places[[a, b]] for a, b in found.bones]
+    axes.add_collection(LineCollection(bones, colors=style.INK, linewidths=4.5, alpha=0.16, capstyle="round"))
+    for (a, b), value in _strongest(values).items():
+        # Bent, so that a line along a bone is seen beside it, and lines over three joints in a row don't hide.
+        axes.plot(*_bent(places[a], places[b]), color=style.SERIES[4], lw=0.4 + 1.6 * value, alpha=0.25 + 0.65 * value)
+    colours = [_SIDES.get(name.partition("_")[0], style.SERIES[7]) for name in found.joints]
+    axes.scatter(*places.T, s=52, color=colours, edgecolors=style.PAPER, linewidths=0.8, zorder=3)
+    for index, (x, y) in enumerate(places):
+        axes.text(x, y, str(index), ha="center", va="center_baseline", fontsize=5, color=style.PAPER)
+    axes.set(xlim=(-0.6, 0.6), ylim=(0.92, -1.06), aspect="equal")
+    axes.axis("off")
+
+
+def _bent(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """x and y of a flat arc from a to b."""
+    along = np.linspace(0, 1, 9)[:, None]
+    across = np.array([b[1] - a[1], a[0] - b[0]])
+    points = a + along * (b - a) + 0.4 * along * (1 - along) * across
+    return points[:, 0], points[:, 1]
+
+
+def _strongest(values: Floats) -> dict[tuple[int, int], float]:
+    """(i, j), i < j -> the value, for every joint's `_PAIRS` most similar other joints, where it is above 0."""
+    alone = np.where(np.eye(len(values), dtype=bool) | ~np.isfinite(values), -np.inf, values)
+    found = {}
+    for i, row in enumerate(alone):
+        for j in np.argsort(-row, kind="stable")[:_PAIRS]:
+            if row[j] > 0:
+                found[min(i, int(j)), max(i, int(j))] = min(1.0, float(row[j]))
+    return found

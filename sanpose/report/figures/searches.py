@@ -1,0 +1,146 @@
+"""Pictures of sweeps: an objective against a swept key, all keys side by side, which of them matter, and the front."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sanpose.report.figures import style
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point of a sweep with its figure: mean and sample deviation over seeds (None for one seed)."""
+
+    label: str
+    values: Mapping[str, Any]
+    mean: float
+    spread: float | None = None
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A network's true multiply-accumulates for one image, 10^9, and its MPJPE in mm. `series`: what it belongs to."""
+
+    label: str
+    series: str
+    gmacs: float
+    mpjpe: float
+    spread: float | None = None
+
+
+def against(points: Sequence[Measured], key: str, what: str) -> Any:
+    """The objective against one key: at the numbers themselves, or side by side where the values are none.
+
+    A line joins the means over the points of the same value; with one swept key those are the points themselves.
+    """
+    figure = style.figure(9.4, 3.3)
+    axes = figure.subplots()
+    x, ticks = _places([point.values.get(key) for point in points])
+    mean = [point.mean for point in points]
+    at = sorted(set(x))
+    joined = [statistics.fmean(m for place, m in zip(x, mean, strict=True) if place == value) for value in at]
+    axes.plot(at, joined, color=style.SERIES[0], alpha=1 if len(at) == len(points) else 0.4)
+    axes.plot(x, mean, "o", color=style.SERIES[0], ms=6, mec=style.PAPER, mew=0.8, zorder=3)
+    known = [(place, p.mean, p.spread) for place, p in zip(x, points, strict=True) if p.spread is not None]
+    if known:
+        axes.errorbar(*zip(*known, strict=True), fmt="none", ecolor=style.SERIES[0], elinewidth=1.2, capsize=3)
+    if ticks is not None:
+        axes.set_xticks(range(len(ticks)), [style.clipped(t, 22) for t in ticks], rotation=20 if len(ticks) > 4 else 0)
+        axes.margins(x=0.12)
+    axes.set(xlabel=style.clipped(key, 60), ylabel=what)
+    return figure
+
+
+def parallel(points: Sequence[Measured], keys: Sequence[str], what: str, *, low_is_best: bool = True) -> Any:
+    """Parallel coordinates: an upright axis for each swept key and, last, the objective; the best tenth in colour."""
+    figure = style.figure(9.4, 3.9)
+    axes = figure.subplots()
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    goal = [point.mean for point in points]
+    columns = [_places([point.values.get(key) for point in points]) for key in keys] + [(goal, None)]
+    heights = [_column(axes, place, x, ticks) for place, (x, ticks) in enumerate(columns)]
+    order = sorted(range(len(points)), key=lambda i: goal[i], reverse=not low_is_best)
+    best = set(order[: -(-len(points) // 10)])
+    for i in reversed(order):
+        look = {"color": style.SERIES[0], "lw": 2.2} if i in best else {"color": style.INK, "lw": 0.9, "alpha": 0.3}
+        axes.plot(range(len(columns)), [h[i] for h in heights], **look)
+    names = [style.clipped(name, 24) for name in (*keys, what)]
+    axes.set_xticks(range(len(columns)), names)
+    axes.set(yticks=[], xlim=(-0.25, len(columns) - 0.55), ylim=(-0.06, 1.08))
+    axes.tick_params(length=0)
+    return figure
+
+
+def importance(shares: Mapping[str, float]) -> Any:
+    """How much of the objective's variation each key explains, shares of 1."""
+    figure = style.figure(9.4, 0.9 + 0.36 * len(shares))
+    axes = figure.subplots()
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
+    order = sorted(shares.items(), key=lambda pair: pair[1], reverse=True)
+    axes.barh(range(len(order)), [value for _, value in order], 0.6, color=style.SERIES[2])
+    for place, (_, value) in enumerate(order):
+        axes.text(value, place, f" {value:.2f}", va="center", fontsize=8)
+    axes.set_yticks(range(len(order)), [style.clipped(name, 40) for name, _ in order])
+    axes.invert_yaxis()
+    axes.margins(x=0.08)
+    axes.set(xlabel="importance (PED-ANOVA), shares of 1")
+    return figure
+
+
+def pareto(points: Sequence[Compute]) -> Any:
+    """MPJPE against multiply-accumulates, and as a line of steps the points that no other beats in both."""
+    figure = style.figure(9.4, 3.7)
+    axes = figure.subplots()
+    for place, series in enumerate(dict.fromkeys(point.series for point in points)):
+        own = [point for point in points if point.series == series]
+        colour = style.SERIES[place % len(style.SERIES)]
+        x, y = [p.gmacs for p in own], [p.mpjpe for p in own]
+        axes.errorbar(x, y, [p.spread or 0.0 for p in own], fmt="o", ms=6, color=colour, mec=style.PAPER, elinewidth=1,
+                      label=style.clipped(series))  # fmt: skip
+    best = _front(points)
+    ends = [*[p.gmacs for p in best], max(p.gmacs for p in points)], [*[p.mpjpe for p in best], best[-1].mpjpe]
+    axes.step(
+        *ends, where="post", color=style.INK, linewidth=1, linestyle=(0, (4, 2)), alpha=0.7, label="front", zorder=1
+    )
+    for point in points if len(points) <= 20 else best:
+        axes.annotate(style.clipped(point.label, 22), (point.gmacs, point.mpjpe), (6, 5), textcoords="offset points",
+                      fontsize=7.5)  # fmt: skip
+    axes.margins(x=0.08, y=0.12)
+    axes.set(xlabel="true multiply-accumulates for one image, 10⁹", ylabel="MPJPE, mm")
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def _front(points: Sequence[Compute]) -> list[Compute]:
+    best: list[Compute] = []
+    for point in sorted(points, key=lambda p: (p.gmacs, p.mpjpe)):
+        if not best or point.mpjpe < best[-1].mpjpe:
+            best.append(point)
+    return best
+
+
+def _places(values: Sequence[Any]) -> tuple[list[float], list[str] | None]:
+    """Where values stand on an axis, and the axis' names where they are not all numbers."""
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        return [float(v) for v in values], None
+    texts = [v if isinstance(v, str) else json.dumps(v, sort_keys=True) for v in values]
+    names = list(dict.fromkeys(texts))
+    return [float(names.index(text)) for text in texts], names
+
+
+def _column(axes: Any, place: int, values: Sequence[float], names: list[str] | None) -> list[float]:
+    """Draw one upright axis with its ends (or names) written beside it; the values' heights on it, 0 to 1."""
+    low, high = (min(values), max(values)) if names is None else (0.0, float(len(names) - 1))
+    span = high - low or 1.0
+    axes.axvline(place, 0.05, 0.94, color=style.INK, linewidth=0.8, alpha=0.6)
+    marks = {low: f"{low:.4g}", high: f"{high:.4g}"} if names is None else {float(i): n for i, n in enumerate(names)}
+    for value, text in marks.items():
+        axes.annotate(style.clipped(text, 18), (place, (value - low) / span), (5, 3), textcoords="offset points",
+                      fontsize=7.5)  # fmt: skip
+    return [(value - low) / span for value in values]

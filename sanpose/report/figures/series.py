@@ -1,0 +1,81 @@
+"""Runs as lines over epochs, and several seeds' lines as one with a band. Reads journals; draws nothing."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sanpose.errors import UserError
+from sanpose.journal import NAME
+from sanpose.report.runs import lookup
+from sweeps.files import BrokenRecord, read_lines
+from sweeps.ledger import Record
+
+Line = dict[int, float]  # epoch -> value
+MPJPE = ("h36m", "mpjpe", "mean_over_frames")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ only by their seed: a cell of Table 1, or a point of a sweep."""
+
+    label: str
+    runs: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One run's lines by epoch: mean loss (no unit), delta, MPJPE in mm on the evaluation's samples and, at the end,
+    on all of them."""
+
+    loss: Line
+    delta: Line
+    mpjpe: Line
+    final: Line
+
+
+@dataclass(frozen=True)
+class Band:
+    """Means over the seeds that have a value at an epoch, and the sample deviation, 0 where there is one seed."""
+
+    epochs: tuple[int, ...]
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    seeds: int
+
+
+def curves(run: Record) -> Curves:
+    """What a run's journal says; empty for a run without one. Raises UserError for a journal that can't be read."""
+    path = run.folder / NAME
+    try:
+        lines = read_lines(path) if path.is_file() else []
+    except (BrokenRecord, OSError) as error:
+        raise UserError(f"a run's journal cannot be read: {error}", where=path) from error
+    return Curves(
+        loss=_line(lines, "epoch", lambda line: lookup(line, "loss")),
+        delta=_line(lines, "epoch", lambda line: lookup(line, "delta")),
+        mpjpe=_line(lines, "evaluation", lambda line: lookup(line, "figures", *MPJPE)),
+        final=_line(lines, "final", lambda line: lookup(line, "figures", *MPJPE)),
+    )
+
+
+def band(lines: Sequence[Line]) -> Band:
+    epochs = sorted(set().union(*lines)) if lines else []
+    values = [[line[epoch] for line in lines if epoch in line] for epoch in epochs]
+    return Band(
+        tuple(epochs),
+        tuple(statistics.fmean(v) for v in values),
+        tuple(statistics.stdev(v) if len(v) > 1 else 0.0 for v in values),
+        sum(1 for line in lines if line),
+    )
+
+
+def _line(lines: Sequence[Mapping[str, Any]], kind: str, value: Callable[[Mapping[str, Any]], float | None]) -> Line:
+    found = {}
+    for line in lines:
+        epoch, number = line.get("epoch"), value(line) if line.get("kind") == kind else None
+        if isinstance(epoch, int) and number is not None:
+            found[epoch] = number
+    return found

@@ -1,0 +1,83 @@
+"""How every picture looks: type, lines, colours. The colours have names, so that a page can put its own in their place.
+
+Uses matplotlib's Figure object alone, with no global state beyond `house()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle, islice
+from typing import Any
+
+INK = "#1a1b1c"  # text and axes; a page writes its own text colour in its place
+PAPER = "#fdfdfc"  # what lies under the picture, for rims around lines
+SERIES = ("#2f6fb3", "#c8553d", "#3b8b5a", "#8a5fb0", "#b0812a", "#2a8f9e", "#b8508f", "#6d7278")
+_LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+
+_RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "grid.color": INK,
+    "grid.alpha": 0.13,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "none",
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sanpose",
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def house() -> Iterator[None]:
+    """Within it, pictures are drawn and saved in the house style. Text is never read as TeX."""
+    import matplotlib
+
+    with matplotlib.rc_context(_RC):
+        yield
+
+
+def figure(width: float, height: float) -> Any:
+    """An empty Figure of so many inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
+def looks(count: int) -> list[dict[str, Any]]:
+    """So many line styles (colour and dashes), all different up to 32."""
+    every = [{"color": colour, "linestyle": line} for line in _LINES for colour in SERIES]
+    return list(islice(cycle(every), count))
+
+
+def clipped(text: str, length: int = 34) -> str:
+    """A label on one line, not longer than a legend can bear."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"

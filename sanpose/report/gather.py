@@ -1,0 +1,160 @@
+"""Everything that the report says, gathered once from a folder of runs: the page and the files are drawn from it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sanpose.errors import UserError, nearest
+from sanpose.report.ablation import broken_table, table1
+from sanpose.report.bill import Watts, bill_table
+from sanpose.report.claims import claims, claims_table
+from sanpose.report.comparisons import table3, table4, table5
+from sanpose.report.complexity import table2
+from sanpose.report.runs import CellRuns, missing_key, preset
+from sanpose.report.selection import select, settings_of
+from sanpose.report.sweep_tables import sweep_table
+from sanpose.report.table import Table
+from sanpose.status.run import RunFiles
+from sweeps import ledger, record
+from sweeps.files import BrokenRecord
+from sweeps.ledger import Broken, Record
+from sweeps.record import Sweep
+
+
+@dataclass(frozen=True)
+class Report:
+    """`tables`: the paper's Tables 1, 2, 3 a, 3 b, 4, 5. `claims`: what Table 1's steps buy, tested. `sweep_tables`:
+    one per sweep, in the order of `sweeps`. `bill`: hours and energy.
+
+    `cells`: a to g -> the runs that stand for the cell. `records`: the runs that the report is made of, in order of id,
+    with the status "stopped" where the record says running and the process is gone;
+    `broken`: the folders that could not be read. `sweep`, `preset`: what the report was narrowed to, None for all.
+    """
+
+    runs: Path
+    sweep: str | None
+    preset: str | None
+    tables: tuple[Table, ...]
+    claims: Table
+    sweep_tables: tuple[Table, ...]
+    bill: Table
+    cells: Mapping[str, CellRuns]
+    records: tuple[Record, ...]
+    broken: tuple[Broken, ...]
+    sweeps: tuple[Sweep, ...]
+
+    @property
+    def all_tables(self) -> tuple[Table, ...]:
+        """Every table, in the order of reading: Table 1, the claims, the paper's other tables, the sweeps, the bill,
+        and what could not be read."""
+        unreadable = (broken_table(self.broken),) if self.broken else ()
+        return (self.tables[0], self.claims, *self.tables[1:], *self.sweep_tables, self.bill, *unreadable)
+
+
+_ASSUMED = Watts()
+
+
+def gather(
+    runs: Path, config_dir: Path, sweep: str | None = None, only_preset: str | None = None, watts: Watts = _ASSUMED
+) -> Report:
+    """Read a folder of runs and the paper's tables, once, and compute every table.
+
+    sweep: only the runs of this one. only_preset: leave out the runs of other presets. Records that can't be read are
+    named, not fatal. Raises UserError when the folder, a table of the paper, or the sweep asked for can't be read.
+    """
+    if not runs.is_dir():
+        raise UserError(
+            "there is no folder of runs", where=runs, hint="train something first, or name the folder: --runs DIR"
+        )
+    with no_collection():
+        return _gathered(runs, config_dir, sweep, only_preset, watts)
+
+
+def _gathered(runs: Path, config_dir: Path, sweep: str | None, only_preset: str | None, watts: Watts) -> Report:
+    sweeps, torn = _sweeps(runs, sweep)
+    wanted = {trial.run for trial in sweeps[0].trials} if sweep is not None else None
+    found, unreadable = ledger.read_all(runs, wanted)
+    usable, foreign = _usable(found)
+    records = tuple(r for r in usable if only_preset is None or preset(r.config) == only_preset)
+    broken = (*unreadable, *foreign, *torn)
+    keys = {run.id: settings_of(run) for run in records}
+    selection = select(records, config_dir, keys)
+    cells = {cell.letter: cell for cell in selection.cells}
+    by_id = {run.id: run for run in records}
+    return Report(
+        runs=runs,
+        sweep=sweep,
+        preset=only_preset,
+        tables=(
+            table1(selection.cells, selection.others, broken, config_dir),
+            table2(selection.cells, config_dir),
+            table3(selection.cells, config_dir, 1),
+            table3(selection.cells, config_dir, 2),
+            table4(selection.cells, config_dir),
+            table5(selection.cells, config_dir),
+        ),
+        claims=claims_table(claims(selection, config_dir), cells),
+        sweep_tables=tuple(sweep_table(one, by_id, keys, broken) for one in sweeps),
+        bill=bill_table(records, selection.cells, sweeps, watts),
+        cells=cells,
+        records=records,
+        broken=broken,
+        sweeps=sweeps,
+    )
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Nothing of what is read here is garbage: to look for some again and again costs a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _sweeps(runs: Path, wanted: str | None) -> tuple[tuple[Sweep, ...], list[Broken]]:
+    """The recorded sweeps, or the one that is wanted, and those that could not be read."""
+    names = record.names(runs)
+    if wanted is not None and wanted not in names:
+        raise UserError(
+            f"there is no sweep '{wanted}'",
+            where=runs,
+            expected=f"one of: {', '.join(names) or 'none is recorded here'}",
+            hint=nearest(wanted, names),
+        )
+    found, broken = [], []
+    for name in names if wanted is None else [wanted]:
+        try:
+            found.append(record.read(runs, name))
+        except BrokenRecord as error:
+            if wanted is not None:
+                raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
+            broken.append(Broken(error.path, error.reason))
+    return tuple(found), broken
+
+
+def _usable(records: Sequence[Record]) -> tuple[list[Record], list[Broken]]:
+    """The records that the tables can use, and the others with what they lack."""
+    usable, foreign = [], []
+    for run in records:
+        lacking = missing_key(run.config)
+        if lacking is None:
+            usable.append(_verified(run))
+        else:
+            foreign.append(Broken(run.folder, f"its configuration has no '{lacking}'"))
+    return usable, foreign
+
+
+def _verified(run: Record) -> Record:
+    """A run whose record says that it is running, though its process is gone, as "stopped"; any other as it is."""
+    if run.status != "running":
+        return run
+    now = RunFiles(run.folder).refresh()
+    return replace(run, status="stopped", reason=now.reason) if now.state == "stopped" else run

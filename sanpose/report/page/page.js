@@ -1,0 +1,190 @@
+"use strict";
+(() => {
+  const LIMIT = 40; // rows of a table that are shown at first
+  const COLUMNS = 12; // runs that are compared side by side
+  const data = JSON.parse(document.getElementById("data").textContent);
+
+  // Every text goes in as text: nothing from a record is ever read as markup.
+  const make = (tag, attributes = {}, ...children) => {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...children.map((child) => (child instanceof Node ? child : String(child))));
+    return node;
+  };
+  const draw = (tag, attributes, ...children) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...children);
+    return node;
+  };
+
+  // Light and dark.
+  const theme = document.getElementById("theme");
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  let chosen = null;
+  const isDark = () => (chosen ?? (system.matches ? "dark" : "light")) === "dark";
+  const label = () => { theme.textContent = isDark() ? "Light" : "Dark"; theme.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`); };
+  theme.hidden = false;
+  label();
+  system.addEventListener("change", label);
+  theme.addEventListener("click", () => {
+    chosen = isDark() ? "light" : "dark";
+    document.documentElement.style.colorScheme = chosen;
+    label();
+  });
+
+  // Tables: sorted, filtered, and long ones cut.
+  const valueOf = (row, column) => {
+    const cell = row.cells[column];
+    return cell.dataset.sort ?? cell.textContent.trim().toLowerCase();
+  };
+  const compare = (a, b) => {
+    const [x, y] = [Number(a), Number(b)];
+    return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en", { numeric: true }) : x - y;
+  };
+  for (const block of document.querySelectorAll("[data-table]")) {
+    const body = block.querySelector("tbody");
+    const original = [...body.rows];
+    const search = block.querySelector("input[type=search]");
+    const output = block.querySelector("output");
+    const more = block.querySelector(".more");
+    let all = false;
+    const texts = new Map();
+    const textOf = (row) => {
+      if (!texts.has(row)) texts.set(row, row.textContent.toLowerCase());
+      return texts.get(row);
+    };
+    const update = () => {
+      const words = (search?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+      let found = 0;
+      for (const row of body.rows) {
+        const fits = words.every((word) => textOf(row).includes(word));
+        found += fits;
+        row.hidden = !fits || (!all && found > LIMIT);
+      }
+      if (output) output.textContent = words.length ? `${found} of ${original.length} rows` : "";
+      more.hidden = all || found <= LIMIT;
+    };
+    search?.addEventListener("input", update);
+    more.querySelector("button").addEventListener("click", () => { all = true; update(); });
+    block.querySelectorAll("thead th").forEach((head, column) => {
+      head.querySelector("button").addEventListener("click", () => {
+        const next = { ascending: "descending", descending: null }[head.getAttribute("aria-sort")];
+        const direction = next === undefined ? "ascending" : next;
+        for (const other of block.querySelectorAll("thead th")) other.removeAttribute("aria-sort");
+        let rows = original;
+        if (direction) {
+          head.setAttribute("aria-sort", direction);
+          const sign = direction === "ascending" ? 1 : -1;
+          const keyed = original.map((row) => [valueOf(row, column), row]);
+          const known = keyed.filter(([value]) => value !== "").sort(([a], [b]) => sign * compare(a, b));
+          rows = [...known, ...keyed.filter(([value]) => value === "")].map(([, row]) => row);
+        }
+        body.append(...rows);
+        update();
+      });
+    });
+    update();
+  }
+
+  // A row opens its runs.
+  const dialog = document.getElementById("dialog");
+  const content = dialog.querySelector(".body");
+  const colour = (index) => `var(--series-${1 + (index % 8)})`;
+  const configOf = (run) => {
+    const whole = { ...data.base, ...run.config };
+    return Object.fromEntries(Object.entries(whole).filter(([, value]) => value !== null).sort());
+  };
+  const said = (value) => (value === undefined ? "–" : typeof value === "string" ? value : JSON.stringify(value));
+
+  const summary = (ids) => {
+    const names = [...new Set(ids.flatMap((id) => Object.keys(data.runs[id].metrics)))];
+    const titles = { mpjpe_mm: "MPJPE (mm)", pckh: "PCKh@0.5 (%)", ap: "AP (0 to 1)" };
+    const head = make("tr", {}, ...["Run", "Seed", "Status", ...names.map((n) => titles[n] ?? n), "Started", "Ended"].map((t, i) => make("th", { scope: "col", class: i > 2 && i < 3 + names.length ? "num" : "" }, t)));
+    const rows = ids.map((id, index) => {
+      const run = data.runs[id];
+      const figures = names.map((name) => make("td", { class: "num" }, run.metrics[name] === undefined ? "–" : run.metrics[name].toFixed(name === "ap" ? 3 : 1)));
+      const swatch = make("span", { class: "swatch" });
+      swatch.style.background = colour(index);
+      return make("tr", {}, make("th", { scope: "row" }, swatch, make("code", {}, id)), make("td", {}, said(configOf(run)["train.seed"])),
+        make("td", {}, make("span", { class: `chip ${run.status}` }, run.status), run.state.slice(run.status.length)), ...figures, make("td", {}, run.started), make("td", {}, run.ended));
+    });
+    return scrolled(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)), "Runs");
+  };
+  const scrolled = (table, label) => make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, table);
+
+  const differences = (own, others) => {
+    const ids = [...own, ...others].slice(0, COLUMNS);
+    const configs = ids.map((id) => configOf(data.runs[id]));
+    const keys = [...new Set(configs.flatMap(Object.keys))].sort();
+    const differing = keys.filter((key) => new Set(configs.map((config) => said(config[key]))).size > 1);
+    if (ids.length < 2) return make("p", { class: "absent" }, "There is no other run here to compare its settings with.");
+    if (!differing.length) return make("p", { class: "absent" }, "The settings are the same.");
+    const mark = (index) => (index < own.length ? { class: "own" } : {});
+    const head = make("tr", {}, make("th", { scope: "col" }, "Setting"), ...ids.map((id, i) => make("th", { scope: "col", ...mark(i) }, make("code", {}, id))));
+    const rows = differing.map((key) => make("tr", {}, make("th", { scope: "row" }, make("code", {}, key)), ...configs.map((config, i) => make("td", mark(i), said(config[key])))));
+    return scrolled(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)), "Differences of the settings");
+  };
+
+  const chart = (name, lines) => {
+    const [width, height, left, bottom] = [300, 150, 42, 16];
+    const points = lines.flatMap(([, line]) => line);
+    const [x0, x1] = [Math.min(...points.map((p) => p[0])), Math.max(...points.map((p) => p[0]))];
+    const [y0, y1] = [Math.min(...points.map((p) => p[1])), Math.max(...points.map((p) => p[1]))];
+    const x = (v) => left + ((v - x0) / (x1 - x0 || 1)) * (width - left - 6);
+    const y = (v) => height - bottom - ((v - y0) / (y1 - y0 || 1)) * (height - bottom - 8);
+    const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": name });
+    for (const value of new Set([y0, y1])) {
+      svg.append(draw("line", { x1: left, x2: width, y1: y(value), y2: y(value), stroke: "var(--rule)" }));
+      svg.append(draw("text", { x: left - 5, y: y(value) + 3, "text-anchor": "end" }, value.toPrecision(3)));
+    }
+    for (const [value, anchor] of [[x0, "start"], [x1, "end"]]) svg.append(draw("text", { x: x(value), y: height - 3, "text-anchor": anchor }, `epoch ${value}`));
+    for (const [index, line] of lines) {
+      svg.append(draw("polyline", { points: line.map((p) => `${x(p[0])},${y(p[1])}`).join(" "), stroke: colour(index) }));
+      if (line.length === 1) svg.append(draw("circle", { cx: x(line[0][0]), cy: y(line[0][1]), r: 3, fill: colour(index) }));
+    }
+    return make("figure", {}, make("figcaption", {}, name), svg);
+  };
+  const charts = (ids) => {
+    const names = [...new Set(ids.flatMap((id) => Object.keys(data.runs[id].curves)))];
+    if (!names.length) return make("p", { class: "absent" }, "No epoch is recorded yet.");
+    const linesOf = (name) => ids.map((id, index) => [index, data.runs[id].curves[name]]).filter(([, line]) => line);
+    return make("div", { class: "charts" }, ...names.map((name) => chart(name, linesOf(name))));
+  };
+
+  const particulars = (id, open) => {
+    const run = data.runs[id];
+    const lines = [["state", run.state]];
+    if (run.reason) lines.push(["reason", run.reason]);
+    if (run.synthetic) lines.push(["data", "synthetic"]);
+    for (const [name, text] of Object.entries(run.protocol)) lines.push([`protocol, ${name}`, data.texts[text]]);
+    for (const [name, text] of run.provenance) lines.push([name, data.texts[text]]);
+    if (run.curves_missing) lines.push(["journal", run.curves_missing]);
+    lines.push(["folder", run.folder]);
+    const list = make("dl", {}, ...lines.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
+    const config = Object.entries(configOf(run)).map(([key, value]) => `${key}: ${said(value)}`).join("\n");
+    const whole = make("details", {}, make("summary", {}, "The whole configuration"), make("pre", {}, config));
+    return make("details", open ? { open: "" } : {}, make("summary", {}, "Run ", make("code", {}, id), `, ${run.state}`), list, whole);
+  };
+
+  const show = (row) => {
+    const ids = row.dataset.runs.split(" ");
+    const rows = [...row.parentElement.rows].filter((other) => other !== row && other.dataset.runs);
+    const others = rows.length < COLUMNS ? rows.map((other) => other.dataset.runs.split(" ")[0]).filter((id) => !ids.includes(id)) : [];
+    const title = row.closest("section").querySelector("h2").textContent.split(/[.:]/)[0];
+    document.getElementById("dialog-title").textContent = `${title}: ${row.cells[0].textContent.trim()}`;
+    content.replaceChildren(
+      summary(ids),
+      make("h3", {}, others.length ? "Settings, beside those of the other rows" : "Settings that differ"), differences(ids, [...new Set(others)]),
+      make("h3", {}, "Curves"), charts(ids),
+      make("h3", {}, "Where they come from"), ...ids.map((id) => particulars(id, ids.length === 1)),
+    );
+    dialog.showModal();
+    dialog.scrollTop = 0;
+  };
+  document.addEventListener("click", (event) => {
+    const row = event.target.closest("tr[data-runs]");
+    if (row && !String(getSelection())) show(row);
+    if (event.target === dialog || event.target.closest(".close")) dialog.close();
+  });
+})();

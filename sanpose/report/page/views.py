@@ -1,0 +1,95 @@
+"""Tables as a page shows them: what each cell says, how it is sorted, which runs a row opens. Knows no HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sanpose.report.table import Cell, Column, Table, cell_of, standings, symbols, text_of
+
+VERDICTS = ("confirmed", "contradicted", "undecided")
+_STATES = ("done", "running", "failed", "interrupted", "pruned", "missing", "broken")
+
+
+@dataclass(frozen=True)
+class CellView:
+    """`chip`: a verdict or state that the cell begins with, "" for none; `text`: the rest. `sort`: a number, or
+    text in lower case, or "" for no value. `standing`: best, second or ""."""
+
+    text: str
+    sort: str
+    standing: str
+    symbol: str
+    mark: str
+    chip: str
+
+
+@dataclass(frozen=True)
+class RowView:
+    """`runs`: the ids that the row opens, with spaces between. `paper`: it is published, not measured here."""
+
+    cells: tuple[CellView, ...]
+    runs: str
+    paper: bool
+
+
+@dataclass(frozen=True)
+class HeadView:
+    """`kind`: "paper" for a column of published figures, "ours" for ours beside it, else ""."""
+
+    title: str
+    numeric: bool
+    kind: str
+
+
+@dataclass(frozen=True)
+class TableView:
+    name: str
+    title: str
+    heads: tuple[HeadView, ...]
+    rows: tuple[RowView, ...]
+    marks: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def view(table: Table, known: Collection[str]) -> TableView:
+    """A table's view; known: the ids of the runs that the page has details of."""
+    standing, signs = standings(table), symbols(table)
+    rows = []
+    for index, row in enumerate(table.rows):
+        cells = tuple(_cell(cell_of(row, c), c, standing.get((index, c.key), ""), signs) for c in table.shown)
+        runs = str(cell_of(row, Column("runs", "")).value or "") if _opens(table) else ""
+        published = any(cell_of(row, c).rank == "paper" for c in table.shown) and table.name not in _BESIDE
+        rows.append(RowView(cells, " ".join(name for name in runs.split() if name in known), published))
+    heads = tuple(HeadView(c.title, _numeric(table, c), _kind(c)) for c in table.shown)
+    return TableView(table.name, table.title, heads, tuple(rows), tuple((s, m) for m, s in signs.items()), table.notes)
+
+
+_BESIDE = ("table1", "table2")  # the paper's figures are columns there, in the others rows
+
+
+def _opens(table: Table) -> bool:
+    return any(column.key == "runs" and column.machine_only for column in table.columns)
+
+
+def _cell(cell: Cell, column: Column, standing: str, signs: Mapping[str, str]) -> CellView:
+    chip = _chip(cell, column)
+    text, mark = text_of(cell, column)[len(chip) :], signs.get(cell.mark, "")
+    if cell.value is None or isinstance(cell.value, str):
+        return CellView(text, (cell.value or "").lower(), standing, mark, cell.mark, chip)
+    # Figures get the sign that is as wide as a plus.
+    return CellView(text.replace("-", "−"), repr(float(cell.value)), standing, mark, cell.mark, chip)
+
+
+def _chip(cell: Cell, column: Column) -> str:
+    kinds = {"verdict": VERDICTS, "status": _STATES}.get(column.key, ())
+    return next((kind for kind in kinds if str(cell.value or "").startswith(kind)), "")
+
+
+def _kind(column: Column) -> str:
+    key = column.key.partition("_")[0]
+    return key if key in ("paper", "ours") else ""
+
+
+def _numeric(table: Table, column: Column) -> bool:
+    return any(isinstance(cell_of(row, column).value, int | float) for row in table.rows) or column.better is not None

@@ -1,0 +1,134 @@
+"""The page put together: a template, a style sheet and a script of ours, and everything from records escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from sanpose.errors import UserError
+from sanpose.report.figures import build, files
+from sanpose.report.figures.build import Drawing
+from sanpose.report.gather import Report
+from sanpose.report.page.details import details, shown_runs, when
+from sanpose.report.page.views import VERDICTS, TableView, view
+from sanpose.report.runs import scale_of, seed_of, state
+from sweeps.files import write_atomic
+from sweeps.ledger import Record
+
+_HERE = Path(__file__).parent
+_PICTURES = 24  # sample predictions in the page
+_LARGEST = 3_000_000  # bytes of one of them
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page. `svg`: safe markup, or `missing`: why there is none."""
+
+    drawing: Drawing
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A sample prediction: its run, its file's name, and the picture as a data URI."""
+
+    run: str
+    name: str
+    uri: str
+
+
+def write(report: Report, out: Path) -> Path:
+    """Write out/index.html, which needs no other file, and every picture in out/figures as SVG and PDF.
+
+    Each file appears whole. Returns the page's path. Raises UserError when the folder can't be written to.
+    """
+    drawings = build.drawings(report)
+    text = render(report, drawings, datetime.now(UTC))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        build.write(drawings, out / "figures")
+        write_atomic(out / "index.html", text)
+    except OSError as error:
+        raise UserError("the page cannot be written", where=out, expected="a folder that can be written to") from error
+    return out / "index.html"
+
+
+def render(report: Report, drawings: Sequence[Drawing], made: datetime) -> str:
+    """The page's HTML."""
+    runs, left_out = shown_runs(report)
+    known = {run.id for run in runs}
+    script = (_HERE / "page.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    tables = {table.name: view(table, known) for table in report.all_tables}
+    photos, photos_left = _photos(runs)
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        made=made,
+        runs=runs,
+        left_out=left_out,
+        warning=_warning(report),
+        verdicts=_verdicts(tables[report.claims.name]),
+        first=[tables[report.claims.name], tables[report.tables[0].name]],
+        others=[tables[table.name] for table in report.tables[1:]],
+        sweeps=[tables[table.name] for table in report.sweep_tables],
+        bill=tables[report.bill.name],
+        broken=tables.get("broken"),
+        pictures=_pictures(drawings),
+        letters={run.id: letter for letter, cell in report.cells.items() for run in (*cell.runs, *cell.others)},
+        seed=seed_of,
+        state=state,
+        when=when,
+        photos=photos,
+        photos_left=photos_left,
+        data=_data(details(runs)),
+        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _data(value: Mapping[str, Any]) -> Markup:
+    """JSON that can stand in a script element: no end tag, comment or line separator can come from a value."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _pictures(drawings: Sequence[Drawing]) -> dict[str, list[Picture]]:
+    """Section -> its pictures."""
+    found: dict[str, list[Picture]] = {}
+    for drawing in drawings:
+        svg = files.inline(drawing.svg, f"fig-{drawing.name}", str(escape(drawing.title))) if drawing.svg else ""
+        found.setdefault(drawing.section, []).append(Picture(drawing, Markup(svg)))
+    return found
+
+
+def _photos(runs: Sequence[Record]) -> tuple[list[Photo], int]:
+    """The runs' sample predictions, the first ones of many, and how many are left out."""
+    every = [(run, path) for run in runs for path in sorted((run.folder / "predictions").glob("*.png"))]
+    chosen = [(run, path) for run, path in every if path.stat().st_size <= _LARGEST][:_PICTURES]
+    photos = [
+        Photo(run.id, path.name, f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}")
+        for run, path in chosen
+    ]
+    return photos, len(every) - len(chosen)
+
+
+def _warning(report: Report) -> str:
+    scale = scale_of([run for cell in report.cells.values() for run in cell.runs] or report.records)
+    return f"{scale[0].upper()}{scale[1:]}" if scale else ""
+
+
+def _verdicts(claims: TableView) -> list[tuple[str, int]]:
+    chips = [cell.chip for row in claims.rows for cell in row.cells if cell.chip in VERDICTS]
+    return [(kind, chips.count(kind)) for kind in VERDICTS]

@@ -1,0 +1,184 @@
+"""The states of sweeps and runs at one moment, as data, and the same as plain JSON. Reads no file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sweeps.ledger import Broken
+
+STATES = (
+    "running", "unverified", "stopped", "failed", "broken", "interrupted", "waiting", "pruned", "done",
+)  # fmt: skip
+SETTLED = ("done", "failed", "pruned", "broken")  # nobody will go on with these unless asked to
+JSON_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One run.
+
+    `state`: one of STATES. "stopped": the record says running, but no process holds it; "unverified": so it says, on
+    another machine, where its process cannot be seen; "waiting": planned, without a record. `reason`: why it is so.
+    `epoch`: the one being trained, from 1, or the last one trained; `progress`: the share of the optimiser steps done.
+    `loss`: the mean of the epoch so far. `figures`: `headline` of the last evaluation (MPJPE mm, PCKh@0.5 %, AP 0..1);
+    `measured`: "untrained", "evaluation" (a part of the samples) or "final". `wall_s`: training time of an ended run.
+    `ends_at`, `changed`: seconds since 1970; the first is an estimate by the worker. `problem`: what of its files
+    cannot be read.
+    """
+
+    id: str
+    state: str
+    reason: str | None = None
+    host: str | None = None
+    cell: str = ""
+    preset: str = ""
+    seed: int | None = None
+    synthetic: bool = False
+    started: str | None = None
+    ended: str | None = None
+    wall_s: float | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    progress: float | None = None
+    loss: float | None = None
+    figures: dict[str, float | None] = field(default_factory=dict)
+    measured: str | None = None
+    delta: float | None = None
+    images_per_s: float | None = None
+    ends_at: float | None = None
+    changed: float | None = None
+    problem: str | None = None
+
+    @property
+    def label(self) -> str:
+        """A run that no sweep has named, for people."""
+        return ", ".join(part for part in (self.cell and f"cell {self.cell}", self.preset) if part) or "run"
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """A trial of a sweep, and the state of its run. `number`, `label`, `values`, `seed`: as in the sweep's record; a
+    trial that has not begun has no number, and its run no id."""
+
+    number: int | None
+    label: str
+    values: dict[str, Any]
+    seed: int
+    run: RunState
+
+    @property
+    def point(self) -> str:
+        """The label without the seed."""
+        return self.label.removesuffix(f", seed {self.seed}")
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """`state`: "running", "ended", "stopped" (its driver is gone), "unverified" (its driver is on another machine) or
+    "unknown" (no driver recorded); `reason`: the same in words. `dashboard`: Ray's address, None where none is
+    recorded. `trials`: those that have begun, then those of a grid that have not; `to_draw`: how many more a search
+    will draw. `ends_at`: an estimate, seconds since 1970, None where there is nothing to estimate it from, or nobody at
+    work."""
+
+    name: str
+    title: str
+    state: str
+    reason: str
+    dashboard: str | None
+    trials: tuple[TrialState, ...]
+    to_draw: int
+    ends_at: float | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """State -> number of trials; those that a search will draw are waiting."""
+        return counts([*(trial.run.state for trial in self.trials), *["waiting"] * self.to_draw])
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything at the moment `at`, seconds since 1970. `loose`: runs in no sweep. `broken`: what cannot be read."""
+
+    at: float
+    runs: Path
+    sweeps: tuple[SweepState, ...]
+    loose: tuple[RunState, ...]
+    broken: tuple[Broken, ...]
+
+
+def counts(states: Iterable[str]) -> dict[str, int]:
+    """State -> how many are in it, in the order of STATES, without those that none is in."""
+    found = Counter(states)
+    return {state: found[state] for state in STATES if found[state]}
+
+
+def plain(snapshot: Snapshot) -> dict[str, Any]:
+    """What `sanpose status --json` prints. Times are UTC in ISO 8601, durations seconds; what is unknown is null.
+
+    Keys: `schema`, `at`, `runs` (the folder), `sweeps`, `loose` (runs in no sweep, each as `run_plain`), `broken` (each
+    `path`, `reason`). A sweep: `name`, `title`, `state`, `reason`, `dashboard`, `counts`, `eta_s`, `trials`. A trial:
+    `number` (null before it has begun), `label`, `values`, `seed`, `run` (its `id` is empty before it has begun).
+    """
+    return {
+        "schema": JSON_SCHEMA,
+        "at": iso(snapshot.at),
+        "runs": str(snapshot.runs),
+        "sweeps": [_sweep_plain(sweep, snapshot.at) for sweep in snapshot.sweeps],
+        "loose": [run_plain(run, snapshot.at) for run in snapshot.loose],
+        "broken": [{"path": str(b.path), "reason": b.reason} for b in snapshot.broken],
+    }
+
+
+def run_plain(run: RunState, now: float) -> dict[str, Any]:
+    """A run's keys: `id`, `state`, `reason`, `host`, `cell`, `preset`, `seed`, `synthetic`, `started`, `ended`,
+    `wall_s`, `epoch`, `epochs`, `step`, `steps`, `progress`, `loss`, `mpjpe_mm`, `pckh`, `ap`, `measured`, `delta`,
+    `images_per_s`, `eta_s`, `changed`, `problem`: as in RunState."""
+    told = {k: getattr(run, k) for k in RunState.__dataclass_fields__ if k not in ("figures", "ends_at", "changed")}
+    told |= {name: run.figures.get(name) for name in ("mpjpe_mm", "pckh", "ap")}
+    return told | {"eta_s": left(run.ends_at, now), "changed": iso(run.changed)}
+
+
+def left(ends_at: float | None, now: float) -> float | None:
+    """Seconds until then, 0 when it has passed."""
+    return None if ends_at is None else max(0.0, round(ends_at - now, 1))
+
+
+def iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def since_1970(text: object) -> float | None:
+    """Seconds since 1970 of a time in ISO 8601, None for anything else."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _sweep_plain(sweep: SweepState, now: float) -> dict[str, Any]:
+    return {
+        "name": sweep.name,
+        "title": sweep.title,
+        "state": sweep.state,
+        "reason": sweep.reason,
+        "dashboard": sweep.dashboard,
+        "counts": sweep.counts,
+        "eta_s": left(sweep.ends_at, now),
+        "trials": [
+            {
+                "number": trial.number,
+                "label": trial.label,
+                "values": trial.values,
+                "seed": trial.seed,
+                "run": run_plain(trial.run, now),
+            }
+            for trial in sweep.trials
+        ],
+    }

@@ -1,0 +1,135 @@
+"""The state of sweeps and runs as tables in a terminal. Text from records is shown without its control characters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sanpose.status.states import STATES, RunState, Snapshot, SweepState, counts, left
+
+FOLDED = ("waiting", "pruned", "done")  # states of which a sweep's table shows SHOWN trials, without --all
+SHOWN = 20
+_REASON = 160  # characters; the whole of it is in the run's record
+_STYLES = {
+    "running": "cyan", "unverified": "yellow", "stopped": "bold yellow", "failed": "bold red", "broken": "bold red",
+    "interrupted": "yellow", "waiting": "dim", "pruned": "magenta", "done": "green", "ended": "green",
+    "unknown": "yellow",
+}  # fmt: skip
+_Row = tuple[str, int | None, RunState]
+
+
+def to_terminal(snapshot: Snapshot, *, everything: bool = False) -> RenderableType:
+    """A line and a table for each sweep, one for the runs in no sweep, and what is broken.
+
+    Unfinished and failed trials come first, those of one state in the order of the plan; of those that wait, are pruned
+    or done SHOWN at most, the newest, unless `everything`.
+    """
+    parts: list[RenderableType] = []
+    for sweep in snapshot.sweeps:
+        rows: list[_Row] = [(trial.point, trial.seed, trial.run) for trial in sweep.trials]
+        parts += [_sweep_line(sweep, snapshot.at), *_table(rows, snapshot.at, everything), Text()]
+    if snapshot.loose:
+        line = Text.assemble(("runs in no sweep", "bold"), "  ", _counts(counts(run.state for run in snapshot.loose)))
+        loose: list[_Row] = [(run.label, run.seed, run) for run in snapshot.loose]
+        parts += [line, *_table(loose, snapshot.at, everything), Text()]
+    if snapshot.broken:
+        parts.append(Text(f"cannot be read ({len(snapshot.broken)}):", "bold red"))
+        parts += [Text(f"  {clean(str(b.path))}: {_short(b.reason)}") for b in snapshot.broken]
+    if not parts:
+        parts.append(Text(f"no runs in {clean(str(snapshot.runs))}"))
+    return Group(*parts)
+
+
+def clean(text: str) -> str:
+    """Text on one line in which nothing commands a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 45 s, 12 min, 3 h 20 min, 2 d 4 h; "" where unknown."""
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def _sweep_line(sweep: SweepState, now: float) -> Text:
+    line = Text.assemble((clean(sweep.name), "bold"), "  ")
+    if sweep.title != sweep.name:
+        line.append(f"{clean(sweep.title)}  ")
+    line.append_text(_counts(sweep.counts)).append(f" of {len(sweep.trials) + sweep.to_draw}; ")
+    line.append(sweep.state, _STYLES[sweep.state]).append(f" ({clean(sweep.reason)})")
+    eta = left(sweep.ends_at, now)
+    return line if eta is None else line.append(f"; about {duration(eta)} left")
+
+
+def _counts(found: dict[str, int]) -> Text:
+    return Text(", ").join(Text(f"{number} {state}", _STYLES[state]) for state, number in found.items())
+
+
+def _table(rows: Sequence[_Row], now: float, everything: bool) -> list[RenderableType]:
+    shown: list[_Row] = []
+    hidden: dict[str, int] = {}
+    for state in STATES:
+        found = [row for row in rows if row[2].state == state]
+        limit = SHOWN if state in FOLDED and not everything else len(found)
+        newest = sorted(range(len(found)), key=[-(row[2].changed or 0) for row in found].__getitem__)[:limit]
+        shown += [found[place] for place in sorted(newest)]
+        hidden |= {state: len(found) - limit} if len(found) > limit else {}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, justify in _COLUMNS:
+        table.add_column(name, justify=justify, no_wrap=name != "state", overflow="fold")  # type: ignore[arg-type]
+    for label, seed, run in shown:
+        table.add_row(*_cells(label, seed, run, now))
+    if not hidden:
+        return [table]
+    return [table, Text.assemble("and ", _counts(hidden), " more; --all shows them", style="dim")]
+
+
+_COLUMNS = (
+    ("trial", "left"), ("seed", "right"), ("run", "left"), ("epoch", "right"), ("loss", "right"),
+    ("MPJPE mm", "right"), ("delta", "right"), ("images/s", "right"), ("left", "right"), ("changed", "right"),
+    ("state", "left"),
+)  # fmt: skip
+
+
+def _cells(label: str, seed: int | None, run: RunState, now: float) -> list[Text]:
+    eta = duration(left(run.ends_at, now))
+    changed = duration(max(0.0, now - run.changed)) + " ago" if run.changed is not None else ""
+    told = [clean(label), "" if seed is None else str(seed), clean(run.id), _epoch(run), _figure(run.loss, ".4f")]
+    told += [_mpjpe(run), _figure(run.delta, "+.4f"), _figure(run.images_per_s, ".1f"), eta, changed]
+    state = Text(run.state, _STYLES[run.state])
+    if run.reason:
+        state.append(f": {_short(run.reason)}", "default")
+    return [*(Text(text) for text in told), state]
+
+
+def _epoch(run: RunState) -> str:
+    if run.epoch is None:
+        return "" if run.epochs is None else f"0/{run.epochs}"
+    within = f" {run.step}/{run.steps}" if run.state == "running" and run.step is not None else ""
+    return f"{run.epoch}/{run.epochs or '?'}{within}"
+
+
+def _mpjpe(run: RunState) -> str:
+    """The figure; those of the untrained network, and of a part of the samples, are marked."""
+    value = run.figures.get("mpjpe_mm")
+    mark = {"untrained": " (untrained)", "evaluation": " (part)"}.get(run.measured or "", "")
+    return "" if value is None else f"{value:.1f}{mark}"
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _short(text: str) -> str:
+    line = clean(text)
+    return line if len(line) <= _REASON else line[: _REASON - 1] + "…"

@@ -1,0 +1,118 @@
+"""All runs and sweeps in a folder, looked at again and again: only what has changed is read."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from sanpose.errors import UserError, nearest
+from sanpose.status.alive import driver
+from sanpose.status.eta import ends_at
+from sanpose.status.planned import latest, to_begin, to_draw
+from sanpose.status.run import RunFiles
+from sanpose.status.states import RunState, Snapshot, SweepState, TrialState
+from sanpose.status.tail import signature
+from sweeps import record
+from sweeps.files import BrokenRecord
+from sweeps.ledger import Broken
+
+
+def snapshot(runs: Path, sweep: str | None = None) -> Snapshot:
+    """The state of every sweep and run below `runs`, or of one sweep alone. Raises UserError as `Watcher` does."""
+    return Watcher(runs, sweep).refresh()
+
+
+class Watcher:
+    """Follows a folder of runs. `refresh` costs two looks at the file system per run, and reads what has changed; a run
+    that is done is not read again.
+
+    Raises UserError when there is no such folder, or no sweep of that name in it.
+    """
+
+    def __init__(self, runs: Path, sweep: str | None = None):
+        if not runs.is_dir():
+            raise UserError("there is no folder of runs", where=runs, hint="--runs DIR says where the runs lie")
+        names = record.names(runs)
+        if sweep is not None and sweep not in names:
+            known = ", ".join(names) or "none"
+            raise UserError(
+                f"there is no sweep '{sweep}'", where=runs, expected=f"one of: {known}", hint=nearest(sweep, names)
+            )
+        self.runs, self.sweep = runs, sweep
+        self._runs: dict[str, RunFiles] = {}
+        self._sweeps: dict[str, _SweepFiles] = {}
+
+    def refresh(self) -> Snapshot:
+        """The state of everything now."""
+        now = time.time()
+        sweeps, broken = self._read_sweeps()
+        wanted = [trial.run for sweep in sweeps for trial in sweep.trials]
+        there = set(wanted) if self.sweep is not None else {*self._folders(), *wanted}
+        states = self._refresh_runs(there)
+        told = tuple(_sweep_state(sweep, states) for sweep in sweeps)
+        planned = set(wanted)
+        loose = tuple(states[run] for run in sorted(states) if run not in planned and self.sweep is None)
+        broken += [Broken(self.runs / run.id, run.problem) for _, run in sorted(states.items()) if run.problem]
+        return Snapshot(now, self.runs, told, loose, tuple(broken))
+
+    def _folders(self) -> Iterable[str]:
+        with os.scandir(self.runs) as found:
+            return [e.name for e in found if not e.name.startswith(".") and e.name != record.FOLDER and e.is_dir()]
+
+    def _refresh_runs(self, names: set[str]) -> dict[str, RunState]:
+        states = {}
+        for name in names:
+            files = self._runs.get(name)
+            if files is None:
+                if not (self.runs / name).is_dir():
+                    states[name] = RunState(name, "waiting")
+                    continue
+                files = self._runs[name] = RunFiles(self.runs / name)
+            states[name] = files.refresh()
+        self._runs = {name: files for name, files in self._runs.items() if name in names}
+        return states
+
+    def _read_sweeps(self) -> tuple[list[record.Sweep], list[Broken]]:
+        sweeps, broken = [], []
+        for name in record.names(self.runs) if self.sweep is None else [self.sweep]:
+            try:
+                sweeps.append(self._sweeps.setdefault(name, _SweepFiles(self.runs, name)).refresh())
+            except BrokenRecord as error:
+                broken.append(Broken(error.path, error.reason))
+        return sweeps, broken
+
+
+class _SweepFiles:
+    """One sweep's files, read again when they have changed."""
+
+    def __init__(self, runs: Path, name: str):
+        self.runs, self.name = runs, name
+        self.folder = record.folder_of(runs, name)
+        self._seen: object = None
+        self._sweep: record.Sweep | None = None
+
+    def refresh(self) -> record.Sweep:
+        found = tuple(signature(self.folder / name) for name in ("sweep.json", "trials.jsonl"))
+        if self._sweep is None or found != self._seen:
+            sweep = record.read(self.runs, self.name)
+            outside = next((t.run for t in sweep.trials if t.run != Path(t.run).name), None)
+            if outside is not None:
+                raise BrokenRecord(self.folder / "trials.jsonl", f"'{outside}' is not the id of a run")
+            self._sweep, self._seen = sweep, found
+        return self._sweep
+
+
+def _sweep_state(sweep: record.Sweep, states: dict[str, RunState]) -> SweepState:
+    begun = tuple(TrialState(t.number, t.label, t.values, t.seed, states[t.run]) for t in latest(sweep.trials))
+    trials, more = begun + to_begin(sweep.head, sweep.trials), to_draw(sweep.head, len(begun))
+    state, reason = driver(sweep.head)
+    told = sweep.head.get("driver")
+    address = told.get("dashboard") if isinstance(told, dict) else None
+    # Pages show it as a link, which must not be able to run a script.
+    dashboard = address if isinstance(address, str) and address.startswith(("http://", "https://")) else None
+    ends = ends_at([trial.run for trial in trials], more) if state != "ended" else None
+    return SweepState(
+        sweep.name, str(sweep.head.get("title") or sweep.name), state, reason, dashboard, trials, more, ends
+    )

@@ -1,0 +1,137 @@
+"""A sweep as a person asks for it: a shipped or own definition, how many seeds, overrides; checked before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sanpose import config as configuration
+from sanpose.config import Config
+from sanpose.errors import UserError, nearest
+from sweeps import definition
+from sweeps.definition import BadSweep, Definition
+
+_CHECKED = 100  # points of a grid that are composed beforehand; of a larger one every option is, once
+OBJECTIVES = {"mpjpe_mm": "h36m", "pckh": "mpii", "ap": "coco", "macs": None}  # and the set that each is measured on
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What was asked for: a definition, how many seeds, and overrides of every trial."""
+
+    name: str
+    definition: Definition
+    seeds: int
+    overrides: tuple[str, ...]
+
+    def config(self, values: Mapping[str, Any], seed: int) -> Config:
+        """The configuration of one trial. Raises UserError as `config.compose` does."""
+        return configuration.compose([*self.overrides, *self.definition.overrides(dict(values)), f"train.seed={seed}"])
+
+    @property
+    def runs(self) -> Path:
+        return Path(_last(self.overrides, "runs") or "runs")
+
+    def head(self) -> dict[str, Any]:
+        """What defines the sweep, as plain data: a sweep of the same name must be the same."""
+        search = self.definition.search
+        return {
+            "title": self.definition.title,
+            "fixed": list(self.definition.fixed),
+            "axes": [{"name": a.name, "values": _axis_values(a)} for a in self.definition.axes],
+            "search": None if search.sampler == "grid" else {"sampler": search.sampler, "pruner": search.pruner},
+            "pruner": search.pruner,
+            "trials": None if search.sampler == "grid" else search.trials,
+            "objectives": [
+                {"name": n, "direction": d}
+                for n, d in zip(search.objectives, definition.directions(search.objectives), strict=True)
+            ],
+            "overrides": [o for o in self.overrides if not o.startswith(_NUISANCE)],
+        }
+
+
+_NUISANCE = tuple(f"{key}=" for key in configuration.NUISANCE if key not in ("preset", "cell"))
+
+
+def _axis_values(axis: definition.Axis) -> Any:
+    if axis.range:
+        return {"low": axis.range.low, "high": axis.range.high, "log": axis.range.log, "whole": axis.range.whole}
+    return list(axis.options)
+
+
+def read(arguments: Sequence[str]) -> Sweep:
+    """The sweep that `sweep=NAME seeds=N name=TEXT search.KEY=VALUE` and further overrides ask for.
+
+    `sweep` is a name in configs/sweep/ or a YAML file. Raises UserError for anything that cannot be used.
+    """
+    given = dict(a.split("=", 1) for a in arguments if a.partition("=")[0] in ("sweep", "seeds", "name"))
+    changes = {a[7:].partition("=")[0]: yaml.safe_load(a.partition("=")[2]) for a in arguments if _of_search(a)}
+    rest = tuple(a for a in arguments if a.partition("=")[0] not in ("sweep", "seeds", "name") and not _of_search(a))
+    path = _file(given.get("sweep", ""))
+    try:
+        found = definition.read(yaml.safe_load(path.read_text()), changes)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, BadSweep) as error:
+        raise UserError(f"this sweep cannot be used: {error}", where=path) from error
+    seeds = given.get("seeds", "1")
+    if not seeds.isdecimal() or int(seeds) < 1:
+        raise UserError(f"seeds={seeds} is not a number of seeds", expected="1, 2, ...")
+    name = given.get("name") or f"{path.stem}-{_last(rest, 'preset') or 'paper'}"
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+        raise UserError(f"name={name} cannot name a folder", expected="letters, digits, - and _")
+    sweep = Sweep(name, found, int(seeds), rest)
+    _check(sweep)
+    return sweep
+
+
+def _last(overrides: Sequence[str], key: str) -> str:
+    return next((o.partition("=")[2] for o in reversed(overrides) if o.startswith(f"{key}=")), "")
+
+
+def _of_search(argument: str) -> bool:
+    return argument.startswith("search.") and "=" in argument
+
+
+def _file(name: str) -> Path:
+    folder = configuration.configs_dir() / "sweep"
+    shipped = sorted(p.stem for p in folder.glob("*.yaml"))
+    if name in shipped:
+        return folder / f"{name}.yaml"
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return Path(name)
+    raise UserError(
+        f"sweep={name}: there is no such sweep" if name else "which sweep?",
+        expected=f"{', '.join(shipped)}, or a YAML file",
+        hint=nearest(name, shipped) or "sweep=table1",
+    )
+
+
+def _check(sweep: Sweep) -> None:
+    """Refuse before anything is started what no trial could do."""
+    grid = sweep.definition.grid() if sweep.definition.search.sampler == "grid" else []
+    for values in grid if 0 < len(grid) <= _CHECKED else corners(sweep.definition):
+        config = sweep.config(values, 0)
+        for name in sweep.definition.search.objectives:
+            if name not in OBJECTIVES:
+                raise UserError(
+                    f"'{name}' is no objective", expected=", ".join(OBJECTIVES), hint=nearest(name, OBJECTIVES)
+                )
+            if OBJECTIVES[name] not in (None, *config.eval.sets):
+                raise UserError(
+                    f"the objective {name} is measured on {OBJECTIVES[name]}, which eval.sets leaves out",
+                    where=f"eval.sets=[{', '.join(config.eval.sets)}]",
+                    hint=f"eval.sets=[{', '.join((*config.eval.sets, str(OBJECTIVES[name])))}]",
+                )
+        if sweep.definition.search.pruner != "none" and not config.eval.every:
+            raise UserError("pruning needs evaluations along the way", where="eval.every=0", hint="eval.every=1")
+
+
+def corners(found: Definition) -> list[dict[str, Any]]:
+    """Points of a search that show every option of every axis once, and both ends of every range."""
+    sides = [[a.range.low, a.range.high] if a.range else list(a.options) for a in found.axes]
+    sides = [[int(v) for v in s] if a.range and a.range.whole else s for a, s in zip(found.axes, sides, strict=True)]
+    longest = max(map(len, sides))
+    return [{a.name: s[min(i, len(s) - 1)] for a, s in zip(found.axes, sides, strict=True)} for i in range(longest)]

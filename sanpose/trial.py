@@ -1,0 +1,91 @@
+"""One trial of a sweep, in the process where Ray Tune runs it.
+
+With one worker the loop runs right here, in a process that is kept for the next trial: what torch and DeepSpeed cost to
+import is paid once. With several it goes through Ray Train, as `sanpose train` does. The loop is the same.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from sanpose.config import Config
+
+OUTCOME, SCORE = "outcome", "score"  # as sweeps.runner reads them
+_POLL_SECONDS = 0.2
+
+
+def trial(payload: dict[str, Any]) -> None:
+    """Train a payload's configuration in its folder; report scores along the way, and last the outcome.
+
+    payload: {"config": plain, "folder": path, "cuda": bool}. What a run dies of by itself (bad data, a loss that isn't
+    finite, no memory) is its outcome; only the death of a process is left to Tune.
+    """
+    import ray.tune
+
+    from sanpose import config
+
+    chosen = config.from_plain(payload["config"])
+    folder = Path(payload["folder"])
+    try:
+        train = _here if chosen.train.workers == 1 else _through_ray_train
+        outcome = train(chosen, folder, bool(payload["cuda"]))
+    except Exception as error:
+        outcome = {"failure": str(error) or type(error).__name__}
+    finally:
+        gc.collect()
+    ray.tune.report({OUTCOME: json.dumps(outcome), "epoch": chosen.train.epochs})
+
+
+def _here(chosen: Config, folder: Path, cuda: bool) -> dict[str, Any]:
+    """Train in this process."""
+    import ray.tune
+    import torch
+
+    from sanpose import engine, loop, worker
+
+    worker.log_to(folder / "logs" / "worker-0.log")
+    device = torch.device("cuda", 0) if cuda else torch.device("cpu")
+    engine.single_process(device.type)
+
+    def report(values: dict[str, Any]) -> None:
+        ray.tune.report({"epoch": values["epoch"], SCORE: values["score"]})
+
+    try:
+        with worker.sole(folder):
+            figures = loop.train(chosen, folder, engine.Place(0, 1, device), report)
+    finally:
+        if cuda:
+            torch.cuda.empty_cache()
+    return worker.trained(chosen, figures, device.type)
+
+
+def _through_ray_train(chosen: Config, folder: Path, _cuda: bool) -> dict[str, Any]:
+    """Train in Ray Train's workers, and pass on what their journal says."""
+    import ray.tune
+
+    from sanpose import headline, journal, worker
+
+    result: dict[str, Any] = {}
+
+    def fit() -> None:
+        try:
+            result.update(worker.fit(chosen, folder))
+        except Exception as error:
+            result["error"] = error
+
+    thread = threading.Thread(target=fit, daemon=True)
+    thread.start()
+    told = 0
+    while thread.is_alive():
+        thread.join(_POLL_SECONDS)
+        for line in journal.read(folder / journal.NAME):
+            if line["kind"] == "evaluation" and line["epoch"] > told:
+                told = line["epoch"]
+                ray.tune.report({"epoch": told, SCORE: headline.score(line["figures"])})
+    if "error" in result:
+        raise result["error"]
+    return result

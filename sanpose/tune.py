@@ -1,0 +1,248 @@
+"""`python -m sanpose.tune`: runs a sweep, from its definition to the records of its runs.
+
+The driver composes every trial's configuration, takes from the ledger what has been run already, lets Ray Tune place
+the rest, and alone writes the records. Started again, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from sanpose import config as configuration
+from sanpose import keep, recording
+from sanpose.errors import UserError
+from sanpose.headline import headline
+from sanpose.recording import Busy, Open
+from sanpose.sweep import Sweep, corners
+from sanpose.train import REPOSITORY
+from sweeps import definition, provenance, record
+from sweeps.ledger import BrokenRecord, Record
+from sweeps.study import Asked, Study
+
+if TYPE_CHECKING:
+    from sweeps.runner import Begun
+
+
+@dataclass
+class Driver:
+    """The host of a sweep's trials: it names, begins and ends their runs, and says so on the console."""
+
+    sweep: Sweep
+    folder: Path
+    console: Console
+    cuda: bool
+    retry_failed: bool
+    keep: tuple[str, ...]
+    open: dict[str, Open] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    told: set[int] = field(default_factory=set)
+    stopped: bool = False
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, asked: Asked) -> Begun:
+        from sweeps.runner import Begun
+
+        label = definition.label(asked.values) + (f", seed {asked.seed}" if self.sweep.seeds > 1 else "")
+        try:
+            config = configuration.located(self.sweep.config(asked.values, asked.seed))
+            name = recording.run_id(config)
+        except UserError as error:  # a combination that a sampler has drawn: the others may be sound
+            self._say("failed", f"[red]{label} cannot be run:[/] {escape(str(error))}")
+            return Begun("", outcome={"failure": str(error)})
+        if asked.number not in self.told:
+            self.told.add(asked.number)
+            record.append_trial(self.folder, record.Trial(asked.number, label, asked.values, asked.seed, name))
+        known = _known(recording.recorded(Path(config.runs) / name), self.retry_failed)
+        if known:
+            self._say("taken", f"{label}: taken from run {name}, {_outcome_text(known)}")
+            return Begun(name, outcome=known)
+        with self.turn:
+            if self.stopped:
+                raise KeyboardInterrupt
+            try:
+                run = recording.begin(config, REPOSITORY, name)
+            except Busy:
+                return Begun(name)
+            self.open[name] = run
+        self.console.print(f"{label}: run [bold]{name}[/]")
+        return Begun(name, {"config": run.config.plain(), "folder": str(run.folder), "cuda": self.cuda})
+
+    def end(self, run: str, outcome: Mapping[str, Any]) -> dict[str, float | None]:
+        with self.turn:
+            opened = self.open.pop(run)
+            if "failure" in outcome:
+                opened.failed(str(outcome["failure"]))
+                self._say("failed", f"[red]run {run} failed:[/] {escape(str(outcome['failure']))}")
+                return {}
+            figures = _figures(opened.done(outcome))
+        keep.trim(opened.folder / "checkpoints", self.keep)
+        self._say("done", f"run [bold]{run}[/] is done: {_outcome_text({'figures': figures})}")
+        return figures
+
+    def pruned(self, run: str) -> None:
+        with self.turn:
+            opened = self.open.pop(run)
+            opened.pruned()
+        keep.trim(opened.folder / "checkpoints", ())
+        self._say("pruned", f"run [bold]{run}[/] is pruned")
+
+    def interrupted(self) -> None:
+        """Record every open run as interrupted; none is begun after it."""
+        with self.turn:
+            self.stopped = True
+            for run in self.open.values():
+                run.interrupted()
+            self.open.clear()
+
+    def _say(self, kind: str, text: str) -> None:
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.console.print(text)
+
+
+def _known(found: Record | None, retry_failed: bool) -> dict[str, Any] | None:
+    """What the study is told of a run that needs no training, or None."""
+    if found and found.status == "done":
+        return {"figures": _figures(found)}
+    if found and found.status == "failed" and not retry_failed:
+        return {"failure": found.reason}
+    return None
+
+
+def _figures(found: Record) -> dict[str, float | None]:
+    return {**headline(found.metrics), "macs": found.extra.get("macs")}
+
+
+def _outcome_text(outcome: Mapping[str, Any]) -> str:
+    if "failure" in outcome:
+        return f"failed: {outcome['failure']}"
+    return ", ".join(f"{k} {v:.4g}" for k, v in outcome["figures"].items() if v is not None)
+
+
+def tune(
+    sweep: Sweep, console: Console, *, retry_failed: bool = False, kept: tuple[str, ...] = keep.KINDS
+) -> dict[str, int]:
+    """Run a sweep, or go on with it; how many runs were done, taken from the ledger, pruned, and failed.
+
+    kept: the checkpoints that stay of a finished run (`keep.KINDS`); of a pruned one none do.
+    Raises UserError when a sweep of this name was something else, or is being run by another process.
+    """
+    from sanpose import worker
+    from sanpose.train import connected
+    from sanpose.trial import trial
+
+    root = sweep.runs.absolute()
+    folder = _claim(sweep, root)
+    with _held(folder):
+        study = Study(folder, sweep.name, sweep.definition, sweep.seeds)
+        if retry_failed:
+            console.print(f"{study.retry_failed()} failed trials are tried again")
+        first = sweep.config(corners(sweep.definition)[0], 0)
+        with connected(first.train.workers, worker.trial_environment(first)) as dashboard:
+            from sweeps import runner
+
+            cuda = worker.device_type(first) == "cuda"
+            driver = Driver(sweep, folder, console, cuda, retry_failed, kept)
+            resources, concurrent = worker.trial_resources(first, cuda)
+            _write_head(sweep, root, _start(dashboard))
+            try:
+                with _shown(root, sweep.name, console):
+                    worker.interruptible(
+                        lambda: runner.run(
+                            study,
+                            driver,
+                            trial,
+                            resources,
+                            concurrent=concurrent,
+                            reuse=first.train.workers == 1,
+                            max_failures=first.train.max_failures,
+                        )
+                    )
+            except BaseException:
+                driver.interrupted()
+                raise
+            _write_head(sweep, root, None)
+    return driver.counts
+
+
+@contextmanager
+def _shown(root: Path, name: str, console: Console) -> Iterator[None]:
+    """In a terminal, what `sanpose status` says of the sweep, below the lines of what has ended."""
+    if not console.is_terminal:
+        yield
+        return
+    from rich.live import Live
+
+    from sanpose.status.terminal import to_terminal
+    from sanpose.status.watch import Watcher
+
+    watcher = Watcher(root, name)
+    with Live(
+        get_renderable=lambda: to_terminal(watcher.refresh()), console=console, refresh_per_second=1, transient=True
+    ):
+        yield
+
+
+def _claim(sweep: Sweep, root: Path) -> Path:
+    """The sweep's folder. Raises UserError when it holds another sweep."""
+    folder = record.folder_of(root, sweep.name)
+    if not (folder / "sweep.json").is_file():
+        return record.write_head(root, sweep.name, {**sweep.head(), "seeds": sweep.seeds, "created": provenance.now()})
+    try:
+        head = record.read(root, sweep.name).head
+    except BrokenRecord as error:
+        raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
+    wanted = sweep.head()
+    differing = [key for key in wanted if key != "trials" and head.get(key) != wanted[key]]
+    if differing:
+        raise UserError(
+            f"there is a sweep of this name that differs in {', '.join(differing)}",
+            where=folder,
+            expected="the same definition and overrides (seeds and search.trials may grow)",
+            hint=f"name={sweep.name}-2",
+        )
+    return folder
+
+
+def _start(dashboard: str | None) -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": provenance.now(), "dashboard": dashboard}
+
+
+def _write_head(sweep: Sweep, root: Path, start: dict[str, Any] | None) -> None:
+    """Record who runs the sweep; without a start, that it has ended."""
+    before = record.read(root, sweep.name).head
+    told = {**before, **sweep.head(), "storage": sweep.definition.search.storage}
+    told["seeds"] = max(sweep.seeds, before.get("seeds", 1))
+    told["planned"] = None if told["trials"] is None else told["trials"] * told["seeds"]
+    told["driver"] = start or before.get("driver")
+    record.write_head(root, sweep.name, {**told, "ended": None if start else provenance.now()})
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold the sweep's folder, so that no second driver runs it. Raises UserError when one does."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError("this sweep is being run by another process", where=folder) from error
+        yield
+
+
+if __name__ == "__main__":
+    import sys
+
+    from sanpose.cli import main
+
+    sys.argv.insert(1, "tune")
+    main()

@@ -1,0 +1,81 @@
+"""The record of a sweep: what it is made of, which runs its trials stand for.
+
+    <root>/sweeps/<name>/sweep.json     what was asked for, and by whom it is being run
+                         trials.jsonl   one line per trial; the last line of a number wins
+
+A trial is one point of a sweep with one seed, and stands for one run of the ledger; runs may be shared between sweeps.
+Figures and states are in the runs' own records, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.files import BrokenRecord, append_line, read_json, read_lines, to_json, write_atomic
+
+SCHEMA = 1
+FOLDER = "sweeps"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`number`: from 0, in the order of the plan. `label`: for people, as "delta_init 0.1". `values`: the swept keys
+    and their values. `run`: the ledger's id."""
+
+    number: int
+    label: str
+    values: dict[str, Any]
+    seed: int
+    run: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`head`: the content of sweep.json. Its keys: `name`, `title`, `search` (None for a grid), `objectives` (a list of
+    {"name", "direction"}), `overrides`, `seeds`, `created`, `driver` ({"host", "pid", "started", "dashboard"} of the
+    last start), `ended` (None while it runs, or when it died)."""
+
+    name: str
+    folder: Path
+    head: dict[str, Any]
+    trials: tuple[Trial, ...]
+
+
+def folder_of(root: Path, name: str) -> Path:
+    return root / FOLDER / name
+
+
+def names(root: Path) -> list[str]:
+    """The sweeps recorded below a folder of runs, in order."""
+    folder = root / FOLDER
+    return sorted(p.name for p in folder.iterdir() if (p / "sweep.json").is_file()) if folder.is_dir() else []
+
+
+def write_head(root: Path, name: str, head: Mapping[str, object]) -> Path:
+    """Write a sweep's sweep.json, whole or not at all; gives the sweep's folder."""
+    folder = folder_of(root, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "sweep.json", to_json({**head, "schema": SCHEMA, "name": name}))
+    return folder
+
+
+def append_trial(folder: Path, trial: Trial) -> None:
+    append_line(folder / "trials.jsonl", asdict(trial))
+
+
+def read(root: Path, name: str) -> Sweep:
+    """A sweep's record. Raises BrokenRecord when a file of it is absent, torn, or not what it should be."""
+    folder = folder_of(root, name)
+    head = read_json(folder / "sweep.json")
+    if head.get("schema") != SCHEMA:
+        raise BrokenRecord(folder / "sweep.json", f"schema is {head.get('schema')!r}, this program reads {SCHEMA}")
+    path = folder / "trials.jsonl"
+    lines = read_lines(path) if path.is_file() else []
+    try:
+        latest = {line["number"]: Trial(**line) for line in lines}
+    except (KeyError, TypeError) as error:
+        raise BrokenRecord(path, f"a line is not a trial: {error}") from error
+    return Sweep(name, folder, head, tuple(latest[number] for number in sorted(latest)))

@@ -1,0 +1,211 @@
+"""Ray Tune around a study: it places the trials, keeps their processes warm, and starts a dead one again.
+
+The study and the ledger are the state of a sweep; Tune's own is thrown away. Knows trials, their figures along the way
+and their end; what a trial does, and what is recorded of it, is the host's business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray.tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from sweeps.study import Asked, Study
+
+# The key of a trial's last report: as JSON, since Tune flattens mappings, what it came to, or {"failure": why}.
+OUTCOME = "outcome"
+SCORE = "score"  # the key of a figure along the way, which pruning looks at; beside it "epoch"
+
+_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "100000",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What the host makes of a trial. `payload`: what the trainable gets; None where nothing is to be trained: then the
+    run is known already (`outcome`), or another process is training it just now (neither)."""
+
+    run: str
+    payload: dict[str, Any] | None = None
+    outcome: dict[str, Any] | None = None
+
+
+class Host(Protocol):
+    """Who names, prepares and records the runs."""
+
+    def begin(self, asked: Asked) -> Begun:
+        """Name the run of a trial and take hold of its folder."""
+
+    def end(self, run: str, outcome: Mapping[str, Any]) -> dict[str, float | None]:
+        """Record what a run came to; the figures that the study is told, empty for one that failed."""
+
+    def pruned(self, run: str) -> None:
+        """Record that the search gave a run up."""
+
+
+def run(
+    study: Study,
+    host: Host,
+    trainable: Callable[[dict[str, Any]], None],
+    resources: Mapping[str, float],
+    *,
+    concurrent: int,
+    reuse: bool,
+    max_failures: int,
+) -> None:
+    """Run a study to its end, at most `concurrent` trials side by side. Ray must be connected.
+
+    `trainable` gets the payload in a process that holds `resources`, and reports with ray.tune.report, last an OUTCOME.
+    With `reuse` one process runs many trials, one after the other. One that dies is replaced `max_failures` times.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    trials = _Trials(study, host)
+    with tempfile.TemporaryDirectory(prefix="sanpose-tune-", ignore_cleanup_errors=True) as folder:
+        ray.tune.Tuner(
+            ray.tune.with_resources(trainable, dict(resources)),
+            tune_config=ray.tune.TuneConfig(
+                search_alg=_Search(trials),
+                scheduler=_Pruning(trials),
+                num_samples=-1,
+                max_concurrent_trials=concurrent,
+                reuse_actors=reuse,
+            ),
+            run_config=ray.tune.RunConfig(
+                name="sweep",
+                storage_path=folder,
+                verbose=0,
+                callbacks=[_Record(trials)],
+                failure_config=ray.tune.FailureConfig(max_failures=max_failures),
+            ),
+        ).fit()
+
+
+class _Trials:
+    """The trials that Tune runs, by its own names for them."""
+
+    def __init__(self, study: Study, host: Host):
+        self.study, self.host = study, host
+        self.running: dict[str, tuple[Asked, str]] = {}
+        self.ended: set[str] = set()
+        self._busy: deque[Asked] = deque()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune saves what it is given; the state of a sweep is elsewhere."""
+        return {}
+
+    def next(self, name: str) -> dict[str, Any] | str | None:
+        """The payload of the next trial that needs training; Searcher.FINISHED; or None: ask again later."""
+        asked = self.study.next()
+        while asked:
+            payload = self._begin(name, asked)
+            if payload is not None:
+                return payload
+            asked = self.study.next()
+        for asked in [self._busy.popleft() for _ in range(len(self._busy))]:
+            payload = self._begin(name, asked)
+            if payload is not None:
+                return payload
+        if self._busy:
+            if not self.running:
+                time.sleep(_WAIT_SECONDS)
+            return None
+        return str(Searcher.FINISHED)
+
+    def _begin(self, name: str, asked: Asked) -> dict[str, Any] | None:
+        begun = self.host.begin(asked)
+        if begun.payload is not None:
+            self.running[name] = asked, begun.run
+        elif begun.outcome is not None:
+            self._tell(asked, begun.run, begun.outcome, begun.outcome.get("figures") or {})
+        else:
+            self._busy.append(asked)
+        return begun.payload
+
+    def report(self, name: str, result: Mapping[str, Any]) -> bool:
+        """Take in a report; True when the trial is to be given up."""
+        asked, run = self.running[name]
+        if OUTCOME in result and name not in self.ended:
+            self.ended.add(name)
+            outcome = json.loads(result[OUTCOME])
+            self._tell(asked, run, outcome, self.host.end(run, outcome))
+        elif name not in self.ended and result.get(SCORE) is not None:
+            return self.study.report(asked.number, int(result["epoch"]), float(result[SCORE]))
+        return False
+
+    def _tell(self, asked: Asked, run: str, outcome: Mapping[str, Any], figures: Mapping[str, float | None]) -> None:
+        if "failure" in outcome:
+            self.study.fail(asked.number, run, str(outcome["failure"]))
+        else:
+            self.study.tell(asked.number, run, figures)
+
+    def close(self, name: str, error: str | None) -> None:
+        """A trial's process has ended it: by its own outcome, pruned, or dead too often."""
+        asked, run = self.running.pop(name)
+        if name in self.ended:
+            return
+        if error is None:
+            self.host.pruned(run)
+            self.study.prune(asked.number, run)
+        else:
+            self.host.end(run, {"failure": error})
+            self.study.fail(asked.number, run, error)
+
+
+class _Search(Searcher):  # type: ignore[misc]
+    def __init__(self, trials: _Trials):
+        super().__init__()
+        self._trials = trials
+
+    def suggest(self, trial_id: str) -> Any:
+        return self._trials.next(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """The callback has the trial's error too; it does this."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The study is on disk already."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a sweep is continued from its study, not from Tune's state")
+
+
+class _Pruning(FIFOScheduler):  # type: ignore[misc]
+    def __init__(self, trials: _Trials):
+        super().__init__()
+        self._trials = trials
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        given_up = self._trials.report(trial.trial_id, result)
+        return str(TrialScheduler.STOP if given_up else TrialScheduler.CONTINUE)
+
+
+class _Record(ray.tune.Callback):  # type: ignore[misc]
+    def __init__(self, trials: _Trials):
+        self._trials = trials
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self._trials.close(trial.trial_id, None)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        error = trial.get_error()
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        self._trials.close(trial.trial_id, lines[-1] if lines else "its process died")

@@ -1,0 +1,236 @@
+"""A sweep's Optuna study: which point comes next, what became of the others, and all of it on disk.
+
+One trial of the study is one run: a point with one seed. The study outlives the driver: a trial that was running when
+its driver died is handed out again, with the same point and seed. A grid is a study too, whose points are enqueued.
+Knows points, seeds, run ids and figures; does not know what is trained.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.definition import Axis, Definition, Search, Values, directions
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL = "study.log"
+_WARM_UP = 8  # points that a model-based sampler draws at random before it has a model
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that is to be run: its number in the study, its point, its seed."""
+
+    number: int
+    values: Values
+    seed: int
+
+
+class Study:
+    """The study of one sweep, opened or begun. `seeds`: how often every point is run."""
+
+    def __init__(self, folder: Path, name: str, definition: Definition, seeds: int):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.definition, self.search, self.seeds = definition, definition.search, seeds
+        self._distributions = {axis.name: _distribution(axis) for axis in definition.axes}
+        self.study = _open(folder, name, self.search)
+        self._open: dict[int, optuna.Trial] = {}
+        self._left: Iterator[Asked] = iter(())
+        self._enqueue()
+
+    def next(self) -> Asked | None:
+        """The next trial to run: one left over by a driver that died, one enqueued, or one that the sampler draws.
+        None when there is none left."""
+        asked = next(self._left, None)
+        if asked:
+            return asked
+        if not self._waiting() and (self.search.sampler == "grid" or self._count() >= self.search.trials * self.seeds):
+            return None
+        trial = self.study.ask(self._distributions)
+        self._open[trial.number] = trial
+        if "seed" not in trial.user_attrs:  # drawn by the sampler: the other seeds follow it
+            trial.set_user_attr("seed", 0)
+            for seed in range(1, self.seeds):
+                self._add(dict(trial.params), seed)
+        return self._asked(trial)
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Note a figure along the training; True when the trial is to be pruned."""
+        if len(self.search.objectives) > 1 or not math.isfinite(value):
+            return False
+        trial = self._open[number]
+        trial.report(value, epoch)
+        return self.search.pruner != "none" and trial.should_prune()
+
+    def tell(self, number: int, run: str, figures: Mapping[str, float | None]) -> None:
+        """Note what a finished trial reached. One that lacks an objective, or has a value that isn't finite, failed."""
+        found = [figures.get(name) for name in self.search.objectives]
+        values = [float(v) for v in found if v is not None and math.isfinite(v)]
+        if len(values) < len(found):
+            return self.fail(number, run, f"without {', '.join(self.search.objectives)}")
+        return self._close(number, run, "COMPLETE", values)
+
+    def prune(self, number: int, run: str) -> None:
+        self._close(number, run, "PRUNED", None)
+
+    def fail(self, number: int, run: str, reason: str) -> None:
+        self._open[number].set_user_attr("reason", reason)
+        self._close(number, run, "FAIL", None)
+
+    def _close(self, number: int, run: str, state: str, values: list[float] | None) -> None:
+        import optuna
+
+        trial = self._open.pop(number)
+        trial.set_user_attr("run", run)
+        self.study.tell(trial, values, state=optuna.trial.TrialState[state])
+
+    def retry_failed(self) -> int:
+        """Enqueue the points of failed trials once more; how many there were."""
+        import optuna
+
+        states = optuna.trial.TrialState
+        trials = self.study.get_trials(deepcopy=False)
+        covered = {_key(t) for t in trials if t.state != states.FAIL}
+        failed = {_key(t): t for t in trials if t.state == states.FAIL and _key(t) not in covered}
+        for trial in failed.values():
+            self._add(_params(trial), int(trial.user_attrs.get("seed", 0)))
+        return len(failed)
+
+    def _enqueue(self) -> None:
+        """Adopt what a dead driver left running, and enqueue the points and seeds that the study has not seen."""
+        import optuna
+
+        states = optuna.trial.TrialState
+        trials = self.study.get_trials(deepcopy=False)
+        whole = [t for t in trials if t.state != states.RUNNING or t.params.keys() == self._distributions.keys()]
+        for frozen in (t for t in whole if t.state == states.RUNNING):
+            self._open[frozen.number] = optuna.Trial(self.study, frozen._trial_id)
+        for frozen in (t for t in trials if t not in whole):  # its driver died before it had a point
+            self.study.tell(frozen.number, state=states.FAIL)
+        self._left = iter([self._asked(trial) for trial in self._open.values()])
+        points = self.definition.grid() if self.search.sampler == "grid" else [dict(p) for p in self.search.first]
+        if self.search.sampler != "grid":
+            points += [_params(t) for t in whole]
+        seen = {_key(t) for t in whole}
+        for seed, point in itertools.product(range(self.seeds), points):
+            if _identity(point, seed) not in seen:
+                seen.add(_identity(point, seed))
+                self._add(point, seed)
+
+    def _add(self, point: Values, seed: int) -> None:
+        self.study.enqueue_trial(point, user_attrs={"seed": seed})
+
+    def _waiting(self) -> bool:
+        import optuna
+
+        return bool(self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)))
+
+    def _count(self) -> int:
+        import optuna
+
+        waiting = optuna.trial.TrialState.WAITING
+        return sum(t.state != waiting for t in self.study.get_trials(deepcopy=False))
+
+    def _asked(self, trial: optuna.Trial) -> Asked:
+        point = {axis.name: trial.params[axis.name] for axis in self.definition.axes}
+        return Asked(trial.number, point, int(trial.user_attrs.get("seed", 0)))
+
+
+def _open(folder: Path, name: str, search: Search) -> optuna.Study:
+    import optuna
+
+    logging.getLogger("optuna").propagate = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(
+            study_name=name,
+            storage=_storage(folder, search.storage),
+            pruner=_pruner(search),
+            directions=directions(search.objectives),
+            load_if_exists=True,
+        )
+        # A continued search must not draw the numbers of its first start again.
+        study.sampler = _sampler(search, search.seed + len(study.get_trials(deepcopy=False)))
+    return study
+
+
+def _params(trial: optuna.trial.FrozenTrial) -> Values:
+    """A trial's point, also while it is waiting."""
+    return dict(trial.params or trial.system_attrs.get("fixed_params", {}))
+
+
+def _key(trial: optuna.trial.FrozenTrial) -> str:
+    return _identity(_params(trial), int(trial.user_attrs.get("seed", 0)))
+
+
+def _identity(point: Values, seed: int) -> str:
+    return repr((sorted((name, str(value)) for name, value in point.items()), seed))
+
+
+def _distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
+    import optuna
+
+    if axis.range is None:
+        return optuna.distributions.CategoricalDistribution(list(axis.options))
+    low, high, log = axis.range.low, axis.range.high, axis.range.log
+    if axis.range.whole:
+        return optuna.distributions.IntDistribution(int(low), int(high), log=log)
+    return optuna.distributions.FloatDistribution(low, high, log=log)
+
+
+def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    samplers = optuna.samplers
+    match search.sampler:
+        case "tpe":
+            return samplers.TPESampler(seed=seed, n_startup_trials=_WARM_UP, constant_liar=True)
+        case "gp":
+            return samplers.GPSampler(seed=seed, n_startup_trials=_WARM_UP)
+        case "nsga2":
+            return samplers.NSGAIISampler(seed=seed, population_size=max(4, search.trials // 4))
+        case _:
+            return samplers.RandomSampler(seed=seed)
+
+
+def _pruner(search: Search) -> optuna.pruners.BasePruner:
+    import optuna
+
+    match search.pruner:
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=search.grace, reduction_factor=search.reduction)
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=search.grace - 1)
+        case _:
+            return optuna.pruners.NopPruner()
+
+
+def _storage(folder: Path, url: str) -> Any:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    if url:
+        return optuna.storages.RDBStorage(url)
+    path = folder / JOURNAL
+    _mend(path)
+    return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+
+
+def _mend(path: Path) -> None:
+    """Cut off what a killed machine left of a last line: the next line would be joined to it, and neither be read."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        data = file.read()
+        if data and not data.endswith(b"\n"):
+            file.truncate(data.rfind(b"\n") + 1)

@@ -1,0 +1,164 @@
+"""The dashboard's page in a real Chromium: what it shows, how soon, and that text from records stays text."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sanpose.run_records import after, held, journal, measured, within, write_run, write_sweep
+from tests.sanpose.test_dashboard import dashboard
+
+pytestmark = pytest.mark.browser
+CHROMIUM = Path("/usr/bin/chromium")
+A, B, C, D = (letter * 10 for letter in "abcd")
+HOSTILE = "<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is not installed: apt-get install chromium")
+        pytest.skip("Chromium is not installed (/usr/bin/chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    context = browser.new_context()
+    found = context.new_page()
+    found.set_default_timeout(15_000)
+    problems: list[str] = []
+    found.on("pageerror", lambda error: problems.append(str(error)))
+    found.on("console", lambda line: problems.append(line.text) if "Content Security" in line.text else None)
+    yield found
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs"
+    done = write_run(folder, A, "done", 61.5)
+    journal(done, *(within(e, s, 0.5 - 0.1 * e) for e in range(4) for s in (50, 100)), after(4), measured(4, 62.0))
+    failed = write_run(folder, B, "failed", reason=HOSTILE)
+    (failed / "logs" / "worker-0.log").write_text(f"Traceback\n{HOSTILE}\n")
+    journal(write_run(folder, C, "running"), within(1, 50, 0.25))
+    label = f"delta 1 {HOSTILE}"
+    write_sweep(folder, "delta", [("delta 0", 0, A), ("delta 0", 1, C), ("delta 0.1", 0, B), (label, 0, D)])
+    return folder
+
+
+def cell(page: Any, run: str) -> str:
+    text: str = page.locator(f"#grid [data-run='{run}']").inner_text()
+    return " ".join(text.split())
+
+
+def test_the_grid_fills_in_and_a_new_record_appears_within_five_seconds(page: Any, runs: Path) -> None:
+    with held(runs / C), dashboard(runs) as served:
+        page.goto(served.url)
+        page.wait_for_selector("#grid .cell")
+        assert "token" not in page.url, "an address that is copied gives nothing away"
+        assert cell(page, A) == "done 61.5 mm"
+        assert cell(page, C).startswith("running")
+        assert "epoch 2 of 4" in cell(page, C)
+        assert cell(page, D).startswith("waiting")
+        assert page.locator("#connection").inner_text() == "live"
+        assert "delta 0, seed 1" in page.locator("#running").inner_text()
+        page.wait_for_selector("#curves svg .dot")
+        write_run(runs, D, "done", 70.5)
+        journal(runs / C, within(2, 10, 0.125))
+        page.wait_for_selector(f"[data-run='{D}']:has-text('70.5 mm')", timeout=5000)
+        page.wait_for_selector(f"[data-run='{C}']:has-text('epoch 3 of 4')", timeout=5000)
+        assert "0.1250" in page.locator("#running").inner_text()
+
+
+def test_text_from_records_is_never_run(page: Any, runs: Path) -> None:
+    with dashboard(runs) as served:
+        page.goto(served.url)
+        page.wait_for_selector("#attention li")
+        assert HOSTILE in page.locator("#attention").inner_text()
+        assert HOSTILE in page.locator("#grid").inner_text()
+        page.locator("#attention summary").first.click()
+        page.wait_for_selector("#attention pre:has-text('Traceback')")
+        page.click(f"[data-run='{B}']")
+        page.wait_for_selector("#run pre:has-text('Traceback')")
+        assert page.title() == "sanpose dashboard"
+        assert page.locator("img, main script").count() == 0
+
+
+def test_a_run_opens_with_its_curves_and_closes_with_escape(page: Any, runs: Path) -> None:
+    with dashboard(runs) as served:
+        page.goto(served.url)
+        page.click(f"[data-run='{A}']")
+        page.wait_for_selector("#run figure svg")
+        assert "61.5 mm" in page.locator("#run").inner_text()
+        assert page.locator("#run svg[role=img]").first.get_attribute("aria-label").startswith("Loss")
+        page.keyboard.press("Escape")
+        assert not page.locator("#run").is_visible()
+
+
+def test_it_says_when_there_is_no_connection_and_comes_back(page: Any, runs: Path) -> None:
+    with dashboard(runs) as served:
+        page.goto(served.url)
+        page.wait_for_selector("#connection[data-state=live]")
+        served.process.send_signal(signal.SIGINT)
+        page.wait_for_selector("#connection[data-state=lost]", timeout=8000)
+        assert "no connection" in page.locator("#connection").inner_text()
+    write_run(runs, D, "done", 70.5)
+    with dashboard(runs):
+        page.wait_for_selector("#connection[data-state=live]", timeout=8000)
+        assert cell(page, D) == "done 70.5 mm"
+
+
+def test_without_the_token_the_page_is_refused(page: Any, runs: Path) -> None:
+    with dashboard(runs) as served:
+        assert page.goto(served.url.partition("?")[0]).status == 403
+
+
+def test_a_phone_scrolls_down_and_not_sideways(browser: Any, runs: Path) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    with dashboard(runs) as served:
+        page.goto(served.url)
+        page.wait_for_selector("#curves svg")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.click(f"[data-run='{A}']")
+        page.wait_for_selector("#run figure svg")
+        box = page.locator("#run").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+    context.close()
+
+
+def test_thousands_of_runs_are_paged_and_found(page: Any, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    model = write_run(runs, "0" * 10, "done", 60.0)
+    for number in range(1, 3000):
+        folder = runs / f"{number:010d}"
+        shutil.copytree(model, folder)
+        text = (model / "result.json").read_text().replace("0" * 10, folder.name)
+        (folder / "result.json").write_text(text)
+    with dashboard(runs) as served:
+        page.goto(served.url)
+        page.wait_for_selector("#grid .cell")
+        assert page.locator("#grid .cell").count() == 50
+        assert "of 3000" in page.locator("#pager").inner_text()
+        page.fill("#filter-text", "0000002345")
+        assert page.locator("#grid .cell").count() == 1
+        page.fill("#filter-text", "")
+        page.click("#pager button:has-text('next')")
+        assert "rows 51\u2013100" in page.locator("#pager").inner_text()
+        write_run(runs, "0000000060", "failed", reason="late")
+        page.wait_for_selector("[data-run='0000000060'].s-failed", timeout=5000)

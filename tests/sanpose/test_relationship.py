@@ -1,0 +1,88 @@
+"""Joint-relationship maps: what similarity means, what delta does, what the command writes and refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from sanpose import jointmaps, trained
+from sanpose.cli.relationship import relationship as command
+from sanpose.errors import UserError
+from sanpose.relationship import _block, relationship, similarity
+from tests.sanpose.tiny_run import tiny_run
+
+
+def test_similarity_is_the_mean_cosine_of_what_differs_from_the_mean() -> None:
+    a = np.array([[[1.0, 0], [-1, 0], [0, 1], [0, -1]]])  # their mean is 0
+    found = similarity(np.concatenate([a, 3 * a]), np.ones((2, 4), bool))
+    assert np.allclose(found, [[1, -1, 0, 0], [-1, 1, 0, 0], [0, 0, 1, -1], [0, 0, -1, 1]])
+    assert np.allclose(similarity(a + 7, np.ones((1, 4), bool)), found)
+
+
+def test_joints_that_are_not_labelled_count_for_nothing() -> None:
+    random = np.random.default_rng(0)
+    features, labelled = random.normal(size=(5, 3, 4)), np.ones((5, 3), bool)
+    labelled[2, 0] = labelled[:, 2] = False
+    changed = np.where(labelled[..., None], features, 1e6)
+    found = similarity(changed, labelled)
+    assert np.array_equal(found, similarity(features, labelled), equal_nan=True)
+    assert np.isnan(found[2]).all() and np.isfinite(found[:2, :2]).all() and found[0, 0] == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def found() -> jointmaps.JointMaps:
+    return relationship(tiny_run(), (0.0, 0.5, 3.0), samples=4)
+
+
+def test_maps_are_symmetric_and_delta_changes_them(found: jointmaps.JointMaps) -> None:
+    assert found.maps.shape == (3, 22, 22) and found.joints[0] == "pelvis"
+    known = np.isfinite(found.maps[0])
+    assert known[:17, :17].all()
+    for values in found.maps:
+        assert np.allclose(values[:17, :17], values[:17, :17].T) and np.abs(values[known]).max() <= 1 + 1e-9
+    assert not np.allclose(found.maps[0][known], found.maps[2][known])
+
+
+def test_a_checkpoints_map_is_the_one_with_its_own_delta(found: jointmaps.JointMaps) -> None:
+    assert len(found.along) == len(found.along_deltas) > 0 and list(found.along_epochs) == sorted(found.along_epochs)
+    again = relationship(tiny_run(), (found.trained_delta,), samples=4)
+    assert found.along_deltas[-1] == found.trained_delta
+    assert np.allclose(again.maps[0], found.along[-1], equal_nan=True)
+    assert found.checkpoint in found.protocol and "4 evaluation samples" in found.protocol
+
+
+def copied(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / tiny_run().name
+    shutil.copytree(tiny_run(), folder)
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> object:
+    return CliRunner().invoke(command, ["--run", folder.name[:4], "--runs", str(folder.parent), *arguments])
+
+
+def test_the_command_writes_what_the_report_reads(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    damaged = sorted((folder / "checkpoints").glob("epoch-*"))[0]
+    (damaged / "weights.safetensors").write_bytes(b"cut")
+    result = run(folder, "--deltas", "0,0.8", "--samples", "2")
+    assert result.exit_code == 0, result.output  # type: ignore[attr-defined]
+    read = jointmaps.read(folder / jointmaps.NAME)
+    assert list(read.deltas) == [0.0, 0.8] and read.samples == 2
+    assert damaged.name in read.protocol
+    assert not list(folder.glob(".*.part"))
+
+
+def test_a_run_without_attention_and_values_that_are_none_are_refused(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    for text in ("", "a,b", "nan"):
+        error = run(folder, "--deltas", text).exception  # type: ignore[attr-defined]
+        assert isinstance(error, UserError) and "not values of delta" in str(error)
+    network = trained.load(tiny_run())
+    network.network.attention = None
+    with pytest.raises(UserError, match="no attention"):
+        _block(network)

@@ -1,0 +1,191 @@
+"""The report's pictures: what is drawn says what the records say, files are sound, what can't be drawn says why."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from sanpose import jointmaps
+from sanpose.config import configs_dir
+from sanpose.errors import UserError
+from sanpose.report.figures import bars, build, files, joints, searches, series, style, training
+from sanpose.report.figures.build import Drawing
+from sanpose.report.gather import gather
+from sweeps import ledger, record
+from tests.sanpose import many_runs
+
+PATHS = ("learning", "delta", "per-action", "pareto", "claims", "joints-c000000000", "joints-along-c000000000", "bill")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawing]:
+    root = many_runs.cells(tmp_path_factory.mktemp("runs"))
+    many_runs.sweep(root, "one", {"model.delta_init": [0.0, 0.1, 0.5]})
+    many_runs.sweep(root, "two", {"model.delta_init": [0.0, 0.5], "data.input_width": [64, 96]}, 1)
+    study(root, "two")
+    return {drawing.name: drawing for drawing in build.drawings(gather(root, configs_dir()))}
+
+
+def study(root: Path, name: str) -> None:
+    """The Optuna study that a search would have left: delta decides nothing, the width everything."""
+    path = root / "sweeps" / name / "study.log"
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    made = optuna.create_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(path))))
+    for number in range(24):
+        values = {"model.delta_init": (number % 6) / 10, "data.input_width": 64 + 32 * (number % 4)}
+        kinds = {
+            "model.delta_init": optuna.distributions.FloatDistribution(0, 1),
+            "data.input_width": optuna.distributions.IntDistribution(64, 160),
+        }
+        worth = float(values["data.input_width"])
+        made.add_trial(optuna.trial.create_trial(params=values, distributions=kinds, value=worth))
+
+
+def texts(svg: str) -> list[str]:
+    return [
+        "".join(node.itertext()).strip() for node in ElementTree.fromstring(svg).iter() if node.tag.endswith("text")
+    ]
+
+
+def test_every_picture_is_drawn_as_svg_and_pdf(drawn: dict[str, Drawing], tmp_path: Path) -> None:
+    for name in PATHS:
+        assert drawn[name].missing == "" and drawn[name].caption, name
+    written = build.write(tuple(drawn.values()), tmp_path / "figures")
+    shown = [drawing for drawing in drawn.values() if drawing.svg]
+    assert len(written) == 2 * len(shown)
+    for drawing in shown:
+        assert ElementTree.parse(tmp_path / "figures" / f"{drawing.name}.svg").getroot().tag.endswith("svg")
+        assert (tmp_path / "figures" / f"{drawing.name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_text_stays_text_and_says_which_run_is_which(drawn: dict[str, Drawing]) -> None:
+    said = texts(drawn["learning"].svg)
+    assert {"cell a (3 seeds)", "cell f", "Validation MPJPE", "mm", "epoch"} <= set(said)
+    assert {"cell c (3 seeds)", "cell e (3 seeds)"} <= set(texts(drawn["delta"].svg))
+    assert not any(text.startswith("cell a") for text in texts(drawn["delta"].svg))
+    assert {"Directions", "WalkTogether", "paper, own row", "cell e"} <= set(texts(drawn["per-action"].svg))
+    assert {"δ = 0", "δ = 0.8", "17"} <= set(texts(drawn["joints-c000000000"].svg))
+
+
+def test_sweeps_have_their_pictures(drawn: dict[str, Drawing]) -> None:
+    assert drawn["sweep-one-against-0"].svg and "sweep-one-parallel" not in drawn
+    assert drawn["sweep-one-importance"].missing.startswith("the sweep kept no Optuna study")
+    assert {"model.delta_init", "data.input_width", "MPJPE (mm)"} <= set(texts(drawn["sweep-two-parallel"].svg))
+    ranked = [text for text in texts(drawn["sweep-two-importance"].svg) if "." in text and text.islower()]
+    assert ranked[0] == "data.input_width"
+    assert drawn["sweep-two-pareto"].svg and "sweep-one-pareto" not in drawn
+
+
+def test_an_empty_folder_says_why_nothing_is_drawn(tmp_path: Path) -> None:
+    found = {d.name: d for d in build.drawings(gather(tmp_path, configs_dir()))}
+    assert all(d.missing and not d.svg for name, d in found.items() if name != "claims")
+    assert "sanpose relationship" in found["joints"].missing
+
+
+def test_bands_are_means_and_deviations_over_the_seeds_that_are_there() -> None:
+    found = series.band([{1: 1.0, 2: 4.0}, {1: 3.0}, {}])
+    assert (found.epochs, found.mean, found.seeds) == ((1, 2), (2.0, 4.0), 2)
+    assert found.spread == pytest.approx((2**0.5, 0.0))
+    assert series.band([]).epochs == ()
+
+
+def test_a_line_goes_through_the_journals_values(tmp_path: Path) -> None:
+    folder = many_runs.add(tmp_path, "0123456789", mpjpe=100.0)
+    found = series.curves(ledger.read(folder))
+    assert found.loss == pytest.approx({1: 0.2, 2: 0.15, 3: 0.1 + 0.1 / 3, 4: 0.125})
+    assert found.mpjpe[1] == pytest.approx(123.0) and found.final == {4: 100.0}
+    with style.house():
+        axes = training.delta([("x", [found])]).axes[0]
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([0.02, 0.04, 0.06, 0.08])
+
+
+def test_a_torn_journal_is_named_and_not_fatal(tmp_path: Path) -> None:
+    folder = many_runs.add(tmp_path, "0123456789")
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(["no json\n", *lines]))
+    found = {d.name: d for d in build.drawings(gather(tmp_path, configs_dir()))}
+    assert "line 1 is not JSON" in found["learning"].missing and found["per-action"].svg
+
+
+def test_bars_stand_at_their_values() -> None:
+    with style.house():
+        axes = bars.per_action(
+            ["x", "y"], bars.Bars("p", {"x": (1.0, None)}), [bars.Bars("o", {"y": (3.0, 0.5)})]
+        ).axes[0]
+        bill = bars.bill([("a", 10.0, 20.0), ("b", 1.0, None)]).axes[0]
+    assert [patch.get_height() for patch in axes.patches] == [1.0, 3.0]
+    assert [patch.get_width() for patch in bill.patches] == [10.0, 1.0, 20.0]
+    assert any("unknown" in text.get_text() for text in bill.texts)
+
+
+def test_the_front_is_what_no_other_point_beats() -> None:
+    points = [searches.Compute(n, "s", g, m) for n, g, m in (("a", 1, 9), ("b", 2, 9), ("c", 3, 5), ("d", 4, 6))]
+    with style.house():
+        axes = searches.pareto(points).axes[0]
+    line = next(line for line in axes.lines if line.get_label() == "front")
+    assert list(line.get_xdata()) == [1, 3, 4] and list(line.get_ydata()) == [9, 5, 5]
+
+
+def test_a_pair_of_joints_is_joined_only_where_it_is_alike(tmp_path: Path) -> None:
+    many_runs.maps(tmp_path)
+    found = jointmaps.read(tmp_path / jointmaps.NAME)
+    alone = np.eye(len(found.joints))
+    assert joints._strongest(alone) == {}
+    alone[2, 5] = alone[5, 2] = 0.5
+    alone[0, 1] = alone[1, 0] = np.nan
+    assert joints._strongest(alone) == {(2, 5): 0.5}
+    with style.house():
+        shown = joints.by_delta(found).axes
+    assert np.array_equal(shown[0].images[0].get_array(), found.maps[0])
+
+
+def test_maps_are_read_as_written_or_refused(tmp_path: Path) -> None:
+    many_runs.maps(tmp_path)
+    path = tmp_path / jointmaps.NAME
+    assert jointmaps.read(path).samples == 7 and jointmaps.read(path).trained_delta == 0.05
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match="cannot be read"):
+        jointmaps.read(path)
+
+
+def test_inline_pictures_take_the_pages_colours_and_share_no_ids() -> None:
+    with style.house():
+        figure = searches.against([searches.Measured("$x_1$ <b>", {"k": i}, i, 1.0) for i in range(3)], "k", "mm")
+        document = files.svg(figure)
+        assert document == files.svg(figure)
+    one, two = files.inline(document, "one", "A"), files.inline(document, "two", "B")
+    assert style.INK not in one and "currentColor" in one and "var(--series-1" in one
+    assert "<style" not in one and "<metadata" not in one and 'aria-label="A"' in one
+    ids = [{part.split('"')[0] for part in text.split(' id="')[1:]} for text in (one, two)]
+    assert ids[0] and not ids[0] & ids[1] and all(f"#{name}" in one for name in ids[0])
+
+
+def test_labels_are_never_read_as_markup_or_formulas(tmp_path: Path) -> None:
+    root = many_runs.hostile(tmp_path)
+    for drawing in build.drawings(gather(root, configs_dir())):
+        if drawing.svg:
+            ElementTree.fromstring(drawing.svg)
+            assert "<script" not in drawing.svg and "<img" not in files.inline(drawing.svg, "x", "x")
+    assert record.names(root)
+
+
+def test_drawing_needs_neither_torch_nor_pyplot() -> None:
+    code = (
+        "import sys, sanpose.report.figures.build, sanpose.report.page;"
+        "bad = {'torch', 'ray', 'optuna', 'matplotlib.pyplot'} & set(sys.modules); assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_captions_say_that_the_runs_are_not_the_papers(drawn: dict[str, Drawing]) -> None:
+    assert "synthetic" in drawn["per-action"].caption and "not comparable" in drawn["pareto"].caption
+    assert json.dumps(drawn["learning"].caption).count("mm") >= 1

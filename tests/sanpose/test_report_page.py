@@ -1,0 +1,264 @@
+"""The page in a real browser: it needs no network, runs nothing of a record's, sorts, filters, opens, fits, prints."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sanpose.config import configs_dir
+from sanpose.report import page
+from sanpose.report.gather import gather
+from tests.sanpose import many_runs
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM.exists() and not os.environ.get("CI"):
+        pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("page")
+    root = many_runs.cells(base / "runs")
+    many_runs.sweep(root, "delta_init", {"model.delta_init": [0.1, 0.3, 0.5, 1.0]}, title="What delta buys")
+    pictures = root / "c000000000" / "predictions"
+    pictures.mkdir()
+    (pictures / "street.overlay.png").write_bytes(many_runs.PNG)
+    return page.write(gather(root, configs_dir()), base / "out")
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("hostile")
+    (base / "runs").mkdir()
+    return page.write(gather(many_runs.hostile(base / "runs"), configs_dir()), base / "out")
+
+
+class Visit:
+    """A page that is open, and everything that it complained of or asked the network for."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any):
+        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        self.context.set_default_timeout(5000)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def column(self, table: str, index: int, rows: str = "tbody tr:not([hidden])") -> list[str]:
+        found = self.page.eval_on_selector_all(
+            f"#{table} {rows}", f"rows => rows.map(row => row.cells[{index}].textContent.trim())"
+        )
+        return [str(text) for text in found]
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.context.close()
+        assert self.complaints == []
+        assert [url for url in self.requests if not url.startswith(("file:", "data:"))] == []
+
+
+def test_it_is_one_file_that_asks_for_nothing(browser: Any, made: Path) -> None:
+    text = made.read_text()
+    assert "default-src 'none'" in text and not re.search(r"(?:src|href)=\"(?!#|data:|//www\.w3)[^\"]", text)
+    with Visit(browser, made) as visit:
+        assert len([url for url in visit.requests if url.startswith("file:")]) == 1
+        blocked = visit.page.evaluate(
+            "fetch('https://example.org/').then(() => 'let through', error => 'blocked ' + error.name)"
+        )
+        assert blocked == "blocked TypeError"
+        visit.complaints.clear()  # the browser said that it was blocked
+        visit.requests.clear()
+
+
+def test_the_head_says_what_the_runs_are(browser: Any, made: Path) -> None:
+    with Visit(browser, made) as visit:
+        head = visit.page.inner_text("header")
+        assert "26 recorded runs" in head and "1 sweep" in head and "1 could not be read" in head
+        assert "Synthetic, small scale." in head
+        counts = [int(n) for n in visit.page.locator(".verdicts b").all_inner_texts()]
+        assert sum(counts) == 6
+        order = visit.page.eval_on_selector_all("section", "all => all.map(one => one.id)")
+        assert order[:2] == ["claims", "table1"] and order[-2:] == ["broken", "runs"]
+        assert visit.column("table1", 0) == list("abcdefg")
+        assert "missing" in visit.column("table1", 12)[6]
+        assert "torn" in visit.page.inner_text("#broken")
+        for kind in ("confirmed", "contradicted", "undecided"):
+            texts = visit.page.locator(f"#claims .chip.{kind}").all_inner_texts()
+            assert all(text == kind for text in texts)
+
+
+def test_tables_are_sorted_by_their_numbers(browser: Any, made: Path) -> None:
+    with Visit(browser, made) as visit:
+        head = visit.page.locator("#table1 thead th").nth(7)
+        assert head.inner_text().startswith("Ours")
+        head.locator("button").click()
+        values = visit.column("table1", 7)
+        numbers = [float(value.split(" ")[0].rstrip("†")) for value in values if value != "–"]
+        assert numbers == sorted(numbers) and len(numbers) == 6 and values[-1] == "–"
+        assert head.get_attribute("aria-sort") == "ascending"
+        head.locator("button").press("Enter")
+        assert head.get_attribute("aria-sort") == "descending"
+        assert visit.column("table1", 7)[-1] == "–" and visit.column("table1", 0)[0] == "a"
+        head.locator("button").click()
+        assert head.get_attribute("aria-sort") is None and visit.column("table1", 0) == list("abcdefg")
+
+
+def test_tables_are_filtered_and_long_ones_cut(browser: Any, made: Path) -> None:
+    with Visit(browser, made) as visit:
+        visit.page.fill("#table3a input", "ours here e")
+        assert visit.column("table3a", 0)[-1].startswith("Ours here")
+        assert "rows" in visit.page.inner_text("#table3a output")
+        visit.page.fill("#runs input", "failed")
+        assert visit.column("runs", 0) == ["f200000000"]
+        visit.page.fill("#runs input", "no such run")
+        assert visit.column("runs", 0) == []
+
+
+def test_a_cell_opens_its_runs(browser: Any, made: Path) -> None:
+    with Visit(browser, made) as visit:
+        visit.page.get_by_role("button", name="c", exact=True).click()
+        dialog = visit.page.locator("dialog[open]")
+        text = dialog.inner_text()
+        for said in (
+            "c000000000",
+            "c200000000",
+            "model.attention",
+            "train.seed",
+            "validation MPJPE (mm)",
+            "2026-01-02",
+        ):
+            assert said in text, said
+        dialog.locator("summary").first.click()
+        text = dialog.inner_text()
+        for said in ("0123456789abcdef with uncommitted changes", "hostname node7", "torch 2.14.1", "S9, S11"):
+            assert said in text, said
+        visit.page.keyboard.press("Escape")
+        assert visit.page.locator("dialog[open]").count() == 0
+        visit.page.fill("#runs input", "f200000000")
+        visit.page.locator("#runs tbody tr:not([hidden]) td").nth(2).click()
+        assert "out of memory" in visit.page.locator("dialog[open]").inner_text()
+        visit.page.locator("dialog .close").click()
+        visit.page.locator("#sweep-delta-init .open, #sweep-delta_init .open").first.click()
+        assert "model.delta_init" in visit.page.locator("dialog[open]").inner_text()
+
+
+def test_hostile_text_is_shown_and_not_run(browser: Any, bad: Path) -> None:
+    with Visit(browser, bad) as visit:
+        for button in visit.page.locator("#runs .open").all():
+            button.click()
+            visit.page.eval_on_selector_all("dialog[open] details", "all => all.forEach(one => { one.open = true })")
+            visit.page.keyboard.press("Escape")
+        visit.page.locator("#runs .open").first.click()
+        visit.page.eval_on_selector_all("dialog[open] details", "all => all.forEach(one => { one.open = true })")
+        shown = visit.page.locator("dialog[open]").inner_text()
+        assert "</script><script>window.hacked = 1</script>" in shown and "{{ 7*7 }} {% raw %} '\"&amp;" in shown
+        body = visit.page.inner_text("main")
+        assert "window.hacked = 1" in body and "<img src=x onerror=" in body and "{{ 7*7 }}" in body
+        assert "49" not in visit.page.inner_text("#runs")
+        assert visit.page.evaluate("window.hacked") is None
+        assert (
+            visit.page.locator("img:not(.photos img), script:not(:last-of-type):not(#data), b:has(> script)").count()
+            == 0
+        )
+
+
+def test_pictures_and_predictions_are_there(browser: Any, made: Path) -> None:
+    with Visit(browser, made) as visit:
+        for name in ("claims", "learning", "delta", "per-action", "pareto", "joints-c000000000", "bill"):
+            box = visit.page.locator(f"#fig-{name} svg").bounding_box()
+            assert box and box["width"] > 300 and box["height"] > 100, name
+        assert "street.overlay.png" in visit.page.inner_text("#predictions")
+        assert visit.page.eval_on_selector("#predictions img", "image => image.naturalWidth") == 1
+        assert "not drawn, as the sweep kept no Optuna study" in visit.page.inner_text("main")
+
+
+@pytest.mark.parametrize("name", ["made", "bad"])
+def test_a_phone_scrolls_tables_and_not_the_page(browser: Any, name: str, request: pytest.FixtureRequest) -> None:
+    path = request.getfixturevalue(name)
+    with Visit(browser, path, viewport={"width": 390, "height": 844}) as visit:
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == 390
+        assert visit.page.eval_on_selector("#table1 .scroll", "box => box.scrollWidth > box.clientWidth")
+        visit.page.locator("#table1 .open").first.click()
+        assert visit.page.eval_on_selector("dialog", "box => box.scrollWidth <= box.clientWidth")
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_print_shows_every_row(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for seed in range(45):
+        many_runs.add(tmp_path / "runs", f"{seed:010x}", settings={"train.seed": seed}, epochs=1)
+    with Visit(browser, page.write(gather(tmp_path / "runs", configs_dir()), tmp_path / "out")) as visit:
+        assert len(visit.column("runs", 0)) == 40
+        visit.page.emulate_media(media="print", color_scheme="dark")
+        rows = visit.page.locator("#runs tbody tr")
+        assert sum(row.is_visible() for row in rows.all()) == 45
+        assert not visit.page.locator("#theme").is_visible() and not visit.page.locator(".more").last.is_visible()
+        background = visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert background == "rgb(255, 255, 255)"
+        visit.page.emulate_media(media="screen")
+        visit.page.locator("#runs .more button").click()
+        assert len(visit.column("runs", 0)) == 45
+
+
+def luminance(colour: str) -> float:
+    parts = [int(float(part)) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+    red, green, blue = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(a: str, b: str) -> float:
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+SEEN = """nodes => nodes.map(node => {
+  let box = node;
+  while (box && getComputedStyle(box).backgroundColor === "rgba(0, 0, 0, 0)") box = box.parentElement;
+  const style = getComputedStyle(node);
+  return [node.textContent.trim(), node instanceof SVGElement ? style.fill : style.color,
+    getComputedStyle(box ?? document.documentElement).backgroundColor];
+})"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_light_and_dark(browser: Any, made: Path, scheme: str) -> None:
+    with Visit(browser, made, color_scheme=scheme) as visit:
+        paper = visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert (luminance(paper) < 0.1) == (scheme == "dark")
+        places = "p, li, td, th, a, h1, h2, figcaption, .chip, sup, #theme, .verdicts b, #fig-learning svg text"
+        for text, ink, behind in visit.page.eval_on_selector_all(places, SEEN):
+            assert contrast(ink, behind) >= 4.5, (text, ink, behind)
+        lines = visit.page.eval_on_selector_all(
+            "#fig-learning path[clip-path]", "all => all.map(one => getComputedStyle(one).stroke)"
+        )
+        assert lines and all(contrast(line, paper) >= 3 for line in lines if line.startswith("rgb("))
+        visit.page.locator("#theme").click()
+        assert visit.page.evaluate("getComputedStyle(document.documentElement).backgroundColor") != paper
+
+
+def test_without_javascript_everything_but_the_details_is_there(browser: Any, made: Path) -> None:
+    with Visit(browser, made, java_script_enabled=False) as visit:
+        assert visit.page.locator("#runs tbody tr").count() == 26
+        assert visit.page.locator("#fig-learning svg").is_visible()
+        assert "need JavaScript" in visit.page.inner_text("body")

@@ -1,0 +1,290 @@
+"""`sanpose tune` with a real Ray: shared runs, failures, killed processes, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from rich.console import Console
+
+from cluster.ray_cluster import ray_cluster
+from sanpose import checkpoint, config, journal, plan, recording, sweep, train, tune
+from sanpose.errors import UserError
+from sweeps import ledger, record
+from tests.sanpose import tiny
+
+QUIET = Console(quiet=True)
+DELTAS = {"title": "delta", "fixed": ["ablation=c"], "axes": {"model.delta_init": [0.0, 0.5]}}
+SHORT = ("train.epochs=3", "eval.sets=[h36m]", "eval.every=1")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.overrides(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def ray():
+    with ray_cluster(2):
+        yield
+
+
+def definition(folder: Path, content: object = DELTAS, name: str = "deltas") -> str:
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return f"sweep={folder / name}.yaml"
+
+
+def lines(folder: Path) -> list[dict]:
+    told = [line for line in journal.read(folder / journal.NAME) if line["kind"] in ("epoch", "evaluation", "final")]
+    assert told
+    return told
+
+
+def records(runs: Path) -> dict[str, ledger.Record]:
+    found, broken = ledger.read_all(runs)
+    assert broken == []
+    return {r.id: r for r in found}
+
+
+def test_a_warm_process_trains_as_ray_train_does_to_the_bit(ray, data, tmp_path):
+    warm = tmp_path / "warm"
+    counts = tune.tune(sweep.read([definition(tmp_path), *data, *SHORT, f"runs={warm}"]), QUIET, kept=("all",))
+    assert counts == {"done": 2}
+    chosen = config.compose([*data, *SHORT, "ablation=c", "model.delta_init=0.5", f"runs={tmp_path / 'train'}"])
+    alone = train.train(chosen, QUIET)
+    there = records(warm)[alone.id]
+    assert lines(there.folder) == lines(alone.folder) and there.metrics == alone.metrics
+    weights = [checkpoint.load_weights(checkpoint.choose(r.folder / "checkpoints", "last")) for r in (there, alone)]
+    assert all(weights[0][k].equal(weights[1][k]) for k in weights[1])
+    assert there.extra["macs"] and there.extra["bill"]["wall_s"] > 0 and there.extra["bill"]["images"] == 3 * 32
+
+
+def test_what_has_been_run_is_taken_from_the_ledger_in_any_sweep(ray, data, tmp_path):
+    runs = f"runs={tmp_path / 'runs'}"
+    other = {"axes": {"ablation": ["c"]}, "title": "one cell"}
+    assert tune.tune(sweep.read([definition(tmp_path, other, "cells"), *data, *SHORT, runs]), QUIET) == {"done": 1}
+    deltas = [definition(tmp_path), *data, *SHORT, runs]
+    found = plan.make(sweep.read(deltas))
+    assert [row.action for row in found.rows] == ["take", "train"]
+    assert found.rows[1].estimate.basis.startswith("measured") and found.hours > 0
+    assert tune.tune(sweep.read(deltas), QUIET) == {"taken": 1, "done": 1}
+    assert tune.tune(sweep.read(deltas), QUIET) == {}, "the study knows them all"
+    trials = {name: record.read(tmp_path / "runs", f"{name}-smoke").trials for name in ("cells", "deltas")}
+    assert trials["cells"][0].run == trials["deltas"][0].run and len(records(tmp_path / "runs")) == 2
+
+
+def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(ray, data, tmp_path):
+    rates = {"title": "rates", "axes": {"train.learning_rate": [0.9, 0.001]}}
+    asked = [definition(tmp_path, rates, "rates"), *data, *SHORT, f"runs={tmp_path / 'runs'}", "model.attention=none"]
+    poison = "train.precision=fp32"
+    path = tiny.write(tmp_path, "h36m")
+    import h5py
+
+    with h5py.File(path, "a") as file:  # the last image, of a training sample only
+        ends = file["images/end"][()]
+        kept = file["images/bytes"][ends[20] : ends[21]]
+        file["images/bytes"][ends[20] : ends[21]] = 0
+    asked = [*asked, poison, f"data.sources.h36m.file={path}"]
+    assert tune.tune(sweep.read(asked), QUIET) == {"failed": 2}
+    failed = records(tmp_path / "runs")
+    assert all(r.status == "failed" and "cannot be decoded" in str(r.reason) for r in failed.values())
+    assert tune.tune(sweep.read(asked), QUIET) == {}, "failed trials are left alone"
+    with h5py.File(path, "a") as file:
+        file["images/bytes"][ends[20] : ends[21]] = kept
+    assert tune.tune(sweep.read(asked), QUIET, retry_failed=True) == {"done": 2}
+    assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
+
+
+def test_several_workers_go_through_ray_train_with_the_same_losses(ray, data, tmp_path):
+    folders = []
+    for workers in (1, 2):
+        runs = tmp_path / str(workers)
+        asked = [definition(tmp_path), *data, *SHORT, f"train.workers={workers}", f"runs={runs}"]
+        assert tune.tune(sweep.read(asked), QUIET) == {"done": 2}
+        folders.append({name: r.folder for name, r in records(runs).items()})
+    assert folders[0].keys() == folders[1].keys()
+    for name, folder in folders[0].items():
+        one, two = lines(folder), lines(folders[1][name])
+        assert [x["loss"] for x in one if "loss" in x] == pytest.approx(
+            [x["loss"] for x in two if "loss" in x], rel=1e-3
+        )
+
+
+def test_a_search_prunes_and_keeps_the_pruned_in_the_record(ray, data, tmp_path):
+    content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
+    content["search"] = {"sampler": "tpe", "trials": 8, "pruner": "asha", "reduction": 2}
+    asked = [definition(tmp_path, content, "rates"), *data, *SHORT, "train.epochs=4", f"runs={tmp_path / 'runs'}"]
+    counts = tune.tune(sweep.read(asked), QUIET)
+    assert counts.get("done", 0) + counts.get("pruned", 0) == 8 and counts.get("pruned")
+    found = records(tmp_path / "runs")
+    pruned = [r for r in found.values() if r.status == "pruned"]
+    assert len(found) == 8 and len(pruned) == counts["pruned"]
+    assert all(not list((r.folder / "checkpoints").glob("epoch-*")) for r in pruned)
+    assert all(list((r.folder / "checkpoints").glob("epoch-*")) for r in found.values() if r.status == "done")
+    assert tune.tune(sweep.read(asked), QUIET) == {}
+
+
+def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray, data, tmp_path):
+    content = {"title": "one", "axes": {"train.seed": [4]}}
+    more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0")
+    folders = []
+    for name in ("whole", "killed"):
+        asked = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / name}"])
+        run = recording.run_id(asked.config({"train.seed": 4}, 0))
+        folders.append(tmp_path / name / run)
+        killer = None
+        if name == "killed":
+            killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(folders[1] / journal.NAME), str(os.getpid())])
+        assert tune.tune(asked, QUIET) == {"done": 1}
+        assert killer is None or killer.wait() == 0, "nobody was killed"
+    assert lines(folders[1]) == lines(folders[0])
+    notes = [line["text"] for line in journal.read(folders[1] / journal.NAME) if line["kind"] == "note"]
+    assert any(n.startswith("continues from checkpoint") for n in notes)
+
+
+# Kills the process that trains, below the given one, once the journal has seen three epochs.
+_KILLER = """
+import os, signal, sys, time, pathlib, psutil
+path = pathlib.Path(sys.argv[1])
+while not path.exists() or path.read_text().count('"kind": "epoch"') < 3:
+    time.sleep(0.02)
+for process in psutil.Process(int(sys.argv[2])).children(recursive=True):
+    if process.pid != os.getpid() and "ray::" in " ".join(process.cmdline()) and "IDLE" not in process.cmdline()[0]:
+        if any(str(path.parent) in f.path for f in process.open_files()):
+            os.kill(process.pid, signal.SIGKILL)
+            sys.exit(0)
+sys.exit(1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
+    more = (*data, "train.epochs=25", "eval.sets=[h36m]", "eval.every=0")
+    command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
+    whole = subprocess.run([*command, f"runs={tmp_path / 'whole'}"], capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
+    chance, killed, runs = random.Random(0), 0, tmp_path / "killed"
+    while killed < 5:
+        process = subprocess.Popen([*command, f"runs={runs}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # Ray needs about five seconds to start, torch another five, and the training ten.
+        try:
+            process.wait(chance.uniform(4, 14))
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+    assert killed >= 3, "the sweep ended before it could be killed"
+    done = subprocess.run([*command, f"runs={runs}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = records(tmp_path / "whole"), records(runs)
+    assert one.keys() == two.keys()
+    for name, found in one.items():
+        assert two[name].status == "done" and two[name].metrics == found.metrics
+        assert lines(two[name].folder) == lines(found.folder)
+    assert len(record.read(runs, "deltas-smoke").trials) == 2
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path):
+    more = (*data, "train.epochs=30", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
+    command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    run = recording.run_id(sweep.read([definition(tmp_path), *more]).config({"model.delta_init": 0.0}, 0))
+    folder = tmp_path / "runs" / run
+    while not (folder / journal.NAME).exists() or (folder / journal.NAME).read_text().count('"epoch"') < 4:
+        assert process.poll() is None
+        time.sleep(0.1)
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert ledger.read(folder).status == "interrupted"
+    assert psutil.wait_procs(below, 30)[1] == []
+    assert checkpoint.newest(folder / "checkpoints")[0] is not None
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert ledger.read(folder).extra["bill"]["wall_s"] > 0
+
+
+@pytest.mark.slow
+def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data, tmp_path):
+    more = (*data, "train.epochs=40", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
+    command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    run = recording.run_id(sweep.read([definition(tmp_path), *more]).config({"model.delta_init": 0.0}, 0))
+    folder = tmp_path / "runs" / run
+    while not (folder / journal.NAME).exists() or (folder / journal.NAME).read_text().count('"epoch"') < 4:
+        assert process.poll() is None
+        time.sleep(0.1)
+    below = psutil.Process(process.pid).children(recursive=True)
+    for part in below:
+        if part.name() == "gcs_server":
+            part.kill()
+    assert process.wait(120) != 0
+    assert psutil.wait_procs(below, 150)[1] == []  # Ray's agents look for their parent now and then
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
+    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    assert any(n.startswith("continues from checkpoint") for n in notes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sweep=tabel1"], "did you mean 'table1'"),
+        ([], "which sweep"),
+        (["sweep=table1", "seeds=0"], "seeds=0"),
+        (["sweep=table1", "name=../x"], "cannot name a folder"),
+        (["sweep=table1", "search.sampler=random", "search.trials=many"], "int was expected"),
+        (["sweep=table1", "search.objectives=[mpjp]"], "did you mean 'mpjpe_mm'"),
+        (["sweep=table1", "search.objectives=[ap]"], "eval.sets leaves out"),
+        (["sweep=table1", "search.pruner=asha", "eval.every=0"], "eval.every=1"),
+        (["sweep=table1", "train.epoch=3"], "did you mean 'train.epochs'"),
+        (["sweep=nothing.yaml"], "there is no such sweep"),
+    ],
+)
+def test_bad_sweeps_are_refused_before_anything_starts(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=said):
+        sweep.read(arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
+    runs = f"runs={tmp_path / 'runs'}"
+    first = sweep.read([definition(tmp_path), *data, *SHORT, runs])
+    folder = tune._claim(first, tmp_path / "runs")
+    assert tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "seeds=3"]), tmp_path / "runs") == folder
+    with pytest.raises(UserError, match="differs in overrides"):
+        tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "train.epochs=7"]), tmp_path / "runs")
+    with tune._held(folder), pytest.raises(UserError, match="by another process"):
+        tune.tune(first, QUIET)
+
+
+def test_every_shipped_sweep_can_be_read():
+    names = sorted(p.stem for p in (config.configs_dir() / "sweep").glob("*.yaml"))
+    assert names == ["attention", "data_mix", "delta_init", "full", "input_size", "table1"]
+    for name in names:
+        found = sweep.read([f"sweep={name}", "preset=quick"])
+        assert found.definition.title and len(found.definition.grid()) >= 2
+    assert sweep.read(["sweep=full", "preset=paper", "search.sampler=tpe"]).definition.search.first
+
+
+def test_the_head_says_what_the_sweep_is(data, tmp_path):
+    found = sweep.read(["sweep=table1", "preset=quick", "train.epochs=9", "runs=elsewhere", "train.threads=1"])
+    head = json.loads(json.dumps(found.head()))
+    assert head["overrides"] == ["preset=quick", "train.epochs=9"]
+    assert head["axes"] == [{"name": "ablation", "values": list("abcdefg")}]

@@ -1,0 +1,148 @@
+"""The study of a sweep: what is asked, what is remembered, and what a killed driver leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweeps import definition
+from sweeps.study import Study
+
+GRID = {"axes": {"a": [0.0, 0.5, 1.0], "b": ["x", "y"]}}
+
+
+def study(folder, seeds=1, raw=GRID, **search):
+    return Study(folder, "s", definition.read(raw, search), seeds)
+
+
+def ask_all(found):
+    asked = []
+    while (one := found.next()) is not None:
+        asked.append(one)
+    return asked
+
+
+def key(asked):
+    return tuple(asked.values.items()), asked.seed
+
+
+def states(found):
+    return [t.state.name for t in found.study.get_trials()]
+
+
+def test_a_grid_is_asked_once_seed_by_seed(tmp_path):
+    asked = ask_all(study(tmp_path, seeds=2))
+    assert len(asked) == 12 and len({key(a) for a in asked}) == 12
+    assert [a.seed for a in asked] == [0] * 6 + [1] * 6
+
+
+def test_what_a_dead_driver_left_running_is_asked_again_and_nothing_twice(tmp_path):
+    first = study(tmp_path)
+    done, open_ = first.next(), first.next()
+    first.tell(done.number, "run0", {"mpjpe_mm": 3.0})
+    second = study(tmp_path)
+    asked = ask_all(second)
+    assert key(asked[0]) == key(open_) and asked[0].number == open_.number
+    assert len(asked) == 5 and key(done) not in {key(a) for a in asked}
+    for one in asked:
+        second.tell(one.number, "r", {"mpjpe_mm": 1.0})
+    assert states(study(tmp_path)) == ["COMPLETE"] * 6 and ask_all(study(tmp_path)) == []
+
+
+def test_seeds_may_grow_in_a_grid_and_in_a_search(tmp_path):
+    for folder, search in ((tmp_path / "grid", {}), (tmp_path / "tpe", {"sampler": "tpe", "trials": 4})):
+        folder.mkdir()
+        one = study(folder, **search)
+        for asked in ask_all(one):
+            one.tell(asked.number, "r", {"mpjpe_mm": 1.0})
+        points = {key(a)[0] for a in ask_all(study(folder, seeds=3, **search)) if a.seed}
+        assert points == {tuple(t.params.items()) for t in one.study.get_trials()}
+
+
+def test_a_search_asks_first_points_then_draws_and_repeats_each_point_for_every_seed(tmp_path):
+    raw = {"axes": {"a": {"low": 0, "high": 1}, "n": {"low": 1, "high": 9, "whole": True}}}
+    raw["search"] = {"sampler": "tpe", "trials": 4, "first": [{"a": 0.25, "n": 3}]}
+    found = study(tmp_path, seeds=2, raw=raw)
+    asked = ask_all(found)
+    assert asked[0].values == {"a": 0.25, "n": 3} and len(asked) == 8
+    seeds = {}
+    for one in asked:
+        seeds.setdefault(tuple(one.values.values()), []).append(one.seed)
+    assert all(sorted(s) == [0, 1] for s in seeds.values()) and len(seeds) == 4
+    assert all(isinstance(a.values["n"], int) for a in asked)
+
+
+def test_a_continued_search_does_not_draw_its_first_numbers_again(tmp_path):
+    raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 3}}
+    first = study(tmp_path, raw=raw)
+    drawn = ask_all(first)
+    for one in drawn:
+        first.tell(one.number, "r", {"mpjpe_mm": 1.0})
+    more = ask_all(study(tmp_path, raw=raw, trials=6))
+    assert len(more) == 3 and not {a.values["a"] for a in more} & {a.values["a"] for a in drawn}
+
+
+def test_the_end_of_a_trial_is_recorded_as_what_it_was(tmp_path):
+    found = study(tmp_path)
+    a, b, c, d, *_ = ask_all(found)
+    found.tell(a.number, "ra", {"mpjpe_mm": 3.0})
+    found.fail(b.number, "rb", "the loss is nan")
+    found.prune(c.number, "rc")
+    found.tell(d.number, "rd", {"mpjpe_mm": float("nan")})
+    trials = found.study.get_trials()
+    assert [t.state.name for t in trials[:4]] == ["COMPLETE", "FAIL", "PRUNED", "FAIL"]
+    assert trials[1].user_attrs["reason"] == "the loss is nan" and trials[0].user_attrs["run"] == "ra"
+    assert "mpjpe_mm" in trials[3].user_attrs["reason"]
+
+
+def test_failed_trials_are_tried_again_only_when_asked_and_once(tmp_path):
+    first = study(tmp_path)
+    for asked in ask_all(first):
+        first.fail(asked.number, "r", "bad") if asked.number == 2 else first.tell(asked.number, "r", {"mpjpe_mm": 1.0})
+    again = study(tmp_path)
+    assert again.next() is None
+    assert again.retry_failed() == 1
+    asked = again.next()
+    assert asked.values == first.study.trials[2].params and again.next() is None
+    again.tell(asked.number, "r", {"mpjpe_mm": 1.0})
+    assert again.retry_failed() == 0
+
+
+@pytest.mark.parametrize("pruner", ["asha", "median"])
+def test_a_bad_trial_is_pruned_and_good_ones_are_not(tmp_path, pruner):
+    raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 12, "pruner": pruner}}
+    found = study(tmp_path, raw=raw, grace=1, reduction=2)
+    for value in range(8):
+        asked = found.next()
+        pruned = [found.report(asked.number, epoch, 100.0 + value) for epoch in (1, 2, 3, 4)]
+        if value == 0:
+            assert not any(pruned)
+        found.prune(asked.number, "r") if any(pruned) else found.tell(asked.number, "r", {"mpjpe_mm": 100.0 + value})
+    bad = found.next()
+    assert any(found.report(bad.number, epoch, 1e4) for epoch in (1, 2, 3, 4))
+    assert "PRUNED" in states(found) or pruner == "median"
+
+
+def test_two_objectives_have_their_directions(tmp_path):
+    found = study(tmp_path, sampler="nsga2", trials=5, objectives=["mpjpe_mm", "ap"])
+    assert [d.name for d in found.study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    asked = found.next()
+    assert not found.report(asked.number, 1, 3.0)
+    found.tell(asked.number, "r", {"mpjpe_mm": 50.0, "ap": 0.5})
+    assert found.study.best_trials[0].values == [50.0, 0.5]
+
+
+def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path):
+    first = study(tmp_path)
+    asked = first.next()
+    with (tmp_path / "study.log").open("a") as file:
+        file.write('{"op_code": 4, "worker')
+    second = study(tmp_path)
+    assert second.next().number == asked.number
+    assert len(ask_all(study(tmp_path))) == 6
+
+
+def test_any_rdb_takes_the_journals_place(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    first = study(tmp_path, storage=url)
+    first.tell(first.next().number, "r", {"mpjpe_mm": 1.0})
+    assert len(ask_all(study(tmp_path, storage=url))) == 5 and not (tmp_path / "study.log").exists()
