@@ -52,8 +52,11 @@ def _score(folder: Path) -> object:
 
 
 def _remove(folder: Path) -> int:
-    freed = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    hidden = folder if folder.name.startswith(".") else folder.with_name(f".{folder.name}.part")
-    os.replace(folder, hidden)  # a folder without a dot is complete
-    shutil.rmtree(hidden)
+    try:
+        freed = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        hidden = folder if folder.name.startswith(".") else folder.with_name(f".{folder.name}.part")
+        os.replace(folder, hidden)  # a folder without a dot is complete
+    except FileNotFoundError:  # its trainer, told to end, is removing it itself
+        return 0
+    shutil.rmtree(hidden, ignore_errors=True)
     return freed

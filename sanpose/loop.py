@@ -44,10 +44,12 @@ def train(config: Config, folder: Path, place: Place, report: Report = lambda _:
     files = loader.open_sources(config)
     data = loader.training_set(config, files)
     engine = Engine(config, place)
+    run = _Run(config, folder, place, engine, files, data)
     try:
-        run = _Run(config, folder, place, engine, files, data)
         return run.train(report)
     finally:
+        if run.journal:
+            run.journal.close()
         engine.close()
 
 
@@ -90,8 +92,6 @@ class _Run:
             if last or score is not None or (epoch + 1) % train.checkpoint_epochs == 0:
                 self._save(Position(epoch + 1), score)
             report({"epoch": epoch + 1, "score": score})
-        if self.journal:
-            self.journal.close()
         return self._figures()
 
     @property

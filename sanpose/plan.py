@@ -71,22 +71,24 @@ class Plan:
         return known + ([self.typical] * self.drawn if self.typical else [])
 
 
-def make(sweep: Sweep) -> Plan:
+def make(sweep: Sweep, retry_failed: bool = False) -> Plan:
     """The plan of a sweep, from the records that there are. Nothing is started or written."""
     search = sweep.definition.search
     records = ledger.read_all(sweep.runs)[0] if sweep.runs.is_dir() else []
     grid = search.sampler == "grid"
-    points = sweep.definition.grid() if grid else [dict(p) for p in search.first]
+    points = sweep.definition.grid() if grid else sweep.definition.first()
     rows: list[Row] = []
     for seed in range(sweep.seeds):
         for values in points:
-            rows.append(_row(sweep, values, seed, records, rows))
+            rows.append(_row(sweep, values, seed, records, rows, retry_failed))
     drawn = 0 if grid else max(0, search.trials - len(points)) * sweep.seeds
     samples = [estimate(sweep.config(values, 0), records) for values in corners(sweep.definition)] if drawn else []
     return Plan(sweep, tuple(rows), drawn, _mean(samples))
 
 
-def _row(sweep: Sweep, values: definition.Values, seed: int, records: Sequence[Record], rows: Sequence[Row]) -> Row:
+def _row(
+    sweep: Sweep, values: definition.Values, seed: int, records: Sequence[Record], rows: Sequence[Row], retry: bool
+) -> Row:
     config = configuration.located(sweep.config(values, seed))
     run, label = recording.run_id(config), definition.label(values)
     twin = next((i for i, row in enumerate(rows) if row.run == run), None)
@@ -95,10 +97,10 @@ def _row(sweep: Sweep, values: definition.Values, seed: int, records: Sequence[R
     found = recording.recorded(Path(config.runs) / run)
     if found and found.status == "done":
         return Row(label, seed, run, "take", None)
-    if found and found.status == "failed":
+    if found and found.status == "failed" and not retry:
         return Row(label, seed, run, "leave failed", None)
     told = estimate(config, records)
-    if found and found.epoch:
+    if found and found.epoch and found.status != "pruned":
         rest = max(0.0, 1 - found.epoch / config.train.epochs)
         part = Estimate(told.hours * rest, told.accelerators, told.basis)
         return Row(label, seed, run, f"continue at epoch {found.epoch}", part)

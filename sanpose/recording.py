@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import fcntl
 import hashlib
 import statistics
@@ -128,18 +129,37 @@ class Open:
 def begin(config: Config, repository: Path, name: str | None = None) -> Open:
     """Make or reopen the run's folder, hold it, and record that the run is running.
 
-    Raises UserError when its record cannot be read, and when another process is training it (`Busy`).
+    Raises UserError when its record cannot be read, and Busy when another process is training it or has just done so.
     """
     config = configuration.located(config)
     folder = Path(config.runs) / (name or run_id(config))
-    _create(folder, config, provenance.collect(repository, _PACKAGES))
+    folder.mkdir(parents=True, exist_ok=True)
     lock = _hold(folder)
-    before = recorded(folder)
-    earlier = (before.extra.get("bill") or {}).get("wall_s", 0.0) if before else 0.0
+    try:
+        before = recorded(folder)
+        if before and before.status == "done":
+            raise Busy("this run has just been finished by another process", where=folder)
+        _create(folder, config, provenance.collect(repository, _PACKAGES))
+    except BaseException:
+        lock.close()
+        raise
+    earlier = _seconds_before(folder, before)
     common: dict[str, Any] = {"started": provenance.now(), "config": config.plain(), "cell": config.cell}
     common |= {"preset": config.preset, "seed": config.train.seed, "synthetic": _synthetic(config)}
     ledger.write_result(folder, {**common, "status": "running", "bill": {"wall_s": earlier}})
     return Open(config, folder, common, earlier, lock, time.monotonic())
+
+
+def _seconds_before(folder: Path, before: ledger.Record | None) -> float:
+    """Wall seconds of the earlier starts; of one that was killed, up to its last line in the journal."""
+    if before is None:
+        return 0.0
+    seconds = float((before.extra.get("bill") or {}).get("wall_s") or 0.0)
+    lines = folder / journal.NAME
+    if before.status == "running" and before.started and lines.exists():
+        started = datetime.datetime.fromisoformat(before.started).timestamp()
+        seconds += max(0.0, lines.stat().st_mtime - started)
+    return round(seconds, 2)
 
 
 class Busy(UserError):  # noqa: N818 - it says what is, and is not always an error

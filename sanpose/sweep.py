@@ -42,8 +42,8 @@ class Sweep:
         return {
             "title": self.definition.title,
             "fixed": list(self.definition.fixed),
-            "axes": [{"name": a.name, "values": _axis_values(a)} for a in self.definition.axes],
-            "search": None if search.sampler == "grid" else {"sampler": search.sampler, "pruner": search.pruner},
+            "axes": [{"name": a.name, "values": _axis_values(a), "means": _means(a)} for a in self.definition.axes],
+            "search": None if search.sampler == "grid" else _search(search),
             "pruner": search.pruner,
             "trials": None if search.sampler == "grid" else search.trials,
             "objectives": [
@@ -63,16 +63,26 @@ def _axis_values(axis: definition.Axis) -> Any:
     return list(axis.options)
 
 
+def _means(axis: definition.Axis) -> dict[str, list[str]]:
+    return {str(option): list(overrides) for option, overrides in axis.options.items()}
+
+
+def _search(search: definition.Search) -> dict[str, Any]:
+    """What decides how a search goes on; how long it goes on does not."""
+    names = ("sampler", "pruner", "grace", "reduction", "seed", "storage")
+    return {name: getattr(search, name) for name in names}
+
+
 def read(arguments: Sequence[str]) -> Sweep:
     """The sweep that `sweep=NAME seeds=N name=TEXT search.KEY=VALUE` and further overrides ask for.
 
     `sweep` is a name in configs/sweep/ or a YAML file. Raises UserError for anything that cannot be used.
     """
-    given = dict(a.split("=", 1) for a in arguments if a.partition("=")[0] in ("sweep", "seeds", "name"))
-    changes = {a[7:].partition("=")[0]: yaml.safe_load(a.partition("=")[2]) for a in arguments if _of_search(a)}
+    given = {key: value for key, _, value in (a.partition("=") for a in arguments) if key in ("sweep", "seeds", "name")}
     rest = tuple(a for a in arguments if a.partition("=")[0] not in ("sweep", "seeds", "name") and not _of_search(a))
     path = _file(given.get("sweep", ""))
     try:
+        changes = {a[7:].partition("=")[0]: yaml.safe_load(a.partition("=")[2]) for a in arguments if _of_search(a)}
         found = definition.read(yaml.safe_load(path.read_text()), changes)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, BadSweep) as error:
         raise UserError(f"this sweep cannot be used: {error}", where=path) from error
@@ -83,6 +93,7 @@ def read(arguments: Sequence[str]) -> Sweep:
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise UserError(f"name={name} cannot name a folder", expected="letters, digits, - and _")
     sweep = Sweep(name, found, int(seeds), rest)
+    _refuse_overruled(sweep)
     _check(sweep)
     return sweep
 
@@ -107,6 +118,22 @@ def _file(name: str) -> Path:
         expected=f"{', '.join(shipped)}, or a YAML file",
         hint=nearest(name, shipped) or "sweep=table1",
     )
+
+
+def _refuse_overruled(sweep: Sweep) -> None:
+    """Refuse overrides that the sweep's own would overrule without a word."""
+    found = sweep.definition
+    meant = [o for axis in found.axes for overrides in axis.options.values() for o in overrides]
+    own = {o.partition("=")[0] for o in (*found.fixed, *meant)} | {axis.name for axis in found.axes}
+    if "train.seed" in own:
+        raise UserError("a sweep sets train.seed itself", expected="an axis or override of another key", hint="seeds=N")
+    for override in sweep.overrides:
+        key = override.partition("=")[0]
+        if key == "train.seed" or key in own:
+            hint = "seeds=N" if key == "train.seed" else "a sweep of your own: copy the YAML file"
+            raise UserError(
+                f"'{override}' is what the sweep sets itself", expected="overrides of other keys", hint=hint
+            )
 
 
 def _check(sweep: Sweep) -> None:

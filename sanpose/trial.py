@@ -52,7 +52,8 @@ def _here(chosen: Config, folder: Path, cuda: bool) -> dict[str, Any]:
     engine.single_process(device.type)
 
     def report(values: dict[str, Any]) -> None:
-        ray.tune.report({"epoch": values["epoch"], SCORE: values["score"]})
+        if values["epoch"] < chosen.train.epochs:  # a run that has got that far is not given up any more
+            ray.tune.report({"epoch": values["epoch"], SCORE: values["score"]})
 
     try:
         with worker.sole(folder):
@@ -83,7 +84,7 @@ def _through_ray_train(chosen: Config, folder: Path, _cuda: bool) -> dict[str, A
     while thread.is_alive():
         thread.join(_POLL_SECONDS)
         for line in journal.read(folder / journal.NAME):
-            if line["kind"] == "evaluation" and line["epoch"] > told:
+            if line["kind"] == "evaluation" and told < line["epoch"] < chosen.train.epochs:
                 told = line["epoch"]
                 ray.tune.report({"epoch": told, SCORE: headline.score(line["figures"])})
     if "error" in result:

@@ -21,12 +21,14 @@ from rich.markup import escape
 
 from sanpose import config as configuration
 from sanpose import keep, recording
+from sanpose.config import Config
 from sanpose.errors import UserError
 from sanpose.headline import headline
 from sanpose.recording import Busy, Open
 from sanpose.sweep import Sweep, corners
 from sanpose.train import REPOSITORY
 from sweeps import definition, provenance, record
+from sweeps.definition import BadSweep
 from sweeps.ledger import BrokenRecord, Record
 from sweeps.study import Asked, Study
 
@@ -56,16 +58,20 @@ class Driver:
         label = definition.label(asked.values) + (f", seed {asked.seed}" if self.sweep.seeds > 1 else "")
         try:
             config = configuration.located(self.sweep.config(asked.values, asked.seed))
-            name = recording.run_id(config)
-        except UserError as error:  # a combination that a sampler has drawn: the others may be sound
-            self._say("failed", f"[red]{label} cannot be run:[/] {escape(str(error))}")
+            return self._begin(asked, label, config, recording.run_id(config))
+        except UserError as error:  # a combination that a sampler has drawn, a broken record: the others may be sound
+            self._say("failed", f"[red]{escape(label)} cannot be run:[/] {escape(str(error))}")
             return Begun("", outcome={"failure": str(error)})
+
+    def _begin(self, asked: Asked, label: str, config: Config, name: str) -> Begun:
+        from sweeps.runner import Begun
+
         if asked.number not in self.told:
             self.told.add(asked.number)
             record.append_trial(self.folder, record.Trial(asked.number, label, asked.values, asked.seed, name))
-        known = _known(recording.recorded(Path(config.runs) / name), self.retry_failed)
+        known = self._known(recording.recorded(Path(config.runs) / name))
         if known:
-            self._say("taken", f"{label}: taken from run {name}, {_outcome_text(known)}")
+            self._say("taken", f"{escape(label)}: taken from run {name}, {escape(_outcome_text(known))}")
             return Begun(name, outcome=known)
         with self.turn:
             if self.stopped:
@@ -75,8 +81,19 @@ class Driver:
             except Busy:
                 return Begun(name)
             self.open[name] = run
-        self.console.print(f"{label}: run [bold]{name}[/]")
+        self.console.print(f"{escape(label)}: run [bold]{name}[/]")
         return Begun(name, {"config": run.config.plain(), "folder": str(run.folder), "cuda": self.cuda})
+
+    def _known(self, found: Record | None) -> dict[str, Any] | None:
+        """What the study is told of a run that needs no training, or None. A run that another sweep gave up is trained,
+        unless this one prunes too."""
+        if found and found.status == "done":
+            return {"figures": _figures(found)}
+        if found and found.status == "failed" and not self.retry_failed:
+            return {"failure": found.reason}
+        if found and found.status == "pruned" and self.sweep.definition.search.pruner != "none":
+            return {"pruned": True}
+        return None
 
     def end(self, run: str, outcome: Mapping[str, Any]) -> dict[str, float | None]:
         with self.turn:
@@ -93,8 +110,8 @@ class Driver:
     def pruned(self, run: str) -> None:
         with self.turn:
             opened = self.open.pop(run)
+            keep.trim(opened.folder / "checkpoints", ())
             opened.pruned()
-        keep.trim(opened.folder / "checkpoints", ())
         self._say("pruned", f"run [bold]{run}[/] is pruned")
 
     def interrupted(self) -> None:
@@ -110,15 +127,6 @@ class Driver:
         self.console.print(text)
 
 
-def _known(found: Record | None, retry_failed: bool) -> dict[str, Any] | None:
-    """What the study is told of a run that needs no training, or None."""
-    if found and found.status == "done":
-        return {"figures": _figures(found)}
-    if found and found.status == "failed" and not retry_failed:
-        return {"failure": found.reason}
-    return None
-
-
 def _figures(found: Record) -> dict[str, float | None]:
     return {**headline(found.metrics), "macs": found.extra.get("macs")}
 
@@ -126,6 +134,8 @@ def _figures(found: Record) -> dict[str, float | None]:
 def _outcome_text(outcome: Mapping[str, Any]) -> str:
     if "failure" in outcome:
         return f"failed: {outcome['failure']}"
+    if "pruned" in outcome:
+        return "pruned"
     return ", ".join(f"{k} {v:.4g}" for k, v in outcome["figures"].items() if v is not None)
 
 
@@ -142,9 +152,17 @@ def tune(
     from sanpose.trial import trial
 
     root = sweep.runs.absolute()
-    folder = _claim(sweep, root)
+    folder = record.folder_of(root, sweep.name)
+    folder.mkdir(parents=True, exist_ok=True)
     with _held(folder):
-        study = Study(folder, sweep.name, sweep.definition, sweep.seeds)
+        _claim(sweep, root)
+        try:
+            study = Study(folder, sweep.name, sweep.definition, sweep.seeds)
+        except BadSweep as error:
+            raise UserError(f"this sweep cannot be used: {error}") from error
+        gone = study.repeat_missing(lambda run: not run or (root / run / "result.json").exists())
+        if gone:
+            console.print(f"{gone} trials are run again: their runs are no longer in {root}")
         if retry_failed:
             console.print(f"{study.retry_failed()} failed trials are tried again")
         first = sweep.config(corners(sweep.definition)[0], 0)
@@ -193,25 +211,32 @@ def _shown(root: Path, name: str, console: Console) -> Iterator[None]:
         yield
 
 
-def _claim(sweep: Sweep, root: Path) -> Path:
-    """The sweep's folder. Raises UserError when it holds another sweep."""
-    folder = record.folder_of(root, sweep.name)
-    if not (folder / "sweep.json").is_file():
-        return record.write_head(root, sweep.name, {**sweep.head(), "seeds": sweep.seeds, "created": provenance.now()})
+def _claim(sweep: Sweep, root: Path) -> None:
+    """Make the sweep's record. Raises UserError when there is one of another sweep, or of other data."""
+    identity = recording.run_id(sweep.config(corners(sweep.definition)[0], 0))
+    wanted = {**sweep.head(), "identity": identity}
+    path = record.folder_of(root, sweep.name) / "sweep.json"
+    if not path.is_file():
+        record.write_head(root, sweep.name, {**wanted, "seeds": sweep.seeds, "created": provenance.now()})
+        return
     try:
         head = record.read(root, sweep.name).head
     except BrokenRecord as error:
         raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
-    wanted = sweep.head()
     differing = [key for key in wanted if key != "trials" and head.get(key) != wanted[key]]
-    if differing:
+    fewer = [
+        key for key, now in (("seeds", sweep.seeds), ("trials", wanted["trials"])) if (head.get(key) or 0) > (now or 0)
+    ]
+    if differing or fewer:
+        what = (
+            "the data, or what their configuration means" if differing == ["identity"] else ", ".join(differing + fewer)
+        )
         raise UserError(
-            f"there is a sweep of this name that differs in {', '.join(differing)}",
-            where=folder,
-            expected="the same definition and overrides (seeds and search.trials may grow)",
+            f"there is a sweep of this name that differs in {what}",
+            where=path.parent,
+            expected="the same definition, overrides and data; seeds and search.trials may only grow",
             hint=f"name={sweep.name}-2",
         )
-    return folder
 
 
 def _start(dashboard: str | None) -> dict[str, Any]:

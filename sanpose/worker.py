@@ -215,6 +215,7 @@ def log_to(path: Path) -> None:
         stream.flush()
     os.dup2(file, 1)
     os.dup2(file, 2)
+    os.close(file)
 
 
 def _raise_failure(folder: Path) -> None:

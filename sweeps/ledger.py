@@ -133,11 +133,11 @@ def read(folder: Path) -> Record:
 
     Of metrics.jsonl only the end is read, and of a run that is done nothing: thousands of records take seconds.
     """
-    result, metrics = folder / "result.json", folder / "metrics.jsonl"
+    result = folder / "result.json"
     try:
         changed = result.stat().st_mtime
     except FileNotFoundError:
-        config = _read_config(folder / "config.yaml")
+        config, metrics = _read_config(folder / "config.yaml"), folder / "metrics.jsonl"
         changed = max(p.stat().st_mtime for p in (folder / "config.yaml", metrics) if p.is_file())
         return Record(folder.name, folder, "running", config, changed, epoch=_last_epoch(metrics))
     data = read_json(result)
@@ -153,7 +153,7 @@ def read(folder: Path) -> Record:
         ended=data.get("ended"),
         metrics=data.get("metrics", {}),
         protocol=data.get("protocol", {}),
-        epoch=None if data["status"] == "done" else _last_epoch(metrics),
+        epoch=None if data["status"] == "done" else _last_epoch(folder / "metrics.jsonl"),
         extra={key: value for key, value in data.items() if key not in _NAMED},
     )
 

@@ -106,6 +106,7 @@ class _Trials:
         self.study, self.host = study, host
         self.running: dict[str, tuple[Asked, str]] = {}
         self.ended: set[str] = set()
+        self.given_up: set[str] = set()
         self._busy: deque[Asked] = deque()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,8 +121,8 @@ class _Trials:
             if payload is not None:
                 return payload
             asked = self.study.next()
-        for asked in [self._busy.popleft() for _ in range(len(self._busy))]:
-            payload = self._begin(name, asked)
+        for _ in range(len(self._busy)):
+            payload = self._begin(name, self._busy.popleft())
             if payload is not None:
                 return payload
         if self._busy:
@@ -147,12 +148,18 @@ class _Trials:
             self.ended.add(name)
             outcome = json.loads(result[OUTCOME])
             self._tell(asked, run, outcome, self.host.end(run, outcome))
-        elif name not in self.ended and result.get(SCORE) is not None:
-            return self.study.report(asked.number, int(result["epoch"]), float(result[SCORE]))
-        return False
+            return False
+        if name in self.ended or result.get(SCORE) is None:
+            return False
+        hopeless = self.study.report(asked.number, int(result["epoch"]), float(result[SCORE]))
+        if hopeless:
+            self.given_up.add(name)
+        return hopeless
 
     def _tell(self, asked: Asked, run: str, outcome: Mapping[str, Any], figures: Mapping[str, float | None]) -> None:
-        if "failure" in outcome:
+        if outcome.get("pruned"):
+            self.study.prune(asked.number, run)
+        elif "failure" in outcome:
             self.study.fail(asked.number, run, str(outcome["failure"]))
         else:
             self.study.tell(asked.number, run, figures)
@@ -162,10 +169,11 @@ class _Trials:
         asked, run = self.running.pop(name)
         if name in self.ended:
             return
-        if error is None:
+        if error is None and name in self.given_up:
             self.host.pruned(run)
             self.study.prune(asked.number, run)
         else:
+            error = error or "its process ended without an outcome"
             self.host.end(run, {"failure": error})
             self.study.fail(asked.number, run, error)
 

@@ -11,12 +11,12 @@ import itertools
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.definition import Axis, Definition, Search, Values, directions
+from sweeps.definition import Axis, BadSweep, Definition, Search, Values, directions
 
 if TYPE_CHECKING:
     import optuna
@@ -99,12 +99,36 @@ class Study:
         import optuna
 
         states = optuna.trial.TrialState
-        trials = self.study.get_trials(deepcopy=False)
+        trials = [t for t in self.study.get_trials(deepcopy=False) if self._sound(t)]
         covered = {_key(t) for t in trials if t.state != states.FAIL}
         failed = {_key(t): t for t in trials if t.state == states.FAIL and _key(t) not in covered}
         for trial in failed.values():
-            self._add(_params(trial), int(trial.user_attrs.get("seed", 0)))
+            self._again(trial)
         return len(failed)
+
+    def repeat_missing(self, there: Callable[[str], bool]) -> int:
+        """Enqueue finished trials whose run is no longer `there`; how many there were."""
+        import optuna
+
+        complete = optuna.trial.TrialState.COMPLETE
+        trials = self.study.get_trials(deepcopy=False, states=(complete,))
+        done = self._repeated()
+        gone = [t for t in trials if t.number not in done and not there(str(t.user_attrs.get("run")))]
+        for trial in gone:
+            self._again(trial)
+        return len(gone)
+
+    def _again(self, trial: optuna.trial.FrozenTrial) -> None:
+        self._add(_params(trial), int(trial.user_attrs.get("seed", 0)), repeats=trial.number)
+
+    def _repeated(self) -> set[int]:
+        """The numbers of trials that another one has taken the place of."""
+        trials = self.study.get_trials(deepcopy=False)
+        return {t.user_attrs["repeats"] for t in trials if "repeats" in t.user_attrs}
+
+    def _sound(self, trial: optuna.trial.FrozenTrial) -> bool:
+        """Whether a trial has its whole point: a driver can die while it is drawn."""
+        return bool(trial.state.name == "WAITING" or trial.params.keys() == self._distributions.keys())
 
     def _enqueue(self) -> None:
         """Adopt what a dead driver left running, and enqueue the points and seeds that the study has not seen."""
@@ -112,13 +136,13 @@ class Study:
 
         states = optuna.trial.TrialState
         trials = self.study.get_trials(deepcopy=False)
-        whole = [t for t in trials if t.state != states.RUNNING or t.params.keys() == self._distributions.keys()]
+        whole = [t for t in trials if self._sound(t)]
         for frozen in (t for t in whole if t.state == states.RUNNING):
             self._open[frozen.number] = optuna.Trial(self.study, frozen._trial_id)
-        for frozen in (t for t in trials if t not in whole):  # its driver died before it had a point
-            self.study.tell(frozen.number, state=states.FAIL)
+        for frozen in (t for t in trials if t.state == states.RUNNING and not self._sound(t)):
+            self.study.tell(frozen.number, state=states.FAIL)  # its driver died before it had a point
         self._left = iter([self._asked(trial) for trial in self._open.values()])
-        points = self.definition.grid() if self.search.sampler == "grid" else [dict(p) for p in self.search.first]
+        points = self.definition.grid() if self.search.sampler == "grid" else self.definition.first()
         if self.search.sampler != "grid":
             points += [_params(t) for t in whole]
         seen = {_key(t) for t in whole}
@@ -127,8 +151,8 @@ class Study:
                 seen.add(_identity(point, seed))
                 self._add(point, seed)
 
-    def _add(self, point: Values, seed: int) -> None:
-        self.study.enqueue_trial(point, user_attrs={"seed": seed})
+    def _add(self, point: Values, seed: int, **more: int) -> None:
+        self.study.enqueue_trial(point, user_attrs={"seed": seed, **more})
 
     def _waiting(self) -> bool:
         import optuna
@@ -139,7 +163,9 @@ class Study:
         import optuna
 
         waiting = optuna.trial.TrialState.WAITING
-        return sum(t.state != waiting for t in self.study.get_trials(deepcopy=False))
+        repeated = self._repeated()
+        trials = self.study.get_trials(deepcopy=False)
+        return sum(t.state != waiting and self._sound(t) and t.number not in repeated for t in trials)
 
     def _asked(self, trial: optuna.Trial) -> Asked:
         point = {axis.name: trial.params[axis.name] for axis in self.definition.axes}
@@ -159,6 +185,11 @@ def _open(folder: Path, name: str, search: Search) -> optuna.Study:
             directions=directions(search.objectives),
             load_if_exists=True,
         )
+        owner = study.user_attrs.get("folder")
+        if owner is None:
+            study.set_user_attr("folder", str(folder.resolve()))
+        elif search.storage and owner != str(folder.resolve()):
+            raise BadSweep(f"the study {name} in {search.storage} is that of {owner}: another name was expected")
         # A continued search must not draw the numbers of its first start again.
         study.sampler = _sampler(search, search.seed + len(study.get_trials(deepcopy=False)))
     return study
@@ -220,7 +251,7 @@ def _storage(folder: Path, url: str) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     if url:
-        return optuna.storages.RDBStorage(url)
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     path = folder / JOURNAL
     _mend(path)
     return optuna.storages.JournalStorage(JournalFileBackend(str(path)))

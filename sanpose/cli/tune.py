@@ -36,7 +36,7 @@ def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...
     if dry_run:
         from sanpose import plan
 
-        plan.show(plan.make(asked), console)
+        plan.show(plan.make(asked, retry_failed), console)
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
     counts = tune.tune(asked, console, retry_failed=retry_failed, kept=kinds)

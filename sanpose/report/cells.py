@@ -93,10 +93,8 @@ def standing(run: Record, defined: Mapping[str, Definition]) -> Standing:
 
 def changes(run: Record, defined: Mapping[str, Definition], letter: str) -> tuple[str, ...]:
     """In what a run of a cell was trained otherwise than its preset says as shipped, in words."""
-    if letter not in defined:
-        return ()
-    pairs = [(key, setting(run.config, key), usual) for key, usual in _leaves(defined[letter].config)]
-    return tuple(_instead(key, own, usual) for key, own, usual in pairs if key not in _NOT_TRAINED and own != usual)
+    found = _differences(run.config, defined[letter].config) if letter in defined else ()
+    return tuple(_instead(key, own, usual) for key, own, usual in found if key not in _NOT_TRAINED)
 
 
 def setting(config: Mapping[str, Any], dotted: str, default: Any = None) -> Any:
@@ -145,12 +143,14 @@ def _resolved(node: Any, root: Mapping[str, Any]) -> Any:
     return setting(root, path, [])[int(last)] if last.isdigit() else setting(root, reference[1])
 
 
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
+def _differences(own: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The keys of `usual`, dotted, whose value is another one in `own`, and both values."""
+    for key, value in usual.items():
+        other = own.get(key)
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+            yield from _differences(other if isinstance(other, dict) else {}, value, f"{prefix}{key}.")
+        elif other != value:
+            yield f"{prefix}{key}", other, value
 
 
 def _instead(key: str, own: object, usual: object) -> str:

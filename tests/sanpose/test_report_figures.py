@@ -29,8 +29,8 @@ PATHS = ("learning", "delta", "per-action", "pareto", "claims", "joints-c0000000
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawing]:
     root = many_runs.cells(tmp_path_factory.mktemp("runs"))
-    many_runs.sweep(root, "one", {"model.delta_init": [0.0, 0.1, 0.5]})
-    many_runs.sweep(root, "two", {"model.delta_init": [0.0, 0.5], "data.input_width": [64, 96]}, 1)
+    many_runs.sweep(root, "one", {"model.delta_init": [0.1, 0.3, 0.5]})
+    many_runs.sweep(root, "two", {"model.delta_init": [0.1, 0.5], "data.input_width": [64, 96]}, 1)
     study(root, "two")
     return {drawing.name: drawing for drawing in build.drawings(gather(root, configs_dir()))}
 
@@ -69,7 +69,7 @@ def test_every_picture_is_drawn_as_svg_and_pdf(drawn: dict[str, Drawing], tmp_pa
 
 def test_text_stays_text_and_says_which_run_is_which(drawn: dict[str, Drawing]) -> None:
     said = texts(drawn["learning"].svg)
-    assert {"cell a (3 seeds)", "cell f", "Validation MPJPE", "mm", "epoch"} <= set(said)
+    assert {"cell a (3 seeds)", "cell f (3 seeds)", "Validation MPJPE", "mm", "epoch"} <= set(said)
     assert {"cell c (3 seeds)", "cell e (3 seeds)"} <= set(texts(drawn["delta"].svg))
     assert not any(text.startswith("cell a") for text in texts(drawn["delta"].svg))
     assert {"Directions", "WalkTogether", "paper, own row", "cell e"} <= set(texts(drawn["per-action"].svg))

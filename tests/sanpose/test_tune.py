@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,11 @@ def test_what_has_been_run_is_taken_from_the_ledger_in_any_sweep(ray, data, tmp_
     assert found.rows[1].estimate.basis.startswith("measured") and found.hours > 0
     assert tune.tune(sweep.read(deltas), QUIET) == {"taken": 1, "done": 1}
     assert tune.tune(sweep.read(deltas), QUIET) == {}, "the study knows them all"
+    gone = found.rows[1].run
+    before = records(tmp_path / "runs")[gone].metrics
+    shutil.rmtree(tmp_path / "runs" / gone)
+    assert tune.tune(sweep.read(deltas), QUIET) == {"done": 1}, "a run that was removed is run again"
+    assert records(tmp_path / "runs")[gone].metrics == before
     trials = {name: record.read(tmp_path / "runs", f"{name}-smoke").trials for name in ("cells", "deltas")}
     assert trials["cells"][0].run == trials["deltas"][0].run and len(records(tmp_path / "runs")) == 2
 
@@ -135,12 +141,12 @@ def test_a_search_prunes_and_keeps_the_pruned_in_the_record(ray, data, tmp_path)
 
 
 def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray, data, tmp_path):
-    content = {"title": "one", "axes": {"train.seed": [4]}}
+    content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0")
     folders = []
     for name in ("whole", "killed"):
         asked = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / name}"])
-        run = recording.run_id(asked.config({"train.seed": 4}, 0))
+        run = recording.run_id(asked.config({"train.gamma": 0.5}, 0))
         folders.append(tmp_path / name / run)
         killer = None
         if name == "killed":
@@ -254,6 +260,11 @@ def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data, 
         (["sweep=table1", "search.pruner=asha", "eval.every=0"], "eval.every=1"),
         (["sweep=table1", "train.epoch=3"], "did you mean 'train.epochs'"),
         (["sweep=nothing.yaml"], "there is no such sweep"),
+        (["sweep=table1", "seeds"], "seeds= is not"),
+        (["sweep=table1", "search.objectives=[mpjpe_mm"], "cannot be used"),
+        (["sweep=table1", "train.seed=7"], "seeds=N"),
+        (["sweep=data_mix", "data.sources.mpii.share=3"], "sets itself"),
+        (["sweep=table1", "search.objectives=[pckh]", "search.pruner=asha"], "looks at mpjpe_mm"),
     ],
 )
 def test_bad_sweeps_are_refused_before_anything_starts(arguments, said, tmp_path, monkeypatch):
@@ -266,10 +277,20 @@ def test_bad_sweeps_are_refused_before_anything_starts(arguments, said, tmp_path
 def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
     runs = f"runs={tmp_path / 'runs'}"
     first = sweep.read([definition(tmp_path), *data, *SHORT, runs])
-    folder = tune._claim(first, tmp_path / "runs")
-    assert tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "seeds=3"]), tmp_path / "runs") == folder
+    root = tmp_path / "runs"
+    folder = record.folder_of(root, first.name)
+    folder.mkdir(parents=True)
+    tune._claim(first, root)
+    tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "seeds=3"]), root)
     with pytest.raises(UserError, match="differs in overrides"):
-        tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "train.epochs=7"]), tmp_path / "runs")
+        tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "train.epochs=7"]), root)
+    moved = tiny.write(tmp_path / "other", "h36m", seed=9)
+    with pytest.raises(UserError, match="differs in the data"):
+        tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, f"data.sources.h36m.file={moved}"]), root)
+    wider = {**DELTAS, "axes": {"model.delta_init": {0.0: ["model.delta_init=0.1"], 0.5: ["model.delta_init=0.5"]}}}
+    with pytest.raises(UserError, match="differs in axes"):
+        tune._claim(sweep.read([definition(tmp_path, wider), *data, *SHORT, runs]), root)
+    definition(tmp_path)
     with tune._held(folder), pytest.raises(UserError, match="by another process"):
         tune.tune(first, QUIET)
 
@@ -287,4 +308,4 @@ def test_the_head_says_what_the_sweep_is(data, tmp_path):
     found = sweep.read(["sweep=table1", "preset=quick", "train.epochs=9", "runs=elsewhere", "train.threads=1"])
     head = json.loads(json.dumps(found.head()))
     assert head["overrides"] == ["preset=quick", "train.epochs=9"]
-    assert head["axes"] == [{"name": "ablation", "values": list("abcdefg")}]
+    assert head["axes"][0]["name"] == "ablation" and head["axes"][0]["values"] == list("abcdefg")

@@ -119,7 +119,48 @@ def test_a_bad_trial_is_pruned_and_good_ones_are_not(tmp_path, pruner):
         found.prune(asked.number, "r") if any(pruned) else found.tell(asked.number, "r", {"mpjpe_mm": 100.0 + value})
     bad = found.next()
     assert any(found.report(bad.number, epoch, 1e4) for epoch in (1, 2, 3, 4))
-    assert "PRUNED" in states(found) or pruner == "median"
+
+
+def test_first_points_are_kept_as_the_study_keeps_them(tmp_path):
+    raw = {"axes": {"a": {"low": 0, "high": 1}, "n": {"low": 1, "high": 9, "whole": True}}}
+    raw["search"] = {"sampler": "random", "trials": 1, "first": [{"a": 0, "n": 3.0}]}
+    for _ in range(3):
+        found = study(tmp_path, raw=raw)
+        for asked in ask_all(found):
+            found.tell(asked.number, "r", {"mpjpe_mm": 1.0})
+    assert len(found.study.get_trials()) == 1
+    raw["search"]["first"] = [{"a": 2, "n": 3}]
+    with pytest.raises(definition.BadSweep, match="a=2"):
+        study(tmp_path, raw=raw)
+
+
+def test_a_half_drawn_trial_is_not_taken_for_a_point(tmp_path):
+    first = study(tmp_path)
+    half = first.study.ask()
+    half.suggest_categorical("a", [0.0, 0.5, 1.0])
+    again = study(tmp_path)
+    assert len(ask_all(again)) == 6 and again.retry_failed() == 0
+
+
+def test_trials_whose_run_is_gone_are_repeated_once(tmp_path):
+    first = study(tmp_path, sampler="random", trials=3)
+    for number, asked in enumerate(ask_all(first)):
+        first.tell(asked.number, f"run{number}", {"mpjpe_mm": 1.0})
+    again = study(tmp_path, sampler="random", trials=3)
+    assert again.repeat_missing(lambda run: run != "run1") == 1
+    (asked,) = ask_all(again)
+    assert asked.values == first.study.trials[1].params
+    again.tell(asked.number, "run1", {"mpjpe_mm": 1.0})
+    assert again.repeat_missing(lambda _run: True) == 0 and ask_all(again) == []
+
+
+def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    study(tmp_path / "a", storage=url)
+    with pytest.raises(definition.BadSweep, match="another name"):
+        study(tmp_path / "b", storage=url)
 
 
 def test_two_objectives_have_their_directions(tmp_path):

@@ -1,0 +1,98 @@
+"""What the runner makes of a study and a host, without Ray: known, busy, pruned and dead trials."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ray.tune.search import Searcher
+
+from sweeps import definition, runner
+from sweeps.runner import Begun, _Trials
+from sweeps.study import Study
+
+
+class Host:
+    """Runs are named by their value of a; `busy` and `known` are another process's and the ledger's."""
+
+    def __init__(self):
+        self.busy: set[float] = set()
+        self.known: dict[float, dict] = {}
+        self.told: list[tuple] = []
+
+    def begin(self, asked):
+        a = asked.values["a"]
+        if a in self.known:
+            return Begun(f"run{a}", outcome=self.known[a])
+        return Begun(f"run{a}") if a in self.busy else Begun(f"run{a}", {"a": a})
+
+    def end(self, run, outcome):
+        self.told.append((run, outcome))
+        return outcome.get("figures", {})
+
+    def pruned(self, run):
+        self.told.append((run, "pruned"))
+
+
+@pytest.fixture
+def host():
+    return Host()
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path, "s", definition.read({"axes": {"a": [1.0, 2.0, 3.0]}}), 1)
+
+
+def states(study):
+    return [t.state.name for t in study.study.get_trials()]
+
+
+def test_what_is_known_is_told_and_not_trained(study, host):
+    host.known = {1.0: {"figures": {"mpjpe_mm": 9.0}}, 2.0: {"failure": "bad data"}}
+    trials = _Trials(study, host)
+    assert trials.next("t") == {"a": 3.0}
+    assert states(study) == ["COMPLETE", "FAIL", "RUNNING"] and study.study.trials[0].value == 9.0
+    assert trials.next("u") == Searcher.FINISHED and host.told == []
+
+
+def test_what_another_process_trains_is_asked_for_again_later(study, host, monkeypatch):
+    slept = []
+    monkeypatch.setattr(runner.time, "sleep", slept.append)
+    host.busy = {1.0, 3.0}  # and 1.0 is asked for first
+    trials = _Trials(study, host)
+    assert trials.next("t") == {"a": 2.0}
+    assert trials.next("u") is None and slept == []
+    trials.report("t", {"outcome": json.dumps({"figures": {"mpjpe_mm": 1.0}}), "epoch": 1})
+    trials.close("t", None)
+    assert trials.next("u") is None and slept, "alone with busy runs, it waits a moment"
+    host.busy.clear()
+    host.known = {1.0: {"figures": {"mpjpe_mm": 2.0}}}
+    assert trials.next("u") == {"a": 3.0}
+    assert states(study) == ["COMPLETE", "COMPLETE", "RUNNING"]
+
+
+def test_no_busy_trial_is_lost_when_several_come_free(study, host):
+    host.busy = {1.0, 2.0, 3.0}
+    trials = _Trials(study, host)
+    assert trials.next("t") is None
+    host.busy.clear()
+    assert [trials.next(name) for name in "tuv"] == [{"a": 1.0}, {"a": 2.0}, {"a": 3.0}]
+    assert trials.next("w") == Searcher.FINISHED
+
+
+def test_the_end_of_a_process_is_read_rightly(study, host):
+    trials = _Trials(study, host)
+    names = ("done", "pruned", "dead")
+    for name in names:
+        trials.next(name)
+    assert not trials.report("done", {"epoch": 1, "score": 5.0})
+    trials.given_up.add("pruned")
+    trials.report("done", {"outcome": json.dumps({"figures": {"mpjpe_mm": 4.0}}), "epoch": 2})
+    for name, error in zip(names, (None, None, "the process died"), strict=True):
+        trials.close(name, error)
+    assert states(study) == ["COMPLETE", "PRUNED", "FAIL"]
+    assert host.told == [
+        ("run1.0", {"figures": {"mpjpe_mm": 4.0}}), ("run2.0", "pruned"), ("run3.0", {"failure": "the process died"}),
+    ]  # fmt: skip
+    assert trials.running == {}
