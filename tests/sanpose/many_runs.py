@@ -57,7 +57,7 @@ def add(
     settings: dict[str, Any] | None = None,
     **result: Any,
 ) -> Path:
-    """A run with a journal of so many epochs and, unless its status is "running", a result."""
+    """A run with a journal of so many epochs, and its record."""
     config = copy.deepcopy(_composed(cell, preset))
     for dotted, value in (settings or {}).items():
         *path, last = dotted.split(".")
@@ -85,19 +85,9 @@ def add(
     if status == "done":
         append_line(folder / "metrics.jsonl", {"kind": "final", "epoch": epochs, "step": 0, "figures": figures(mpjpe)})
         result = {"metrics": figures(mpjpe), "protocol": {"h36m": "MPJPE [mm]; S9, S11"}, **result}
-    if status != "running":
-        times = {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T04:04:05+00:00"}
-        bill = {
-            "wall_s": 3600.0,
-            "workers": 1,
-            "device": "cpu",
-            "accelerators": 2,
-            "step_s": 0.1,
-            "images_per_s": 100.0,
-        }
-        ledger.write_result(
-            folder, {"status": status, "synthetic": True, "cell": cell, "bill": bill, **times, **result}
-        )
+    end = {"ended": "2026-01-02T04:04:05+00:00", "bill": {"wall_s": 3600.0, "device": "cpu", "accelerators": 2}}
+    common = {"synthetic": True, "cell": cell, "started": "2026-01-02T03:04:05+00:00"}
+    ledger.write_result(folder, {"status": status, **common, **(end if status != "running" else {}), **result})
     return folder
 
 
