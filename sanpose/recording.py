@@ -26,14 +26,19 @@ def run_id(config: Config) -> str:
 
     Raises UserError when a data file cannot be read.
     """
+    return identity.run_id(configuration.identity_of(config, fingerprints(config)), schema=configuration.SCHEMA)
+
+
+def fingerprints(config: Config) -> dict[str, str]:
+    """What the files that a run uses hold, by source and for a file of weights. Raises UserError as `run_id` does."""
     from sanpose.data import packed
 
     files = {name: getattr(config.data.sources, name) for name in configuration.SOURCES}
     used = {n: s for n, s in files.items() if s.share > 0 or n in config.eval.sets}
-    fingerprints = {name: packed.fingerprint(source.file) for name, source in used.items()}
+    found = {name: packed.fingerprint(source.file) for name, source in used.items()}
     if config.model.weights not in ("none", "imagenet"):
-        fingerprints["weights"] = _digest(Path(config.model.weights))
-    return identity.run_id(configuration.identity_of(config, fingerprints), schema=configuration.SCHEMA)
+        found["weights"] = _digest(Path(config.model.weights))
+    return found
 
 
 def _digest(path: Path) -> str:
@@ -146,6 +151,7 @@ def begin(config: Config, repository: Path, name: str | None = None) -> Open:
     earlier = _seconds_before(folder, before)
     common: dict[str, Any] = {"started": provenance.now(), "config": config.plain(), "cell": config.cell}
     common |= {"preset": config.preset, "seed": config.train.seed, "synthetic": _synthetic(config)}
+    common["fingerprints"] = fingerprints(config)
     ledger.write_result(folder, {**common, "status": "running", "bill": {"wall_s": earlier}})
     return Open(config, folder, common, earlier, lock, time.monotonic())
 
