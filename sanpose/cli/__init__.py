@@ -17,7 +17,7 @@ from sanpose.errors import TrainingFailedError, UserError
         "data": ("sanpose.cli.data:data", "Prepare, check and synthesise data."),
         "train": ("sanpose.cli.train:train", "Train one network: overrides, or resume=<run id>."),
         "tune": ("sanpose.cli.tune:tune", "Run a sweep: sweep=table1, delta_init, ..., or a YAML file."),
-        "relationship": ("sanpose.cli.relationship:relationship", "Map how alike the features at two joints are (Figure 3)."),
+        "relationship": ("sanpose.cli.relationship:relationship", "Map how alike joints are (the paper's Figure 3)."),
         "evaluate": ("sanpose.cli.evaluate:evaluate", "Evaluate a trained run: run=<run id>."),
         "report": ("sanpose.cli.report:report", "Rebuild the paper's tables from the recorded runs."),
         "status": ("sanpose.cli.status:status", "Show what becomes of sweeps and runs."),
