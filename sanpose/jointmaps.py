@@ -6,7 +6,6 @@ Knows NumPy's archive and its keys; does not know how a map is computed.
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sanpose.errors import UserError
+from sweeps.files import write_atomic
 
 NAME = "relationship.npz"
 Floats = npt.NDArray[np.float64]
@@ -48,12 +48,7 @@ def write(path: Path, found: JointMaps) -> None:
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(found).items()}
     np.savez(buffer, **arrays)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(buffer.getvalue())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomic(path, buffer.getvalue())
 
 
 def read(path: Path) -> JointMaps:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import gc
 import json
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
 from sanpose.config import Config
+from sweeps.runner import OUTCOME, SCORE
 
-OUTCOME, SCORE = "outcome", "score"  # as sweeps.runner reads them
 _POLL_SECONDS = 0.2
 
 
@@ -34,6 +35,7 @@ def trial(payload: dict[str, Any]) -> None:
         train = _here if chosen.train.workers == 1 else _through_ray_train
         outcome = train(chosen, folder, bool(payload["cuda"]))
     except Exception as error:
+        traceback.print_exc()  # into the run's log
         outcome = {"failure": str(error) or type(error).__name__}
     finally:
         gc.collect()
