@@ -151,7 +151,7 @@ def settings(small: bool, batch: int, threads: int, precision: str) -> Config:
 def compare(config: Config, names: list[str], rounds: int, steps: int) -> None:
     """The table. Every round has its own ratio: the machine may be faster in one than in another."""
     measured: dict[str, list[Measured]] = {name: [] for name in names}
-    env = worker.environment(worker.device_type(config))
+    env = worker.environment("cpu")
     for _ in range(rounds):
         for name in names:
             job = {"variant": name, "config": config.plain(), "steps": steps}
