@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 DATA := data
 
 
-.PHONY: help setup data ablation system test check lock clean
+.PHONY: help setup data ablation system slurm-lab slurm-lab-down test check lock clean
 
 help:
 	@echo "make ablation   install, make synthetic data, train Table 1's seven networks at small scale, print the table"
-	@echo "make system     install what some tests need beside Python (Debian, as root): Chromium"
+	@echo "make system     install what some tests need beside Python (Debian, as root): Chromium, Slurm"
+	@echo "make slurm-lab  as root: a Slurm of three nodes on this machine (docs/slurm-lab.md); slurm-lab-down removes it"
 	@echo "make test       install, run the tests"
 	@echo "make check      ruff, mypy, import contracts"
 	@echo "make data       install, make and pack the synthetic data"
@@ -35,10 +36,18 @@ ablation: data
 	$(BIN)/sanpose tune sweep=table1 preset=quick train.threads=1
 	$(BIN)/sanpose report --sweep table1-quick
 
-# What some tests need beside Python's packages: a browser. As root, on Debian and its like.
+# What some tests need beside Python's packages: a browser, a Slurm. As root, on Debian and its like.
 system:
 	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core
+	apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core \
+	  slurmctld slurmd slurm-client munge iproute2 slurmdbd mariadb-server-core
+
+slurm-lab:
+	tests/slurmlab/slurmlab up
+	tests/slurmlab/slurmlab status
+
+slurm-lab-down:
+	tests/slurmlab/slurmlab down
 
 test: setup
 	$(BIN)/pytest

@@ -1,10 +1,11 @@
-"""How the report's time and memory grow with the number of runs: gather every table and write all files.
+"""How the report's time and memory grow with the number of runs: every table written, then the page with its pictures.
 
-    python bench/report_scale.py [--runs 2500 --runs 5000 --runs 10000]
+    python bench/report_scale.py [--runs 2500 --runs 5000 --runs 10000] [--no-page]
 
-Makes the records in a temporary folder, as training writes them (result.json, config.yaml, metrics.jsonl), in sweeps of
-500, a part of them failed, pruned, interrupted, running or broken. Each size is measured in fresh processes, imports
-included, files in the page cache. Prints a Markdown table. Linux only: the peak is that of getrusage.
+Makes the records in a temporary folder, as training writes them (result.json, config.yaml, provenance.json,
+metrics.jsonl), in sweeps of 500, a part of them failed, pruned, interrupted, running or broken. Each size is measured
+in fresh processes, imports included, files in the page cache. The page's time is that of the whole command. Prints a
+Markdown table. Linux only: the peak is that of getrusage, of the largest of the processes that draw the pictures too.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from sweeps.record import Trial, write_head
 SWEEP = 500
 SEEDS = 5
 STATUSES = {"done": 70, "pruned": 20, "failed": 5, "interrupted": 4, "running": 1}  # of a hundred
-GOAL_SECONDS, GOAL_MIB = 5.0, 1024
+GOAL_SECONDS, GOAL_MIB, GOAL_PAGE = 5.0, 1024, 30.0
 
 
 def make_runs(root: Path, count: int) -> None:
@@ -66,17 +67,30 @@ def make_run(folder: Path, config: dict[str, Any], draw: random.Random) -> None:
             {"kind": "train", "epoch": epoch, "step": step, "loss": draw.random(), "delta": 0.1, "images_per_s": 99.0}
             for step in range(0, 125, 10)
         ]
+        lines.append({"kind": "epoch", "epoch": epoch + 1, "step": 0, "loss": draw.random(), "delta": 0.01 * epoch})
         lines.append({"kind": "evaluation", "epoch": epoch + 1, "step": 0, "figures": metrics})
+    lines.append({"kind": "final", "epoch": config["train"]["epochs"], "step": 0, "figures": metrics})
     result = {
         "schema": 1, "id": folder.name, "status": status, "reason": "out of memory" if status == "failed" else None,
         "config": config, "cell": config["cell"], "preset": "quick", "seed": config["train"]["seed"],
         "synthetic": True, "metrics": metrics if status == "done" else {}, "protocol": {"h36m": "MPJPE [mm]; " * 40},
+        "started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T04:04:05+00:00",
         "bill": {"wall_s": 90.0, "workers": 1, "device": "cpu", "accelerators": 2},
     }  # fmt: skip
     text = to_json(result)
     (folder / "result.json").write_text(text[:99] if draw.random() < 0.01 else text)
     (folder / "config.yaml").write_text(to_json(config))
+    (folder / "provenance.json").write_text(json.dumps(PROVENANCE))
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+PROVENANCE = {
+    "at": "2026-01-02T03:04:05+00:00", "command": ["sanpose", "tune", "sweep=full", "preset=quick", "seeds=5"],
+    "git": {"commit": "0123456789abcdef" * 2, "dirty": True, "diff": "diff.patch", "untracked": []},
+    "packages": dict.fromkeys(("sanpose", "torch", "torchvision", "ray", "deepspeed", "numpy"), "1.2.3"),
+    "python": "3.11.7", "platform": "Linux-6.1-x86_64", "machine": {"hostname": "node", "cpu": "a CPU", "cpus": 2},
+    "starts": [],
+}  # fmt: skip
 
 
 def make_figures(draw: random.Random) -> dict[str, Any]:
@@ -93,39 +107,56 @@ def make_figures(draw: random.Random) -> dict[str, Any]:
     return {**averages, "per_action_samples": samples, "protocol": {"text": "MPJPE [mm]; " * 40}}
 
 
-def measure(folder: str, out: str) -> dict[str, float]:
-    """Seconds and peak MiB of this process, from its imports to the last file written."""
+def measure(folder: str, out: str, page: bool) -> dict[str, float]:
+    """Seconds and peak MiB of this process, from its imports to the last table written, and to the page."""
     start = time.perf_counter()
     from sanpose.report.build import gather, write
 
     found = gather(Path(folder), configs_dir())
     write(found.all_tables, Path(out))
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "mib": peak, "records": len(found.records), "broken": len(found.broken)}
+    told = {"seconds": time.perf_counter() - start, "mib": peak(resource.RUSAGE_SELF)}
+    told |= {"records": len(found.records), "broken": len(found.broken)}
+    if page:
+        from sanpose.report.page import write as write_page
+
+        size = write_page(found, Path(out)).stat().st_size
+        told |= {"page_seconds": time.perf_counter() - start, "page_mb": size / 1e6}
+        told |= {"page_mib": max(peak(resource.RUSAGE_SELF), peak(resource.RUSAGE_CHILDREN))}
+        told["pictures"] = len(list((Path(out) / "figures").glob("*.svg")))
+    return told
+
+
+def peak(who: int) -> float:
+    """MiB of the largest process there was."""
+    return resource.getrusage(who).ru_maxrss / 1024
 
 
 @click.command()
 @click.option("--runs", "sizes", type=int, multiple=True, default=(2500, 5000, 10000), show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="Fresh processes per size; the median is shown.")
+@click.option("--page/--no-page", default=True, show_default=True, help="Make the page too.")
 @click.option("--one", hidden=True)
-def main(sizes: tuple[int, ...], rounds: int, one: str | None) -> None:
+def main(sizes: tuple[int, ...], rounds: int, page: bool, one: str | None) -> None:
     if one:
         click.echo(json.dumps(measure(**json.loads(one))))
         return
-    table.head(
-        "runs", "read", "broken", "seconds", "ms per run", "peak (MiB)", f"goal: {GOAL_SECONDS:g} s, {GOAL_MIB} MiB"
-    )
+    goal = f"goal: {GOAL_SECONDS:g} s, {GOAL_MIB} MiB"
+    more = ("with page (s)", "peak (MiB)", "page (MB)", "pictures", f"goal: {GOAL_PAGE:g} s") if page else ()
+    table.head("runs", "read", "broken", "tables (s)", "ms per run", "peak (MiB)", goal, *more)
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             make_runs(Path(folder) / "runs", size)
-            job = {"folder": str(Path(folder) / "runs"), "out": str(Path(folder) / "out")}
+            job = {"folder": str(Path(folder) / "runs"), "out": str(Path(folder) / "out"), "page": page}
             found = [fresh.measure(__file__, job) for _ in range(rounds)]
-        seconds = statistics.median(one["seconds"] for one in found)
-        peak = max(one["mib"] for one in found)
-        met = "met" if seconds <= GOAL_SECONDS and peak <= GOAL_MIB else "missed"
+        seconds, most = statistics.median(one["seconds"] for one in found), max(one["mib"] for one in found)
+        met = "met" if seconds <= GOAL_SECONDS and most <= GOAL_MIB else "missed"
         counts = found[0]["records"], found[0]["broken"]
-        table.row(f"{size:,}", *counts, f"{seconds:.2f}", f"{seconds / size * 1e3:.3f}", f"{peak:.0f}", met)
+        row = [f"{size:,}", *counts, f"{seconds:.2f}", f"{seconds / size * 1e3:.3f}", f"{most:.0f}", met]
+        if page:
+            whole, most = statistics.median(one["page_seconds"] for one in found), max(one["page_mib"] for one in found)
+            row += [f"{whole:.1f}", f"{most:.0f}", f"{found[0]['page_mb']:.1f}", found[0]["pictures"]]
+            row.append("met" if whole <= GOAL_PAGE else "missed")
+        table.row(*row)
 
 
 if __name__ == "__main__":

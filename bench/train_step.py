@@ -43,6 +43,7 @@ class Variant:
     fused_adam: bool = False
     bf16: bool = False
     allocator: bool = False
+    recompute: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def run_steps(variant: Variant, batch: int, steps: int, warmup: int) -> Measured
     """Train on random images in this process."""
     torch.manual_seed(0)
     network = SAN(MODEL, SIZE, SIZE).train()
+    network.backbone.recompute = variant.recompute
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=variant.fused_adam, foreach=False)
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     images = torch.randn(batch, 3, SIZE, SIZE).contiguous(memory_format=layout)
@@ -138,12 +140,15 @@ def print_speed(batch: int, steps: int, rounds: int, threads: int, bf16: bool) -
 
 
 def print_memory(batch: int, threads: int, bf16: bool) -> None:
-    """Peak memory of the baseline and of all measures with and without the allocator's, two steps each."""
+    """Peak memory and seconds of the second of two steps, with and without the allocator's settings and recomputing."""
     *_, (_, without), (_, everything) = ladder(bf16)
-    table.head("variant", "batch", "peak GB")
-    for name, variant in (("baseline", Variant()), ("all but the allocator", without), ("all", everything)):
+    variants = {"baseline": Variant(), "all but the allocator": without, "all": everything}
+    variants["all but the allocator, recomputed"] = dataclasses.replace(without, recompute=True)
+    variants["all, recomputed"] = dataclasses.replace(everything, recompute=True)
+    table.head("variant", "batch", "peak GB", "step s")
+    for name, variant in variants.items():
         measured = in_fresh_process(variant, batch, 1, 1, threads)
-        table.row(name, batch, f"{measured.peak_gb:.2f}")
+        table.row(name, batch, f"{measured.peak_gb:.2f}", f"{measured.seconds:.1f}")
 
 
 @click.command()

@@ -19,10 +19,12 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
+from sanpose import shards
 from sanpose.engine import Engine
 from sanpose.errors import UserError
 
 WEIGHTS = "weights.safetensors"
+_DEEPSPEED = "deepspeed"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,13 @@ class Checkpoint:
     def order(self) -> tuple[int, int]:
         return self.position.epoch, self.position.step
 
+    def continued_by(self, workers: int) -> str:
+        """A line for the journal of a run that so many workers continue."""
+        line = f"continues from checkpoint {self.path.name}"
+        if workers == self.world:
+            return line
+        return f"{line}, written by {self.world} worker{'s' if self.world > 1 else ''}, now {workers}"
+
 
 def save(folder: Path, engine: Engine, position: Position, score: float | None, keep: int) -> Path:
     """Write a checkpoint and remove what the policy no longer keeps. Every worker calls it; folder is shared by all.
@@ -62,7 +71,7 @@ def save(folder: Path, engine: Engine, position: Position, score: float | None, 
             shutil.rmtree(left)
         part.mkdir(parents=True)
     dist.barrier()
-    engine.deepspeed.save_checkpoint(str(part), tag="deepspeed", save_latest=False)
+    engine.deepspeed.save_checkpoint(str(part), tag=_DEEPSPEED, save_latest=False)
     torch.save(_random_state(), part / f"random-{rank}.pt")
     weights = engine.weights()
     if rank == 0:
@@ -179,21 +188,23 @@ def load_weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 def restore(checkpoint: Checkpoint, engine: Engine) -> Position:
     """Put the engine and the random state where the checkpoint left them. Every worker calls it.
 
-    Raises UserError when the checkpoint was written by another number of workers under ZeRO, whose optimiser state is
-    cut by worker.
+    Another number of workers than wrote it get the same network and optimiser, cut anew. Raises UserError when it was
+    written with another ZeRO stage, or cannot be read.
     """
     place, stage = engine.place, engine.deepspeed.zero_optimization_stage()
-    if checkpoint.zero_stage != stage or (stage > 0 and checkpoint.world != place.world):
+    if checkpoint.zero_stage != stage:
         raise UserError(
-            f"this checkpoint was written by {checkpoint.world} workers with ZeRO stage {checkpoint.zero_stage}, "
-            f"and is read by {place.world} with stage {stage}",
+            f"this checkpoint was written with ZeRO stage {checkpoint.zero_stage}, and is read with stage {stage}",
             where=checkpoint.path,
-            expected="the same stage, and above stage 0 the same number of workers",
-            hint=f"train.workers={checkpoint.world}",
+            expected="the same stage",
+            hint=f"deepspeed=zero{checkpoint.zero_stage}",
         )
-    loaded, _ = engine.deepspeed.load_checkpoint(str(checkpoint.path), tag="deepspeed")
-    if loaded is None:
-        raise UserError("DeepSpeed cannot read the checkpoint", where=checkpoint.path)
+    if stage > 0 and checkpoint.world != place.world:
+        shards.load(checkpoint.path / _DEEPSPEED, load_weights(checkpoint), checkpoint.world, engine)
+    else:
+        loaded, _ = engine.deepspeed.load_checkpoint(str(checkpoint.path), tag=_DEEPSPEED)
+        if loaded is None:
+            raise UserError("DeepSpeed cannot read the checkpoint", where=checkpoint.path)
     random = checkpoint.path / f"random-{place.rank}.pt"
     if random.is_file():
         _set_random_state(torch.load(random, weights_only=True))

@@ -83,7 +83,8 @@ class DataConfig:
 @dataclass(frozen=True)
 class TrainConfig:
     """Optimisation and its workers. `batch_size` is the global batch of one optimiser step, over all workers and
-    accumulation steps. `threads` 0: the machine's cores divided by its workers."""
+    accumulation steps. `threads` 0: the machine's cores divided by its workers. `recompute`: compute the largest
+    activations twice instead of keeping them."""
 
     epochs: int = 200
     batch_size: int = 32
@@ -93,6 +94,7 @@ class TrainConfig:
     precision: str = "fp32"
     accumulation: int = 1
     clip: float = 0.0
+    recompute: bool = False
     seed: int = 0
     workers: int = 1
     threads: int = 0
@@ -138,7 +140,8 @@ class Config:
 # What does not define a run: where files lie, and how the same arithmetic is spread over a machine.
 NUISANCE = (
     "runs", "cell", "preset", "train.workers", "train.threads", "train.accelerator", "train.checkpoint_epochs",
-    "train.checkpoint_steps", "train.keep", "train.max_failures", "data.loader_workers", "eval.batch_size",
+    "train.checkpoint_steps", "train.keep", "train.max_failures", "train.recompute", "data.loader_workers",
+    "eval.batch_size",
     "data.sources.h36m.file", "data.sources.mpii.file", "data.sources.coco.file",
 )  # fmt: skip
 

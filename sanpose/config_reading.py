@@ -75,7 +75,7 @@ def check_keys(overrides: Sequence[str], folder: Path, cls: Any) -> None:
 
     Raises UserError.
     """
-    groups = {p.name for p in folder.iterdir() if p.is_dir() and p.name not in ("paper", "sweep")}
+    groups = {p.name for p in folder.iterdir() if p.is_dir() and p.name not in ("paper", "sweep", "cluster")}
     known = [*known_keys(cls), *sorted(groups)]
     for override in overrides:
         key, equals, value = override.partition("=")

@@ -116,11 +116,18 @@ def _train(config: Config) -> Iterator[UserError]:
         yield UserError(
             f"train.batch_size={train.batch_size} cannot be split evenly",
             expected=f"a multiple of workers x accumulation = {train.workers} x {train.accumulation} = {parts}",
-            hint=f"train.batch_size={-(-train.batch_size // parts) * parts}",
+            hint=f"train.batch_size={-(-train.batch_size // parts) * parts}{_or_workers(config)}",
         )
     epoch = config.data.epoch_samples
     if 0 < epoch < train.batch_size:
         yield UserError(f"data.epoch_samples={epoch} is less than one batch of {train.batch_size}")
+
+
+def _or_workers(config: Config) -> str:
+    """The numbers of workers that keep the global batch, which defines a run."""
+    share, rest = divmod(config.train.batch_size, config.train.accumulation)
+    counts = [] if rest else [n for n in range(1, share + 1) if share % n == 0]
+    return f", or train.workers={'|'.join(map(str, counts))}" if counts else ""
 
 
 def _eval(config: Config) -> Iterator[UserError]:

@@ -43,10 +43,12 @@ class Engine:
         self.config, self.place = config, place
         torch.manual_seed(config.train.seed)
         san = SAN(config.model, config.data.input_height, config.data.input_width).to(place.device)
+        san.backbone.recompute = config.train.recompute
         self._autocast = config.train.precision == "bf16"
         if self._autocast:  # inside the module: DeepSpeed switches off an autocast that surrounds it on CUDA
             cast = torch.autocast(place.device.type, torch.bfloat16)
             san.forward = cast(san.forward)  # type: ignore[method-assign]
+        self.parameters = sum(p.numel() for p in san.parameters())
         network = synchronised(san, place.device, place.world)
         self.deepspeed = _initialise(config, network, place)
 

@@ -32,6 +32,11 @@ class TrainingFailedError(Exception):
     """The workers died more often than `train.max_failures` allows; the message names their logs. Exit code 1."""
 
 
+class StoppedError(Exception):
+    """A run or a sweep was asked to stop, and has: what it has reached is kept, and the same command goes on with it.
+    Exit code 75 (sysexits' EX_TEMPFAIL)."""
+
+
 def _rebuild(what: str, where: object, expected: str | None, hint: str | None) -> UserError:
     return UserError(what, where=where, expected=expected, hint=hint)
 

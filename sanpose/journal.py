@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sanpose import disk
+
 NAME = "metrics.jsonl"
 
 
@@ -25,19 +27,38 @@ class Journal:
 
         self.path = folder / NAME
         folder.mkdir(parents=True, exist_ok=True)
+        disk.wait_until_writable(folder)
         self._drop_after(start)
-        self._file = self.path.open("a")
+        self._file = self.path.open("ab", buffering=0)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=None)
 
     def write(self, kind: str, epoch: int, step: int, **values: Any) -> None:
         line = {"kind": kind, "epoch": epoch, "step": step, **_finite(values)}
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
+        left = memoryview(json.dumps(line, allow_nan=False).encode() + b"\n")
+        while left:
+            try:
+                left = left[self._file.write(left) :]
+            except OSError as error:
+                if not disk.passes(error):
+                    raise
+                disk.wait_until_writable(self.path.parent)
 
     def scalars(self, group: str, values: Mapping[str, float | None], at: int) -> None:
         for name, value in values.items():
             if value is not None:
-                self._board.add_scalar(f"{group}/{name}", value, at)
+                self._scalar(f"{group}/{name}", value, at)
+
+    def _scalar(self, name: str, value: float, at: int) -> None:
+        try:
+            self._board.add_scalar(name, value, at)
+        except OSError as error:  # of the writer's thread, which has ended by it
+            if not disk.passes(error):
+                raise
+            from torch.utils.tensorboard import SummaryWriter
+
+            disk.wait_until_writable(self.path.parent)
+            self._board = SummaryWriter(str(self.path.parent / "tensorboard"))
+            self._board.add_scalar(name, value, at)
 
     def close(self) -> None:
         self._file.close()

@@ -15,18 +15,19 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from sanpose import checkpoint
+from sanpose import checkpoint, disk, stopping
 from sanpose.checkpoint import Position
 from sanpose.config import Config
 from sanpose.data import loader, packed
 from sanpose.engine import Engine, Place
-from sanpose.errors import UserError
+from sanpose.errors import StoppedError, UserError
 from sanpose.evaluate import evaluate, mean_pose_mpjpe
 from sanpose.headline import headline
 from sanpose.headline import score as score_of
 from sanpose.journal import NAME, Journal, read
 
 _LINE_SECONDS = 1.0
+_BYTES_PER_PARAMETER = 17  # of a checkpoint: the weights twice, Adam's two moments, all of four bytes, and some more
 PARTS = ("loss", "loss_plane", "loss_depth")
 
 Report = Callable[[dict[str, Any]], None]
@@ -37,8 +38,8 @@ def train(config: Config, folder: Path, place: Place, report: Report = lambda _:
 
     Every worker calls it with its own place, in an initialised process group. `report` is called by every worker
     after every epoch with {"epoch", "score"} (lower is better; None where nothing was evaluated). Returns the figures
-    of the last epoch's network. Raises UserError for bad data, and when the
-    loss is not finite.
+    of the last epoch's network. Raises UserError for bad data, and when the loss is not finite; StoppedError, naming
+    the checkpoint, when the run was asked to stop (`stopping`).
     """
     torch.set_num_threads(threads(config, place))
     files = loader.open_sources(config)
@@ -75,6 +76,10 @@ class _Run:
     data: loader.TrainingSet
     sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
     journal: Journal | None = None
+    stop: bool = False
+
+    def __post_init__(self) -> None:
+        self._request = stopping.Request(self.folder)
 
     def train(self, report: Report) -> dict[str, Any]:
         train = self.config.train
@@ -113,7 +118,7 @@ class _Run:
             for line in damaged:
                 self._note(position, line)
             if newest:
-                self._note(position, f"continues from checkpoint {newest.path.name}")
+                self._note(position, newest.continued_by(self.place.world))
         if not newest:
             self._evaluate("untrained", 0, 0)
         return position
@@ -131,8 +136,11 @@ class _Run:
             if self.journal and (now - told > _LINE_SECONDS or step + 1 == self.steps):
                 self._progress(epoch, step + 1, seen / (now - begun))
                 told = now
-            if train.checkpoint_steps and (step + 1) % train.checkpoint_steps == 0 and step + 1 < self.steps:
-                self._save(Position(epoch, step + 1, dict(zip(PARTS, self.sums.tolist(), strict=True))), None)
+            due = train.checkpoint_steps and (step + 1) % train.checkpoint_steps == 0 and step + 1 < self.steps
+            if due or self.stop:
+                path = self._save(Position(epoch, step + 1, dict(zip(PARTS, self.sums.tolist(), strict=True))), None)
+                if self.stop:
+                    raise StoppedError(path.name)
         delta = self.engine.delta()
         if self.journal:
             means = {p: v / self.steps for p, v in zip(PARTS, self.sums.tolist(), strict=True)}
@@ -149,9 +157,12 @@ class _Run:
     def _step(self, epoch: int, step: int, batches: Any) -> None:
         parts = [self.engine.micro_step(next(batches)) for _ in range(self.config.train.accumulation)]
         losses = torch.stack([torch.stack(tuple(part)) for part in parts]).mean(0).double()
+        # Every worker must stop at the same step: whether any was asked goes round with the losses.
+        told = torch.cat([losses, losses.new_tensor([float(self._request.asked())])])
         if self.place.world > 1:
-            dist.all_reduce(losses)
-            losses /= self.place.world
+            dist.all_reduce(told)
+        losses = told[:-1] / self.place.world
+        self.stop = bool(told[-1] > 0)
         if not torch.isfinite(losses[0]):
             raise UserError(
                 f"the loss is {float(losses[0])} in epoch {epoch + 1}, step {step + 1}",
@@ -180,8 +191,10 @@ class _Run:
                 self.journal.scalars("evaluation", headline(figures), epoch)
         return figures
 
-    def _save(self, position: Position, score: float | None) -> None:
-        checkpoint.save(self.folder / "checkpoints", self.engine, position, score, self.config.train.keep)
+    def _save(self, position: Position, score: float | None) -> Path:
+        if self.place.rank == 0:
+            disk.wait_until_writable(self.folder, _BYTES_PER_PARAMETER * self.engine.parameters)
+        return checkpoint.save(self.folder / "checkpoints", self.engine, position, score, self.config.train.keep)
 
     def _note(self, position: Position, text: str) -> None:
         assert self.journal

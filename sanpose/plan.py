@@ -6,10 +6,9 @@ else of the nearest network by multiply-accumulates. Without records they are gu
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -19,10 +18,12 @@ from rich.text import Text
 from sanpose import config as configuration
 from sanpose import recording
 from sanpose.config import Config
+from sanpose.errors import UserError
 from sanpose.report.cost import cost
 from sanpose.sweep import Sweep, corners
-from sweeps import definition, ledger
+from sweeps import definition, ledger, record
 from sweeps.ledger import Record
+from sweeps.study import Study
 
 GUESSED_CORE_MACS, GUESSED_GPU_MACS = 5e9, 5e12  # per second, of training: a rough guess, said to be one
 _PASSES = 3  # forwards, and backwards twice as much
@@ -39,23 +40,28 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """One planned trial. `action`: "train", "continue at epoch k", "take", "leave failed", "same as trial k"."""
+    """One planned trial. `action`: "train", "continue at epoch k", "take", "leave failed", "leave pruned", "same as
+    trial k", "cannot be run"; `why`: what keeps the last one from it."""
 
     label: str
     seed: int
     run: str
     action: str
     estimate: Estimate | None
+    why: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`drawn`: trials that a sampler will draw later, estimated as the mean of `typical`."""
+    """`rows`: the trials that are known, of a search only those that it has still to run. `drawn`: trials that a
+    sampler will draw later, estimated as the mean of `typical`. `held`: how many trials of a search are done, pruned,
+    failed and running already."""
 
     sweep: Sweep
     rows: tuple[Row, ...]
     drawn: int
     typical: Estimate | None
+    held: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def hours(self) -> float:
@@ -72,25 +78,45 @@ class Plan:
 
 
 def make(sweep: Sweep, retry_failed: bool = False) -> Plan:
-    """The plan of a sweep, from the records that there are. Nothing is started or written."""
-    search = sweep.definition.search
+    """The plan of a sweep, from the records that there are, and for a search from its study. Nothing is started or
+    written. Raises UserError when they cannot be read."""
     records = ledger.read_all(sweep.runs)[0] if sweep.runs.is_dir() else []
-    grid = search.sampler == "grid"
-    points = sweep.definition.grid() if grid else sweep.definition.first()
+    if sweep.definition.search.sampler == "grid":
+        asked = [(values, seed) for seed in range(sweep.seeds) for values in sweep.definition.grid()]
+        held: dict[str, int] = {}
+        drawn = 0
+    else:
+        held, asked, drawn = _searched(sweep, retry_failed)
     rows: list[Row] = []
-    for seed in range(sweep.seeds):
-        for values in points:
-            rows.append(_row(sweep, values, seed, records, rows, retry_failed))
-    drawn = 0 if grid else max(0, search.trials - len(points)) * sweep.seeds
+    for values, seed in asked:
+        rows.append(_row(sweep, values, seed, records, rows, retry_failed))
     samples = [estimate(sweep.config(values, 0), records) for values in corners(sweep.definition)] if drawn else []
-    return Plan(sweep, tuple(rows), drawn, _mean(samples))
+    return Plan(sweep, tuple(rows), drawn, _mean(samples), held)
+
+
+def _searched(sweep: Sweep, retry: bool) -> tuple[dict[str, int], list[tuple[definition.Values, int]], int]:
+    """What a search's study holds, the points and seeds that it asks for next, and how many it will draw then."""
+    root = sweep.runs.absolute()
+    try:
+        study = Study(record.folder_of(root, sweep.name), sweep.name, sweep.definition, sweep.seeds, copy=True)
+    except definition.BadSweep as error:
+        raise UserError(f"this sweep cannot be used: {error}") from error
+    held = study.held()
+    study.repeat_missing(lambda run: not run or (root / run / "result.json").exists())
+    if retry:
+        study.retry_failed()
+    return held, *study.ahead()
 
 
 def _row(
     sweep: Sweep, values: definition.Values, seed: int, records: Sequence[Record], rows: Sequence[Row], retry: bool
 ) -> Row:
-    config = configuration.located(sweep.config(values, seed))
-    run, label = recording.run_id(config), definition.label(values)
+    label = definition.label(values)
+    try:
+        config = configuration.located(sweep.config(values, seed))
+        run = recording.run_id(config)
+    except UserError as error:
+        return Row(label, seed, "", "cannot be run", None, " ".join(str(error).split()))
     twin = next((i for i, row in enumerate(rows) if row.run == run), None)
     if twin is not None:
         return Row(label, seed, run, f"same as trial {twin}", None)
@@ -99,6 +125,8 @@ def _row(
         return Row(label, seed, run, "take", None)
     if found and found.status == "failed" and not retry:
         return Row(label, seed, run, "leave failed", None)
+    if found and found.status == "pruned" and sweep.definition.search.pruner != "none":
+        return Row(label, seed, run, "leave pruned", None)
     told = estimate(config, records)
     if found and found.epoch and found.status != "pruned":
         rest = max(0.0, 1 - found.epoch / config.train.epochs)
@@ -122,7 +150,7 @@ def estimate(config: Config, records: Sequence[Record]) -> Estimate:
         seconds = best.extra["bill"]["wall_s"] / _recorded_images(best) * macs / _macs(best.config)
         return Estimate(seconds * images / 3600, int(best.extra["bill"]["accelerators"]), f"scaled from run {best.id}")
     cpu = config.train.accelerator == "cpu"
-    many = config.train.workers * ((config.train.threads or len(os.sched_getaffinity(0))) if cpu else 1)
+    many = config.train.workers * (recording.cores(config) if cpu else 1)
     rate = (GUESSED_CORE_MACS if cpu else GUESSED_GPU_MACS) * many
     return Estimate(_PASSES * macs * images / rate / 3600, many, "a guess, from multiply-accumulates")
 
@@ -165,25 +193,26 @@ def show(plan: Plan, console: Console) -> None:
     for name in ("trial", "point", "seed", "run", "action", "hours", "accelerator-hours", "estimate"):
         grid.add_column(name, justify="right" if name in ("hours", "accelerator-hours", "seed") else "left")
     for number, row in enumerate(plan.rows):
-        costs = _costs(row.estimate)
+        costs = _costs(row.estimate) if row.estimate else ("", "", Text(row.why))
         grid.add_row(str(number), Text(row.label), str(row.seed), row.run, row.action, *costs)
     if plan.drawn:
         grid.add_row("...", f"{plan.drawn} more, drawn by {plan.sweep.definition.search.sampler}", *[""] * 3)
     console.print(Text(f"{plan.sweep.name}: {plan.sweep.definition.title}", style="bold"))
+    if plan.held:
+        told = ", ".join(f"{number} {state}" for state, number in plan.held.items())
+        console.print(f"the study holds {sum(plan.held.values())} trials ({told}); what is left:")
     console.print(grid)
     counts = Counter(row.action.split(" at ")[0].split(" trial ")[0] for row in plan.rows)
     told = ", ".join(f"{n} {name}" for name, n in counts.items()) + (
         f", {plan.drawn} drawn later" if plan.drawn else ""
     )
-    console.print(f"{len(plan.rows) + plan.drawn} trials: {told}")
+    console.print(f"{len(plan.rows) + plan.drawn} trials: {told or 'nothing is left to run'}")
     console.print(
         f"estimated: {_said(plan.hours)} hours one after the other, {_said(plan.accelerator_hours)} accelerator-hours"
     )
 
 
-def _costs(found: Estimate | None) -> tuple[str, str, str]:
-    if found is None:
-        return "", "", ""
+def _costs(found: Estimate) -> tuple[str, str, str]:
     return _said(found.hours), _said(found.hours * found.accelerators), found.basis
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ _POLL_SECONDS = 0.3
 
 
 @contextmanager
-def shown(folder: Path, console: Console, epochs: int) -> Iterator[None]:
+def shown(folder: Path, console: Console, epochs: int, first_step: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Follow the journal of a run until the block ends. A terminal gets one line that changes; a file gets a line for
-    every epoch and evaluation."""
+    every epoch and evaluation. `first_step` is called once, when a first step of this start is in the journal."""
     stop = threading.Event()
-    follower = _Follower(folder / NAME, console, epochs)
+    follower = _Follower(folder / NAME, console, epochs, first_step)
     thread = threading.Thread(target=follower.follow, args=(stop,), daemon=True)
     thread.start()
     try:
@@ -33,8 +33,9 @@ def shown(folder: Path, console: Console, epochs: int) -> Iterator[None]:
 
 
 class _Follower:
-    def __init__(self, path: Path, console: Console, epochs: int):
-        self.path, self.console, self.epochs = path, console, epochs
+    def __init__(self, path: Path, console: Console, epochs: int, first_step: Callable[[], None]):
+        self.path, self.console, self.epochs, self.first_step = path, console, epochs, first_step
+        self.stepped = False
         self.offset = path.stat().st_size if path.exists() else 0
         self.inode = path.stat().st_ino if path.exists() else 0
 
@@ -44,6 +45,9 @@ class _Follower:
                 ended = stop.is_set()
                 for line in self._new_lines():
                     if line["kind"] == "train":
+                        if not self.stepped:
+                            self.stepped = True
+                            self.first_step()
                         status.update(train_line(line, self.epochs))
                     else:
                         self._print(line)

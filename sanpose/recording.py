@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import fcntl
 import hashlib
+import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sanpose import config as configuration
-from sanpose import journal
+from sanpose import disk, journal, stopping
 from sanpose.config import Config
 from sanpose.errors import UserError
 from sweeps import identity, ledger, provenance
@@ -82,7 +83,9 @@ def recorded(folder: Path) -> ledger.Record | None:
 
 @dataclass
 class Open:
-    """A run that this process has begun and holds; it ends with exactly one of done, failed, pruned, interrupted."""
+    """A run that this process has begun and holds; it ends with exactly one of done, failed, pruned, interrupted.
+
+    `device`: "cpu" or "cuda", where it is trained; None until that is known."""
 
     config: Config
     folder: Path
@@ -90,6 +93,7 @@ class Open:
     earlier: float  # wall seconds of the starts before this one
     lock: IO[str]
     begun: float
+    device: str | None = None
 
     def done(self, trained: Mapping[str, Any]) -> ledger.Record:
         """Record what the loop has returned."""
@@ -109,36 +113,45 @@ class Open:
 
     def _end(self, status: str, **values: Any) -> ledger.Record:
         told = {**self.common, "status": status, "ended": provenance.now(), "bill": self._bill(values), **values}
+        disk.wait_until_writable(self.folder)
         ledger.write_result(self.folder, told)
         self.lock.close()
         return read(self.folder)
 
     def _bill(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What the run has cost, over all its starts."""
+        """What the run has cost, over all its starts. `images`: those that the network was trained on, up to the
+        journal's last line."""
         train = self.config.train
         lines = [line for line in journal.read(self.folder / journal.NAME) if line["kind"] == "train"]
         rate = statistics.median(line["images_per_s"] for line in lines) if lines else None
-        device = values.get("device") or "cpu"
-        cores = values.get("threads") or train.threads or 1
+        steps = lines[-1]["epoch"] * lines[-1]["steps"] + lines[-1]["step"] if lines else 0
+        device = values.get("device") or self.device or ("cuda" if train.accelerator == "cuda" else "cpu")
         return {
             "wall_s": round(self.earlier + time.monotonic() - self.begun, 2),
             "workers": train.workers,
             "device": device,
-            "accelerators": train.workers * (1 if device == "cuda" else cores),
+            "accelerators": train.workers * (1 if device == "cuda" else values.get("threads") or cores(self.config)),
             "step_s": train.batch_size / rate if rate else None,
             "images_per_s": rate,
-            "images": train.epochs * lines[-1]["steps"] * train.batch_size if lines else None,
+            "images": steps * train.batch_size,
         }
 
 
-def begin(config: Config, repository: Path, name: str | None = None) -> Open:
+def cores(config: Config) -> int:
+    """The CPU cores that a worker takes on a machine like this one: as configured, else its share of all."""
+    return config.train.threads or max(1, len(os.sched_getaffinity(0)) // config.train.workers)
+
+
+def begin(config: Config, repository: Path, name: str | None = None, device: str | None = None) -> Open:
     """Make or reopen the run's folder, hold it, and record that the run is running.
 
+    device: "cpu" or "cuda", where it will be trained, if that is known.
     Raises UserError when its record cannot be read, and Busy when another process is training it or has just done so.
     """
     config = configuration.located(config)
     folder = Path(config.runs) / (name or run_id(config))
     folder.mkdir(parents=True, exist_ok=True)
+    disk.wait_until_writable(folder)
     lock = _hold(folder)
     try:
         before = recorded(folder)
@@ -152,8 +165,9 @@ def begin(config: Config, repository: Path, name: str | None = None) -> Open:
     common: dict[str, Any] = {"started": provenance.now(), "config": config.plain(), "cell": config.cell}
     common |= {"preset": config.preset, "seed": config.train.seed, "synthetic": _synthetic(config)}
     common["fingerprints"] = fingerprints(config)
+    stopping.clear(folder)
     ledger.write_result(folder, {**common, "status": "running", "bill": {"wall_s": earlier}})
-    return Open(config, folder, common, earlier, lock, time.monotonic())
+    return Open(config, folder, common, earlier, lock, time.monotonic(), device)
 
 
 def _seconds_before(folder: Path, before: ledger.Record | None) -> float:

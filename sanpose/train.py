@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from cluster import phases
 from cluster.ray_cluster import ray_cluster
 from sanpose import config as configuration
-from sanpose import recording
+from sanpose import recording, stopping
 from sanpose.config import Config
-from sanpose.errors import UserError
+from sanpose.errors import StoppedError, UserError
 from sanpose.headline import headline
 from sweeps import ledger
 
@@ -50,11 +51,11 @@ def resume_config(root: Path, prefix: str, overrides: Sequence[str] = ()) -> Con
     return located
 
 
-def train(config: Config, console: Console) -> ledger.Record:
+def train(config: Config, console: Console, signal: stopping.Signal | None = None) -> ledger.Record:
     """Train one configuration, unless its run is done already; its record.
 
     A run that was interrupted or has failed continues from its newest checkpoint. What goes wrong is recorded as the
-    run's status, then raised again.
+    run's status, then raised again. Raises StoppedError, with a checkpoint kept, after the signal.
     """
     folder = Path(configuration.located(config).runs) / recording.run_id(config)
     before = recording.recorded(folder)
@@ -64,8 +65,11 @@ def train(config: Config, console: Console) -> ledger.Record:
     run = recording.begin(config, REPOSITORY, folder.name)
     console.print(f"run [bold]{folder.name}[/] in {folder}")
     try:
-        record = run.done(_fit(run.config, folder, console))
-    except KeyboardInterrupt:
+        outcome = _fit(run, console, signal)
+        if "stopped" in outcome:
+            raise StoppedError(f"run {folder.name} has stopped, its checkpoint {outcome['stopped']} is kept")
+        record = run.done(outcome)
+    except (KeyboardInterrupt, StoppedError):
         run.interrupted()
         raise
     except Exception as error:
@@ -92,13 +96,16 @@ def connected(workers: int, environment: Mapping[str, str] | None = None) -> Ite
         yield dashboard
 
 
-def _fit(config: Config, folder: Path, console: Console) -> dict[str, Any]:
+def _fit(run: recording.Open, console: Console, signal: stopping.Signal | None) -> dict[str, Any]:
     from sanpose import progress, worker
 
+    config, folder = run.config, run.folder
     with (
         connected(config.train.workers),
-        progress.shown(folder, console, config.train.epochs),
+        progress.shown(folder, console, config.train.epochs, lambda: phases.mark("first step")),
+        signal.passed_on(lambda: stopping.ask(folder)) if signal else nullcontext(),
     ):
+        run.device = worker.device_type(config)
         return worker.fit(config, folder)
 
 

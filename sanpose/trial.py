@@ -48,6 +48,7 @@ def _here(chosen: Config, folder: Path, cuda: bool) -> dict[str, Any]:
     import torch
 
     from sanpose import engine, loop, worker
+    from sanpose.errors import StoppedError
 
     worker.log_to(folder / "logs" / "worker-0.log")
     device = torch.device("cuda", 0) if cuda else torch.device("cpu")
@@ -60,6 +61,8 @@ def _here(chosen: Config, folder: Path, cuda: bool) -> dict[str, Any]:
     try:
         with worker.sole(folder):
             figures = loop.train(chosen, folder, engine.Place(0, 1, device), report)
+    except StoppedError as stopped:
+        return {"stopped": str(stopped)}
     finally:
         if cuda:
             torch.cuda.empty_cache()

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from cluster import phases
 from sanpose import config as configuration
-from sanpose import keep, recording
+from sanpose import demand, keep, recording, stopping
 from sanpose.config import Config
-from sanpose.errors import UserError
+from sanpose.errors import StoppedError, UserError
 from sanpose.headline import headline
 from sanpose.recording import Busy, Open
 from sanpose.sweep import Sweep, corners
@@ -49,6 +50,7 @@ class Driver:
     open: dict[str, Open] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
+    stopping: bool = False
     stopped: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -56,12 +58,16 @@ class Driver:
         from sweeps.runner import Begun
 
         label = definition.label(asked.values) + (f", seed {asked.seed}" if self.sweep.seeds > 1 else "")
+        name = ""
         try:
             config = configuration.located(self.sweep.config(asked.values, asked.seed))
-            return self._begin(asked, label, config, recording.run_id(config))
+            name = recording.run_id(config)
+            return self._begin(asked, label, config, name)
         except UserError as error:  # a combination that a sampler has drawn, a broken record: the others may be sound
+            trial = record.Trial(asked.number, label, asked.values, asked.seed, name, str(error))
+            record.append_trial(self.folder, trial)
             self._say("failed", f"[red]{escape(label)} cannot be run:[/] {escape(str(error))}")
-            return Begun("", outcome={"failure": str(error)})
+            return Begun(name, outcome={"failure": str(error)})
 
     def _begin(self, asked: Asked, label: str, config: Config, name: str) -> Begun:
         from sweeps.runner import Begun
@@ -77,10 +83,14 @@ class Driver:
             if self.stopped:
                 raise KeyboardInterrupt
             try:
-                run = recording.begin(config, REPOSITORY, name)
+                run = recording.begin(config, REPOSITORY, name, "cuda" if self.cuda else "cpu")
             except Busy:
                 return Begun(name)
             self.open[name] = run
+            if len(self.told) == 1:
+                phases.mark("first trial")
+            if self.stopping:
+                stopping.ask(run.folder)
         self.console.print(f"{escape(label)}: run [bold]{name}[/]")
         return Begun(name, {"config": run.config.plain(), "folder": str(run.folder), "cuda": self.cuda})
 
@@ -98,6 +108,10 @@ class Driver:
     def end(self, run: str, outcome: Mapping[str, Any]) -> dict[str, float | None]:
         with self.turn:
             opened = self.open.pop(run)
+            if "stopped" in outcome:
+                opened.interrupted()
+                self._say("stopped", f"run [bold]{run}[/] has stopped, its checkpoint {outcome['stopped']} is kept")
+                return {}
             if "failure" in outcome:
                 opened.failed(str(outcome["failure"]))
                 self._say("failed", f"[red]run {run} failed:[/] {escape(str(outcome['failure']))}")
@@ -113,6 +127,13 @@ class Driver:
             keep.trim(opened.folder / "checkpoints", ())
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
+
+    def stop(self) -> None:
+        """Ask every open run to keep a checkpoint and stop; no other trial is begun."""
+        with self.turn:
+            self.stopping = True
+            for run in self.open.values():
+                stopping.ask(run.folder)
 
     def interrupted(self) -> None:
         """Record every open run as interrupted; none is begun after it."""
@@ -140,12 +161,18 @@ def _outcome_text(outcome: Mapping[str, Any]) -> str:
 
 
 def tune(
-    sweep: Sweep, console: Console, *, retry_failed: bool = False, kept: tuple[str, ...] = keep.KINDS
+    sweep: Sweep,
+    console: Console,
+    *,
+    retry_failed: bool = False,
+    kept: tuple[str, ...] = keep.KINDS,
+    signal: stopping.Signal | None = None,
 ) -> dict[str, int]:
     """Run a sweep, or go on with it; how many runs were done, taken from the ledger, pruned, and failed.
 
     kept: the checkpoints that stay of a finished run (`keep.KINDS`); of a pruned one none do.
-    Raises UserError when a sweep of this name was something else, or is being run by another process.
+    Raises UserError when a sweep of this name was something else, or is being run by another process, and StoppedError
+    after the signal, when the open runs have kept their checkpoints.
     """
     from sanpose import worker
     from sanpose.train import connected
@@ -171,21 +198,27 @@ def tune(
 
             cuda = worker.device_type(first) == "cuda"
             driver = Driver(sweep, folder, console, cuda, retry_failed, kept)
-            resources, concurrent = worker.trial_resources(first, cuda)
+            resources, places = worker.trial_resources(first, cuda)
             _write_head(sweep, root, _start(dashboard))
             try:
-                with _shown(root, sweep.name, console):
+                with (
+                    _shown(root, sweep.name, console),
+                    demand.told(study.left, resources),
+                    signal.passed_on(driver.stop) if signal else nullcontext(),
+                ):
                     worker.interruptible(
                         lambda: runner.run(
                             study,
                             driver,
                             trial,
                             resources,
-                            concurrent=concurrent,
+                            concurrent=demand.concurrent(places, resources),
                             reuse=first.train.workers == 1,
                             max_failures=first.train.max_failures,
                         )
                     )
+                if driver.stopping:
+                    raise StoppedError(f"sweep {sweep.name} has stopped")
             except BaseException:
                 driver.interrupted()
                 raise

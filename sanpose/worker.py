@@ -20,7 +20,7 @@ from typing import Any
 
 from sanpose import config_rules
 from sanpose.config import Config
-from sanpose.errors import TrainingFailedError, UserError
+from sanpose.errors import StoppedError, TrainingFailedError, UserError
 
 _FAILURE = "failure.json"
 _COORDINATOR = {"CPU": 0.0, "node:__internal_head__": 0.001}
@@ -47,29 +47,28 @@ def trial_environment(config: Config) -> dict[str, str]:
 def trial_resources(config: Config, cuda: bool) -> tuple[dict[str, float], int]:
     """What the process of one trial holds in Ray, and how many trials the cluster can place side by side.
 
-    On a CPU a worker takes train.threads cores; with threads 0 a trial has a machine to itself. A trial of several
-    workers holds next to nothing itself, on the head: its workers do. Raises UserError when no machine has room for one
-    worker.
+    On a CPU a worker takes train.threads cores; with threads 0 a trial has a machine to itself. On a GPU it takes one,
+    and train.threads cores of the same machine, at least one. A trial of several workers holds next to nothing itself,
+    on the head: its workers do. Raises UserError when no machine has room for one worker.
     """
     import ray
 
-    train, total = config.train, ray.cluster_resources()
-    if cuda:
-        per_worker = {"GPU": 1.0, "CPU": float(max(1, train.threads))}
-        places = int(total.get("GPU", 0)) // train.workers
-    else:
-        machines = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-        cores = train.threads or min(m for m in machines if m)
-        if cores > max(machines):
-            raise UserError(
-                f"train.threads={cores}, and Ray's largest machine has {max(machines)} CPUs",
-                hint=f"train.threads={max(machines)}, or 0",
-            )
-        per_worker = {"CPU": float(cores)}
-        places = sum(m // cores for m in machines) // train.workers if train.threads or train.workers == 1 else 1
-    if places < 1:
+    train, machines = config.train, [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    rooms = [(int(m.get("CPU", 0)), int(m.get("GPU", 0))) for m in machines if m.get("GPU") or not cuda]
+    largest = max((cpus for cpus, _ in rooms), default=0)
+    cores = train.threads or (1 if cuda else min((cpus for cpus, _ in rooms if cpus), default=1))
+    if cores > largest:
+        raise UserError(
+            f"train.threads={train.threads} takes {cores} CPUs for a worker, and Ray's largest machine"
+            f"{' with a GPU' if cuda else ''} has {largest}",
+            hint=f"train.threads={largest}, or 0" if largest else "a Ray that was started with CPUs: --num-cpus",
+        )
+    places = sum(min(cpus // cores, gpus if cuda else cpus) for cpus, gpus in rooms) // train.workers
+    if places < 1 or (train.workers > 1 and not cuda and not train.threads):
         _require_room(config, "GPU" if cuda else "CPU")
-    return (per_worker if train.workers == 1 else _COORDINATOR), max(1, places)
+        places = 1
+    per_worker = {"CPU": float(cores)} | ({"GPU": 1.0} if cuda else {})
+    return (per_worker if train.workers == 1 else _COORDINATOR), places
 
 
 def device_type(config: Config) -> str:
@@ -95,7 +94,8 @@ def _require_room(config: Config, kind: str) -> None:
 
 
 def fit(config: Config, folder: Path) -> dict[str, Any]:
-    """Train in Ray Train's workers; what `trained` says of the final network. Ray must be connected.
+    """Train in Ray Train's workers; what `trained` says of the final network, or {"stopped": checkpoint}. Ray must be
+    connected.
 
     Raises UserError for what the loop refuses, TrainingFailedError when the workers keep dying.
     """
@@ -113,7 +113,10 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
         train_loop_config={"config": config.plain(), "folder": str(folder.absolute()), "cuda": cuda},
         torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=config.train.workers, use_gpu=cuda, resources_per_worker=per_worker
+            num_workers=config.train.workers,
+            use_gpu=cuda,
+            resources_per_worker=per_worker,
+            placement_strategy="PACK" if cuda else "SPREAD",  # cores of one machine share its memory's bandwidth
         ),
         run_config=ray.train.RunConfig(
             name=f"{folder.name}-{os.getpid()}",
@@ -182,6 +185,8 @@ def _worker(given: dict[str, Any]) -> dict[str, Any]:
         with sole(folder) if rank == 0 else nullcontext():
             figures = loop.train(chosen, folder, Place(rank, world, device), ray.train.report)
         return trained(chosen, figures, device.type)
+    except StoppedError as stopped:
+        return {"stopped": str(stopped)}
     except UserError as error:
         part = folder / f".{_FAILURE}.{rank}"
         where = None if error.where is None else str(error.where)

@@ -10,12 +10,14 @@
       train.learning_rate: {low: 1.0e-5, high: 1.0e-3, log: true}    # a range: for a search only
     search: {sampler: tpe, trials: 20, first: [{model.delta_init: 0.0, input: square}]}    # without it: the whole grid
 
-Knows nothing of what the overrides mean.
+A text among the values is that text, whatever it holds, also for Hydra, which would read commas, quotes and equals
+signs as its own; but ${key} is the value of another key, and [a, b] a list. Knows nothing of what the overrides mean.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -23,6 +25,7 @@ from typing import Any
 SAMPLERS = ("grid", "random", "tpe", "gp", "nsga2")
 PRUNERS = ("none", "asha", "median")
 MINIMISED = ("mpjpe_mm", "macs")
+_PLAIN = re.compile(r"(?:[\w./:+%@$*?|-]+(?: +[\w./:+%@$*?|-]+)*)?|\$\{[^{}]*\}|\[.*\]", re.ASCII | re.DOTALL)
 
 Values = dict[str, Any]
 
@@ -146,9 +149,12 @@ def _axis(name: str, content: Any) -> Axis:
     if isinstance(content, Mapping) and content:
         return Axis(name, {option: _texts(f"{name}.{option}", given) for option, given in content.items()})
     if isinstance(content, Sequence) and not isinstance(content, str) and content:
-        if any(isinstance(value, (Mapping, list)) for value in content):
+        if not all(value is None or isinstance(value, str | int | float) for value in content):
             raise BadSweep(f"axis '{name}': numbers, words or true and false were expected in the list")
-        return Axis(name, {value: (f"{name}={_yaml(value)}",) for value in content})
+        options = {value: (f"{name}={_override(value)}",) for value in content}
+        if len(options) < len(content):
+            raise BadSweep(f"axis '{name}' names a value twice: {', '.join(map(_yaml, content))}")
+        return Axis(name, options)
     raise BadSweep(f"axis '{name}': a list of values, named options, or low and high were expected")
 
 
@@ -218,7 +224,19 @@ def _texts(where: str, value: Any) -> tuple[str, ...]:
 
 
 def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _override(value: Any) -> str:
+    """A value as Hydra reads it: a text that its grammar has no room for in quotes, with a backslash before each quote
+    in it, and backslashes doubled that stand before one."""
+    text = _yaml(value)
+    if not isinstance(value, str) or _PLAIN.fullmatch(text):
+        return text
+    inside = re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text)
+    return f"'{inside}'"
 
 
 def _said(value: Any) -> str:

@@ -52,13 +52,15 @@ def append_line(path: Path, line: Mapping[str, object]) -> None:
         file.write(text.encode() + b"\n")
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path, but: bytes | None = None) -> list[dict[str, Any]]:
     """The complete lines of a .jsonl file; a last line without its line end is ignored.
 
-    Raises BrokenRecord for any other line that is not a JSON object.
+    but: leave out, unread, the lines that begin so. Raises BrokenRecord for any other line that is not a JSON object.
     """
     lines = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        if but is not None and line.startswith(but):
+            continue
         try:
             value = json.loads(line)
         except ValueError as error:

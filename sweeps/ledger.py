@@ -25,12 +25,13 @@ import yaml
 from sweeps.files import BrokenRecord, append_line, json_ready, read_json, read_lines, to_json, write_atomic
 
 __all__ = [
-    "SCHEMA", "STATUSES", "Broken", "BrokenRecord", "NoSuchRun", "Record", "append_line", "create", "find", "read",
-    "read_all", "read_lines", "write_atomic", "write_result",
+    "NOT_RUNS", "SCHEMA", "STATUSES", "Broken", "BrokenRecord", "NoSuchRun", "Record", "append_line", "create", "find",
+    "read", "read_all", "read_lines", "write_atomic", "write_result",
 ]  # fmt: skip
 
 SCHEMA = 1
 STATUSES = ("done", "failed", "running", "interrupted", "pruned")
+NOT_RUNS = ("sweeps", "jobs")  # folders beside those of the runs
 _TAIL = 1024  # bytes; a line of progress has some 300, one of figures some 5000
 _NAMED = ("schema", "id", "status", "reason", "started", "ended", "metrics", "protocol", "config")
 
@@ -125,7 +126,7 @@ def read_all(root: Path, only: Set[str] | None = None) -> tuple[list[Record], li
 
 def _runs(root: Path) -> set[str]:
     with os.scandir(root) as found:
-        return {e.name for e in found if not e.name.startswith(".") and e.name != "sweeps" and e.is_dir()}
+        return {e.name for e in found if not e.name.startswith(".") and e.name not in NOT_RUNS and e.is_dir()}
 
 
 def read(folder: Path) -> Record:
@@ -163,7 +164,7 @@ def find(root: Path, prefix: str) -> Path:
 
     Raises NoSuchRun when there is none, or more than one.
     """
-    names = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name != "sweeps") if root.is_dir() else []
+    names = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name not in NOT_RUNS) if root.is_dir() else []
     if prefix in names:
         return root / prefix
     matches = [name for name in names if prefix and name.startswith(prefix)]

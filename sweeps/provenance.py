@@ -6,8 +6,10 @@ accelerators; the caller adds what it knows of them through `extra`.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import socket
@@ -17,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+SNAPSHOT = ".provenance.json"  # in a copy of the code that a job runs
 GIT_SECONDS = 20  # a network file system can be slow; a run must not hang on it
 
 
@@ -51,8 +54,12 @@ def now() -> str:
 def git_state(repository: Path) -> dict[str, Any]:
     """`commit`, `dirty`, `diff` (text against the commit, staged or not), `untracked` (file names, not their contents).
 
-    Where there is no repository, no commit yet or no git: `commit` is None and `reason` says why.
+    Where there is no repository, no commit yet or no git: `commit` is None and `reason` says why. A snapshot of the
+    code says itself what it was taken of.
     """
+    with contextlib.suppress(FileNotFoundError):
+        taken_of: dict[str, Any] = json.loads((repository / SNAPSHOT).read_text())["git"]
+        return taken_of
     try:
         commit = _git(repository, "rev-parse", "--verify", "HEAD").strip()
         diff = _git(repository, "diff", "HEAD", "--no-ext-diff", "--no-color")

@@ -23,13 +23,15 @@ FOLDER = "sweeps"
 @dataclass(frozen=True)
 class Trial:
     """`number`: from 0, in the order of the plan. `label`: for people, as "delta_init 0.1". `values`: the swept keys
-    and their values. `run`: the ledger's id."""
+    and their values. `run`: the ledger's id. `reason`: why no run could be begun; where not even its id could be told,
+    `run` is empty."""
 
     number: int
     label: str
     values: dict[str, Any]
     seed: int
     run: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

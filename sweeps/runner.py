@@ -49,7 +49,9 @@ class Begun:
 
 
 class Host(Protocol):
-    """Who names, prepares and records the runs."""
+    """Who names, prepares and records the runs. `stopping`: no further trial is to be begun."""
+
+    stopping: bool
 
     def begin(self, asked: Asked) -> Begun:
         """Name the run of a trial and take hold of its folder."""
@@ -115,6 +117,8 @@ class _Trials:
 
     def next(self, name: str) -> dict[str, Any] | str | None:
         """The payload of the next trial that needs training; Searcher.FINISHED; or None: ask again later."""
+        if self.host.stopping:
+            return str(Searcher.FINISHED)
         asked = self.study.next()
         while asked:
             payload = self._begin(name, asked)
@@ -157,6 +161,8 @@ class _Trials:
         return hopeless
 
     def _tell(self, asked: Asked, run: str, outcome: Mapping[str, Any], figures: Mapping[str, float | None]) -> None:
+        if "stopped" in outcome:  # the trial stays open in the study, for the next start
+            return
         if outcome.get("pruned"):
             self.study.prune(asked.number, run)
         elif "failure" in outcome:

@@ -11,17 +11,18 @@ import itertools
 import logging
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sweeps.definition import Axis, BadSweep, Definition, Search, Values, directions
+from sweeps import storage
+from sweeps.definition import Axis, Definition, Search, Values
 
 if TYPE_CHECKING:
     import optuna
 
-JOURNAL = "study.log"
 _WARM_UP = 8  # points that a model-based sampler draws at random before it has a model
 
 
@@ -35,15 +36,22 @@ class Asked:
 
 
 class Study:
-    """The study of one sweep, opened or begun. `seeds`: how often every point is run."""
+    """The study of one sweep, opened or begun. `seeds`: how often every point is run. `copy`: look at a copy of it, and
+    leave the one that is kept as it is. Raises BadSweep as `storage` does."""
 
-    def __init__(self, folder: Path, name: str, definition: Definition, seeds: int):
+    def __init__(self, folder: Path, name: str, definition: Definition, seeds: int, *, copy: bool = False):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        logging.getLogger("optuna").propagate = False
         self.definition, self.search, self.seeds = definition, definition.search, seeds
         self._distributions = {axis.name: _distribution(axis) for axis in definition.axes}
-        self.study = _open(folder, name, self.search)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.study = (storage.copied if copy else storage.opened)(folder, name, self.search)
+            self.study.pruner = _pruner(self.search)
+            # A continued search must not draw the numbers of its first start again.
+            self.study.sampler = _sampler(self.search, self.search.seed + len(self.study.get_trials(deepcopy=False)))
         self._open: dict[int, optuna.Trial] = {}
         self._left: Iterator[Asked] = iter(())
         self._enqueue()
@@ -63,6 +71,29 @@ class Study:
             for seed in range(1, self.seeds):
                 self._add(dict(trial.params), seed)
         return self._asked(trial)
+
+    def held(self) -> dict[str, int]:
+        """How many trials the study holds that are done, pruned, failed and running."""
+        names = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+        found = Counter(trial.state.name for trial in self.study.get_trials(deepcopy=False))
+        return {name: found[state] for state, name in names.items() if found[state]}
+
+    def ahead(self) -> tuple[list[tuple[Values, int]], int]:
+        """What is left to run, if none fails: the points and seeds that are known already, and how many trials the
+        sampler will draw. Those that were left running are among them; asked of a copy."""
+        import optuna
+
+        left = [(asked.values, asked.seed) for asked in self._left]
+        waiting = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
+        left += [(_params(trial), int(trial.user_attrs["seed"])) for trial in waiting]
+        wanted = 0 if self.search.sampler == "grid" else self.search.trials * self.seeds
+        return left, max(0, wanted - self._count() - len(waiting))
+
+    def left(self) -> int:
+        """How many trials have not ended: running, enqueued, and still to be drawn."""
+        states = Counter(trial.state.name for trial in self.study.get_trials(deepcopy=False) if self._sound(trial))
+        wanted = 0 if self.search.sampler == "grid" else self.search.trials * self.seeds
+        return states["RUNNING"] + states["WAITING"] + max(0, wanted - self._count() - states["WAITING"])
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         """Note a figure along the training; True when the trial is to be pruned."""
@@ -172,29 +203,6 @@ class Study:
         return Asked(trial.number, point, int(trial.user_attrs.get("seed", 0)))
 
 
-def _open(folder: Path, name: str, search: Search) -> optuna.Study:
-    import optuna
-
-    logging.getLogger("optuna").propagate = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(
-            study_name=name,
-            storage=_storage(folder, search.storage),
-            pruner=_pruner(search),
-            directions=directions(search.objectives),
-            load_if_exists=True,
-        )
-        owner = study.user_attrs.get("folder")
-        if owner is None:
-            study.set_user_attr("folder", str(folder.resolve()))
-        elif search.storage and owner != str(folder.resolve()):
-            raise BadSweep(f"the study {name} in {search.storage} is that of {owner}: another name was expected")
-        # A continued search must not draw the numbers of its first start again.
-        study.sampler = _sampler(search, search.seed + len(study.get_trials(deepcopy=False)))
-    return study
-
-
 def _params(trial: optuna.trial.FrozenTrial) -> Values:
     """A trial's point, also while it is waiting."""
     return dict(trial.params or trial.system_attrs.get("fixed_params", {}))
@@ -244,24 +252,3 @@ def _pruner(search: Search) -> optuna.pruners.BasePruner:
             return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=search.grace - 1)
         case _:
             return optuna.pruners.NopPruner()
-
-
-def _storage(folder: Path, url: str) -> Any:
-    import optuna
-    from optuna.storages.journal import JournalFileBackend
-
-    if url:
-        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-    path = folder / JOURNAL
-    _mend(path)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
-
-
-def _mend(path: Path) -> None:
-    """Cut off what a killed machine left of a last line: the next line would be joined to it, and neither be read."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        data = file.read()
-        if data and not data.endswith(b"\n"):
-            file.truncate(data.rfind(b"\n") + 1)

@@ -6,9 +6,10 @@ import sys
 
 import click
 
+from cluster.errors import ClusterError
 from sanpose import __version__
 from sanpose.cli.lazy import LazyGroup
-from sanpose.errors import TrainingFailedError, UserError
+from sanpose.errors import StoppedError, TrainingFailedError, UserError
 
 
 @click.group(
@@ -17,6 +18,11 @@ from sanpose.errors import TrainingFailedError, UserError
         "data": ("sanpose.cli.data:data", "Prepare, check and synthesise data."),
         "train": ("sanpose.cli.train:train", "Train one network: overrides, or resume=<run id>."),
         "tune": ("sanpose.cli.tune:tune", "Run a sweep: sweep=table1, delta_init, ..., or a YAML file."),
+        "submit": ("sanpose.cli.submit:submit", "Give a training or a sweep to Slurm: submit train ... cluster=NAME."),
+        "logs": ("sanpose.cli.logs:logs", "Show what a job has printed; --follow stays."),
+        "cancel": ("sanpose.cli.cancel:cancel", "Cancel a job, or all of them."),
+        "resubmit": ("sanpose.cli.resubmit:resubmit", "Submit a job again, with the code that it had."),
+        "doctor": ("sanpose.cli.doctor:doctor", "Check this machine, and a cluster's nodes."),
         "relationship": ("sanpose.cli.relationship:relationship", "Map how alike joints are (the paper's Figure 3)."),
         "evaluate": ("sanpose.cli.evaluate:evaluate", "Evaluate a trained run: run=<run id>."),
         "report": ("sanpose.cli.report:report", "Rebuild the paper's tables from the recorded runs."),
@@ -34,12 +40,16 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script: a UserError or a refused argument ends in exit code 2, Ctrl-C in 130."""
+    """The console script: a UserError or a refused argument ends in exit code 2, Ctrl-C in 130, a stop that was asked
+    for in 75."""
     try:
         cli.main(standalone_mode=False)
-    except UserError as error:
+    except (UserError, ClusterError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except StoppedError as stopped:
+        click.echo(f"{stopped}; the same command goes on", err=True)
+        sys.exit(75)
     except TrainingFailedError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

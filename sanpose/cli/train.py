@@ -15,8 +15,18 @@ def train(overrides: tuple[str, ...]) -> None:
     """Train one network, evaluate it, record it.
 
     OVERRIDES are Hydra's: preset=quick ablation=c train.seed=1 train.workers=2. With resume=RUN (a prefix of a run's
-    id is enough) a recorded run continues where it stopped; runs=DIR says where the runs lie.
+    id is enough) a recorded run continues where it stopped; runs=DIR says where the runs lie. With cluster=NAME the
+    training is submitted, as by `sanpose submit`.
     """
+    if any(override.startswith("cluster=") for override in overrides):
+        from sanpose.cli.submit import submit
+
+        context = click.get_current_context()
+        context.invoke(submit, kind="train", dry_run=False, retry_failed=False, kept=None, overrides=overrides)
+        return
+    from sanpose import stopping
+
+    asked_to_stop = stopping.Signal()  # before what takes seconds to import
     from sanpose import config, train
 
     given = dict(o.split("=", 1) for o in overrides if o.startswith(("resume=", "runs=")))
@@ -26,4 +36,4 @@ def train(overrides: tuple[str, ...]) -> None:
     else:
         chosen = config.compose([*rest, *([f"runs={given['runs']}"] if "runs" in given else [])])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
-    train.train(chosen, Console())
+    train.train(chosen, Console(), asked_to_stop)

@@ -26,8 +26,17 @@ def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...
 
     OVERRIDES: sweep=NAME or FILE.yaml, seeds=N, name=TEXT (of the record; by default sweep and preset),
     search.KEY=VALUE (sampler, trials, pruner, objectives, ...), and Hydra's overrides of every trial. What has been run
-    already, in any sweep, is taken from its record.
+    already, in any sweep, is taken from its record. With cluster=NAME the sweep is submitted, as by `sanpose submit`.
     """
+    if any(override.startswith("cluster=") for override in overrides):
+        from sanpose.cli.submit import submit
+
+        context = click.get_current_context()
+        context.invoke(submit, kind="tune", dry_run=dry_run, retry_failed=retry_failed, kept=kept, overrides=overrides)
+        return
+    from sanpose import stopping
+
+    asked_to_stop = stopping.Signal()  # before what takes seconds to import
     from sanpose import keep, sweep, tune
 
     kinds, asked = keep.kinds(kept), sweep.read(overrides)
@@ -39,7 +48,7 @@ def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...
         plan.show(plan.make(asked, retry_failed), console)
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
-    counts = tune.tune(asked, console, retry_failed=retry_failed, kept=kinds)
+    counts = tune.tune(asked, console, retry_failed=retry_failed, kept=kinds, signal=asked_to_stop)
     told = ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing to do"
     console.print(f"sweep [bold]{asked.name}[/] has ended: {told}")
     console.print(f"`sanpose report --sweep {asked.name}` makes its tables")

@@ -10,7 +10,7 @@ from typing import Any
 
 from sanpose.headline import headline
 from sanpose.journal import NAME
-from sanpose.status.tail import Signature, signature
+from sanpose.status.follow import Followed
 
 POINTS = 400
 LOG_LINES, _LOG_BYTES = 40, 16_384
@@ -37,31 +37,20 @@ class Curves:
         return {name: thinned(points) for name, points in curve.series.items()}
 
 
-class _Curve:
+class _Curve(Followed):
     def __init__(self, path: Path):
-        self.path = path
-        self.signature: Signature | None = None
+        super().__init__(path)
         self._clear()
 
     def _clear(self) -> None:
-        self.offset = 0
         self.series: dict[str, list[Point]] = {"loss": [], "delta": [], "mpjpe_mm": []}
 
     def refresh(self) -> None:
-        found = signature(self.path)
-        if found == self.signature:
+        if not self.changed():
             return
-        if self.signature is None or found is None or found[2] != self.signature[2] or found[1] < self.offset:
+        if self.offset == 0:
             self._clear()
-        self.signature = found
-        if found is None:
-            return
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            data = file.read()
-        end = data.rfind(b"\n") + 1
-        self.offset += end
-        for line in data[:end].splitlines():
+        for line in self.lines():
             self._take(line)
 
     def _take(self, line: bytes) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from sanpose.status.states import RunState, Snapshot, SweepState
+from sanpose.status.states import RunState, Snapshot, SweepState, TrialState
 from sanpose.status.watch import Watcher
 
 _LOOK_SECONDS = 1.0  # the folder is looked at this often at most, however many pages ask
@@ -75,14 +75,20 @@ def _same(before: Any, now: Any) -> bool:
 def _items(snapshot: Snapshot) -> Iterator[tuple[Key, Any]]:
     for sweep in snapshot.sweeps:
         yield ("sweep", sweep.name), _summary(sweep)
-        yield ("trials", sweep.name), [[t.point, t.seed, t.run.id] for t in sweep.trials]
-        for trial in sweep.trials:
-            if trial.run.id:  # it has begun
-                yield ("run", trial.run.id), trial.run
+        ids = [_id(sweep.name, trial) for trial in sweep.trials]
+        yield ("trials", sweep.name), [[t.point, t.seed, run] for t, run in zip(sweep.trials, ids, strict=True)]
+        for trial, run in zip(sweep.trials, ids, strict=True):
+            if run:
+                yield ("run", run), trial.run
     yield ("loose", ""), [run.id for run in snapshot.loose]
-    for run in snapshot.loose:
-        yield ("run", run.id), run
+    for loose in snapshot.loose:
+        yield ("run", loose.id), loose
     yield ("broken", ""), [[str(b.path), b.reason] for b in snapshot.broken]
+
+
+def _id(sweep: str, trial: TrialState) -> str:
+    """What a trial's run goes by: its id; a name of its own where none could be told; "" before it has begun."""
+    return trial.run.id or ("" if trial.number is None else f"{sweep}, trial {trial.number}")
 
 
 def _summary(sweep: SweepState) -> dict[str, Any]:

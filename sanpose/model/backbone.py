@@ -20,6 +20,7 @@ from torchvision.models import get_model_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from sanpose.errors import UserError, nearest
+from sanpose.model.recompute import recomputed
 
 STRIDE = 32
 _LAYOUTS: dict[str, tuple[type[Any], list[int]]] = {
@@ -35,8 +36,11 @@ class Backbone(ResNet):  # type: ignore[misc]  # torchvision has no type informa
     """A torchvision ResNet up to its last stage: (B, 3, H, W) -> (B, channels, H/32, W/32).
 
     width: multiplies every channel count (rounded to a multiple of 8, at least 8); 1.0 is torchvision's network, whose
-    parameter names it keeps.
+    parameter names it keeps. `recompute`: in training, keep nothing of the stem and the first stage, the largest maps,
+    and compute them again in the backward pass.
     """
+
+    recompute = False
 
     def __init__(self, name: str, width: float = 1.0):
         if name not in _LAYOUTS:
@@ -62,9 +66,17 @@ class Backbone(ResNet):  # type: ignore[misc]  # torchvision has no type informa
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        if self.recompute and self.training and torch.is_grad_enabled():
+            norms = [m for part in (self.bn1, self.layer1) for m in part.modules() if isinstance(m, nn.BatchNorm2d)]
+            x = recomputed(self._early, norms, images)
+        else:
+            x = self._early(images)
+        features: Tensor = self.layer4(self.layer3(self.layer2(x)))
         return features
+
+    def _early(self, images: Tensor) -> Tensor:
+        x: Tensor = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))
+        return x
 
 
 def build_backbone(name: str, width: float = 1.0, weights: str = "none") -> Backbone:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sanpose.report import paper
-from sanpose.report.runs import CellRuns, listed, preset, protocol_of, state
+from sanpose.report.runs import RUNS, CellRuns, ids, listed, preset, protocol_of, state
 from sanpose.report.table import Cell, Column, Table
 from sweeps.ledger import Broken, Record
 
@@ -27,7 +27,7 @@ COLUMNS = (
     Column("seeds", "Seeds", digits=0),
     Column("status", "Status"),
     Column("preset", "Preset", machine_only=True),
-    Column("runs", "Runs", machine_only=True),
+    RUNS,
 )
 _NOTES = (
     "MPJPE in mm, lower is better; ours is the mean over all test frames. Over several seeds: mean ± sample standard"
@@ -114,7 +114,7 @@ def _row(published: Mapping[str, str], cell: CellRuns) -> dict[str, Cell]:
         "seeds": Cell(len(cell.done)),
         "status": Cell(cell.status if evaluated else f"{cell.status}, not evaluated on Human3.6M"),
         "preset": Cell(preset(cell.config) or None),
-        "runs": Cell(" ".join(run.id for run in cell.runs) or None),
+        RUNS.key: ids(cell.runs),
     }
 
 

@@ -14,7 +14,7 @@ from sanpose.errors import UserError
 from sanpose.report import paper
 from sanpose.report.cells import LETTERS
 from sanpose.report.paired import MOST, Paired, paired, pairs_needed
-from sanpose.report.runs import CellRuns, listed, lookup, preset, scale_of
+from sanpose.report.runs import RUNS, CellRuns, ids, listed, lookup, preset, scale_of
 from sanpose.report.selection import Group, Selection
 from sanpose.report.table import Cell, Column, Table
 from sweeps.ledger import Record
@@ -44,7 +44,7 @@ COLUMNS = (
     Column("bootstrap_low", "Bootstrap, low", machine_only=True),
     Column("bootstrap_high", "Bootstrap, high", machine_only=True),
     Column("preset", "Preset", machine_only=True),
-    Column("runs", "Runs", machine_only=True),
+    RUNS,
 )
 _NOTES = (
     "Differences of MPJPE in mm, later cell minus earlier: below 0 the step helps. Ours: mean ± sample standard"
@@ -157,7 +157,7 @@ def _row(claim: Claim, cells: Mapping[str, CellRuns]) -> dict[str, Cell]:
         "verdict": Cell(claim.verdict, mark=claim.mark),
         "runs_status": Cell("; ".join(f"{x}: {cells[x].status}" for x in (claim.start, claim.end))),
         "preset": Cell(preset(claim.runs[0].config) if claim.runs else None),
-        "runs": Cell(" ".join(run.id for run in claim.runs) or None),
+        RUNS.key: ids(claim.runs),
     }
     if claim.found is None:
         return row

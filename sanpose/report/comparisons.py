@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from sanpose.data.actions import ACTIONS
 from sanpose.errors import UserError
 from sanpose.report import paper
 from sanpose.report.ablation import protocol_notes
-from sanpose.report.runs import CellRuns
+from sanpose.report.runs import RUNS, CellRuns, ids
 from sanpose.report.table import Cell, Column, Table
 
 FINAL = "g"  # the cell whose network is the paper's own row in these tables
@@ -58,7 +59,7 @@ def table3(cells: Sequence[CellRuns], config_dir: Path, protocol: int) -> Table:
     notes = [_AVERAGES, *(_disagreement(*pair) for pair in average), _SHIFTED, _PROTOCOLS[protocol]]
     notes = [note for note in notes if note] + protocol_notes(cells, "h36m")
     extra = (_MEAN, _SCALED) if protocol == 2 else (_MEAN,)
-    return Table(table.name, table.title, (*columns, *extra), rows, (*table.notes, *notes))
+    return Table(table.name, table.title, (*columns, *extra, RUNS), rows, (*table.notes, *notes))
 
 
 def table4(cells: Sequence[CellRuns], config_dir: Path) -> Table:
@@ -76,7 +77,7 @@ def table4(cells: Sequence[CellRuns], config_dir: Path) -> Table:
         " though no column shows it, so it isn't the mean of the columns.",
         *protocol_notes(cells, "mpii"),
     )
-    return Table(table.name, table.title, columns, table.rows, (*table.notes, *notes))
+    return replace(table, notes=(*table.notes, *notes))
 
 
 def table5(cells: Sequence[CellRuns], config_dir: Path) -> Table:
@@ -93,7 +94,7 @@ def table5(cells: Sequence[CellRuns], config_dir: Path) -> Table:
         " among the paper's 18 joints, though AP counts them; ours are from the joint set union22.",
         *protocol_notes(cells, "coco"),
     )
-    return Table(table.name, table.title, columns, table.rows, (*table.notes, *notes))
+    return replace(table, notes=(*table.notes, *notes))
 
 
 _TITLES = {
@@ -134,14 +135,14 @@ def _compare(
     for cell in cells:
         values = ours(cell)
         if any(c.value is not None for c in values.values()):
-            rows.append({first: Cell(f"Ours here, cell {cell.letter}"), **values})
+            rows.append({first: Cell(f"Ours here, cell {cell.letter}"), **values, RUNS.key: ids(cell.runs)})
             continue
         status = cell.status if not cell.done else f"{cell.status}, without this metric"
         without.append(f"{cell.letter} ({status})")
         if cell.letter == FINAL:
-            rows.append({first: Cell(f"Ours here, cell {FINAL}: {status}")})
+            rows.append({first: Cell(f"Ours here, cell {FINAL}: {status}"), RUNS.key: ids(cell.runs)})
     notes = (f"Cells without figures here: {', '.join(without)}.",) if without else ()
-    return Table(name, title, tuple(columns), tuple(rows), notes)
+    return Table(name, title, (*columns, RUNS), tuple(rows), notes)
 
 
 def _mean(row: Mapping[str, Cell], actions: Sequence[Column]) -> Cell:

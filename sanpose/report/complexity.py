@@ -11,7 +11,7 @@ from sanpose.config import DataConfig, ModelConfig
 from sanpose.report import paper
 from sanpose.report.ablation import network
 from sanpose.report.cost import Cost, cost
-from sanpose.report.runs import CellRuns
+from sanpose.report.runs import RUNS, CellRuns, ids
 from sanpose.report.table import Cell, Column, Table
 
 COLUMNS = (
@@ -24,6 +24,7 @@ COLUMNS = (
     Column("paper_mm", "Paper: MPJPE (mm)", "low"),
     Column("ours_mm", "Ours: MPJPE (mm)", "low"),
     Column("status", "Status"),
+    RUNS,
 )
 _NOTES = (
     "The paper's 'Flops' are multiply-accumulates, counted its way: transposed convolutions at output positions, one"
@@ -86,4 +87,5 @@ def _counts(found: Cost | None) -> dict[str, Cell]:
 
 
 def _figures(cell: CellRuns) -> dict[str, Cell]:
-    return {"ours_mm": cell.figure("h36m", "mpjpe", "mean_over_frames"), "status": Cell(cell.status)}
+    figure = cell.figure("h36m", "mpjpe", "mean_over_frames")
+    return {"ours_mm": figure, "status": Cell(cell.status), RUNS.key: ids(cell.runs)}

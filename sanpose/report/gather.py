@@ -16,6 +16,7 @@ from sanpose.report.comparisons import table3, table4, table5
 from sanpose.report.complexity import table2
 from sanpose.report.runs import CellRuns, missing_key, preset
 from sanpose.report.selection import select, settings_of
+from sanpose.report.sweep_points import Point, points_of
 from sanpose.report.sweep_tables import sweep_table
 from sanpose.report.table import Table
 from sanpose.status.run import RunFiles
@@ -28,7 +29,7 @@ from sweeps.record import Sweep
 @dataclass(frozen=True)
 class Report:
     """`tables`: the paper's Tables 1, 2, 3 a, 3 b, 4, 5. `claims`: what Table 1's steps buy, tested. `sweep_tables`:
-    one per sweep, in the order of `sweeps`. `bill`: hours and energy.
+    one per sweep, in the order of `sweeps`, of its `points`. `bill`: hours and energy.
 
     `cells`: a to g -> the runs that stand for the cell. `records`: the runs that the report is made of, in order of id,
     with the status "stopped" where the record says running and the process is gone;
@@ -46,6 +47,7 @@ class Report:
     records: tuple[Record, ...]
     broken: tuple[Broken, ...]
     sweeps: tuple[Sweep, ...]
+    points: tuple[tuple[Point, ...], ...]
 
     @property
     def all_tables(self) -> tuple[Table, ...]:
@@ -85,6 +87,8 @@ def _gathered(runs: Path, config_dir: Path, sweep: str | None, only_preset: str 
     selection = select(records, config_dir, keys)
     cells = {cell.letter: cell for cell in selection.cells}
     by_id = {run.id: run for run in records}
+    lost = {name for entry in broken for name in (entry.path.name, entry.path.parent.name)}
+    points = tuple(points_of(one, by_id, keys, lost) for one in sweeps)
     return Report(
         runs=runs,
         sweep=sweep,
@@ -98,12 +102,13 @@ def _gathered(runs: Path, config_dir: Path, sweep: str | None, only_preset: str 
             table5(selection.cells, config_dir),
         ),
         claims=claims_table(claims(selection, config_dir), cells),
-        sweep_tables=tuple(sweep_table(one, by_id, keys, broken) for one in sweeps),
+        sweep_tables=tuple(map(sweep_table, sweeps, points)),
         bill=bill_table(records, selection.cells, sweeps, watts),
         cells=cells,
         records=records,
         broken=broken,
         sweeps=sweeps,
+        points=points,
     )
 
 

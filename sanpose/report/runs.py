@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sanpose.report.cells import setting
-from sanpose.report.table import Cell
+from sanpose.report.table import Cell, Column
 from sweeps.ledger import Record
 
 _NEEDED = (
     "model.backbone", "model.width", "model.attention", "data.input_width", "data.input_height", "data.sources",
     "eval.flip_test",
 )  # fmt: skip
+RUNS = Column("runs", "Runs", machine_only=True)  # the ids of the runs that a row is made of
 _REASON = 90  # characters of a failure's reason that fit a table; the whole of it is in the run's folder
 
 
@@ -67,6 +68,11 @@ class CellRuns:
             return Cell(None)
         spread = statistics.stdev(values) if len(values) > 1 else None
         return Cell(statistics.fmean(values), spread, rank=self.mark or "ours", mark=self.mark)
+
+
+def ids(runs: Iterable[Record]) -> Cell:
+    """A row's cell of RUNS, empty where there are none."""
+    return Cell(" ".join(run.id for run in runs) or None)
 
 
 def scale_of(runs: Sequence[Record]) -> str:

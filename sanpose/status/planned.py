@@ -13,8 +13,14 @@ from sweeps.definition import label
 
 
 def latest(trials: Iterable[record.Trial]) -> list[record.Trial]:
-    """One trial for each run: a point that was tried again, or drawn twice, counts once."""
-    return sorted({trial.run: trial for trial in trials}.values(), key=lambda trial: trial.number)
+    """One trial for each run: a point that was tried again, or drawn twice, counts once. One without a run, for it
+    could not be begun, counts where no other trial is of the same point and seed."""
+    every = list(trials)
+    begun = {trial.run: trial for trial in every if trial.run}
+    lost = {_key(trial.values, trial.seed): trial for trial in every if not trial.run}
+    there = {_key(trial.values, trial.seed) for trial in begun.values()} if lost else set()
+    found = [*begun.values(), *(trial for key, trial in lost.items() if key not in there)]
+    return sorted(found, key=lambda trial: trial.number)
 
 
 def to_begin(head: Mapping[str, Any], begun: Iterable[record.Trial]) -> tuple[TrialState, ...]:

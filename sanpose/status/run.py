@@ -11,8 +11,9 @@ from typing import Any
 from sanpose.headline import headline
 from sanpose.journal import NAME
 from sanpose.status.alive import held
+from sanpose.status.follow import Signature, signature
 from sanpose.status.states import SETTLED, RunState, since_1970
-from sanpose.status.tail import Signature, Tail, signature
+from sanpose.status.tail import Tail
 from sweeps import ledger
 from sweeps.files import BrokenRecord, read_json
 

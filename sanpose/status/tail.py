@@ -7,70 +7,49 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sanpose.status.follow import Followed
+
 _TAIL_BYTES = 32_768  # the last epoch's lines and evaluations of every set
 _KIND = re.compile(rb'\{"kind": "(\w+)"')  # as the journal writes it
-Signature = tuple[int, int, int]
 
 
-def signature(path: Path) -> Signature | None:
-    """What tells whether a file has changed: modified (ns), size, inode. None where there is no file."""
-    try:
-        stat = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-class Tail:
+class Tail(Followed):
     """The newest line of each kind in a journal: `train`, `epoch`, and `evaluation` for every kind with figures.
 
     `problem`: what is wrong with the last line that could not be read, None when there was none.
     """
 
     def __init__(self, path: Path):
-        self.path = path
-        self.signature: Signature | None = None
+        super().__init__(path)
         self._clear()
 
     def _clear(self) -> None:
-        self.offset = 0
         self.train: dict[str, Any] | None = None
         self.epoch: dict[str, Any] | None = None
         self.evaluation: dict[str, Any] | None = None
         self.problem: str | None = None
 
     def refresh(self) -> bool:
-        """Read what has been added since the last time, from the beginning when the file was replaced; a last line
-        without its end is left for later. Whether anything changed. Raises OSError when the file cannot be read."""
-        found = signature(self.path)
-        if found == self.signature:
+        """Read what has been added since the last time, from the beginning when the file was replaced. Whether anything
+        changed. Raises OSError when the file cannot be read."""
+        if not self.changed():
             return False
-        before, self.signature = self.signature, found
-        if before is None or found is None or found[2] != before[2] or found[1] < self.offset:
+        if self.offset == 0:
             self._clear()
-        if found is not None:
-            self._read(found[1])
+            self._take(self.lines(last=_TAIL_BYTES))
+            if self.train or self.epoch:
+                return True
+            self.offset = 0  # the tail held evaluations alone
+        self._take(self.lines())
         return True
 
-    def _read(self, size: int) -> None:
-        first = self.offset == 0
-        begin = max(0, size - _TAIL_BYTES) if first else self.offset
-        with self.path.open("rb") as file:
-            self._take(file, begin, partial=begin > 0 and first)
-            if begin and first and self.train is None and self.epoch is None:  # the tail held evaluations alone
-                self._take(file, 0, partial=False)
-
-    def _take(self, file: Any, begin: int, *, partial: bool) -> None:
-        file.seek(begin)
-        data = file.read()
-        end = data.rfind(b"\n") + 1
-        self.offset = begin + end
-        lines = data[:end].split(b"\n")[:-1]
+    def _take(self, lines: Sequence[bytes]) -> None:
         newest: dict[str, dict[str, Any]] = {}
-        for line in reversed(lines[1:] if partial else lines):
+        for line in reversed(lines):
             slot = _slot(line)
             if slot in newest or slot == "note":
                 continue

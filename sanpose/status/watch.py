@@ -10,13 +10,13 @@ from pathlib import Path
 from sanpose.errors import UserError, nearest
 from sanpose.status.alive import driver
 from sanpose.status.eta import ends_at
+from sanpose.status.follow import signature
 from sanpose.status.planned import latest, to_begin, to_draw
 from sanpose.status.run import RunFiles
 from sanpose.status.states import RunState, Snapshot, SweepState, TrialState
-from sanpose.status.tail import signature
 from sweeps import record
 from sweeps.files import BrokenRecord
-from sweeps.ledger import Broken
+from sweeps.ledger import NOT_RUNS, Broken
 
 
 def snapshot(runs: Path, sweep: str | None = None) -> Snapshot:
@@ -48,7 +48,7 @@ class Watcher:
         """The state of everything now."""
         now = time.time()
         sweeps, broken = self._read_sweeps()
-        wanted = [trial.run for sweep in sweeps for trial in sweep.trials]
+        wanted = [trial.run for sweep in sweeps for trial in sweep.trials if trial.run]
         there = set(wanted) if self.sweep is not None else {*self._folders(), *wanted}
         states = self._refresh_runs(there)
         told = tuple(_sweep_state(sweep, states) for sweep in sweeps)
@@ -59,7 +59,7 @@ class Watcher:
 
     def _folders(self) -> Iterable[str]:
         with os.scandir(self.runs) as found:
-            return [e.name for e in found if not e.name.startswith(".") and e.name != record.FOLDER and e.is_dir()]
+            return [e.name for e in found if not e.name.startswith(".") and e.name not in NOT_RUNS and e.is_dir()]
 
     def _refresh_runs(self, names: set[str]) -> dict[str, RunState]:
         states = {}
@@ -104,8 +104,16 @@ class _SweepFiles:
         return self._sweep
 
 
+def _run_of(trial: record.Trial, states: dict[str, RunState]) -> RunState:
+    """The state of a trial's run; of one that could not be begun, that it failed."""
+    found = states.get(trial.run)
+    if found is None or (found.state == "waiting" and trial.reason):
+        return RunState(trial.run, "failed", trial.reason or "it names no run", seed=trial.seed)
+    return found
+
+
 def _sweep_state(sweep: record.Sweep, states: dict[str, RunState]) -> SweepState:
-    begun = tuple(TrialState(t.number, t.label, t.values, t.seed, states[t.run]) for t in latest(sweep.trials))
+    begun = tuple(TrialState(t.number, t.label, t.values, t.seed, _run_of(t, states)) for t in latest(sweep.trials))
     trials, more = begun + to_begin(sweep.head, sweep.trials), to_draw(sweep.head, len(begun))
     state, reason = driver(sweep.head)
     told = sweep.head.get("driver")

@@ -29,6 +29,7 @@ from sanpose.dashboard.guard import Guard
 from sanpose.dashboard.tools import Tools
 from sanpose.errors import UserError
 from sanpose.status.watch import Watcher
+from sweeps import record
 from sweeps.files import write_atomic
 from tests.sanpose.run_records import after, journal, measured, within, write_run, write_sweep
 
@@ -278,6 +279,16 @@ def test_only_what_changed_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     fourth = feed.since(first["started"], third["version"])
     assert ["run", A, None] in fourth["items"]
     assert feed.run(A) is None
+
+
+def test_a_trial_that_could_not_be_begun_is_shown_with_its_reason(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, "delta", [("delta 0", 0, A)])
+    record.append_trial(folder, record.Trial(1, "delta 1", {}, 0, "", "delta_init=1 cannot be"))
+    items = {(kind, name): value for kind, name, value in Feed(Watcher(tmp_path)).since("", 0)["items"]}
+    name = "delta, trial 1"
+    assert items["trials", "delta"] == [["delta 0", 0, A], ["delta 1", 0, name]]
+    assert (items["run", name]["state"], items["run", name]["reason"]) == ("failed", "delta_init=1 cannot be")
+    assert items["sweep", "delta"]["counts"] == {"failed": 1, "waiting": 1}
 
 
 def test_curves_follow_a_journal(tmp_path: Path) -> None:

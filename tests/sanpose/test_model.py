@@ -267,3 +267,26 @@ def test_a_network_with_channel_attention_has_only_delta_more() -> None:
     assert attending.macs - plain.macs == 2 * 512**2 * 4
     network = SAN(channel, 64, 64)
     assert network.delta is not None and network(torch.zeros(1, 3, 64, 64)).shape == (1, 18, 3)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_recomputing_changes_neither_gradients_nor_running_statistics(autocast: bool) -> None:
+    found = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        network = SAN(ModelConfig(backbone="resnet18", width=0.125), 64, 64).train()
+        network.backbone.recompute = recompute
+        images = torch.randn(2, 3, 64, 64)
+        kept: list[int] = []
+        hooks = torch.autograd.graph.saved_tensors_hooks(lambda t, k=kept: (k.append(t.numel()), t)[1], lambda t: t)
+        with hooks, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            coordinates = network(images)
+        coordinates.square().sum().backward()
+        grads = {name: p.grad for name, p in network.named_parameters()}
+        found.append((coordinates.detach(), grads, dict(network.named_buffers()), sum(kept)))
+    (one, grads_one, buffers_one, kept_one), (two, grads_two, buffers_two, kept_two) = found
+    assert torch.equal(one, two) and kept_two < 0.7 * kept_one
+    for name in grads_one:
+        assert torch.equal(grads_one[name], grads_two[name]), name
+    for name in buffers_one:
+        assert torch.equal(buffers_one[name], buffers_two[name]), name

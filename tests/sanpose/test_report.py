@@ -108,6 +108,9 @@ def test_the_other_tables(runs: Path) -> None:
     assert values(coco, "APM")["Ours here, cell a"] == pytest.approx(10.0)
     assert any("c (done, without this metric)" in n and "b (missing)" in n for n in coco.notes)
     assert len(values(mpii, "average")) == 13 + 2
+    for table in (a, b, mpii, coco):
+        opened = values(table, "runs")
+        assert opened["Ours here, cell g"] == "g0quick0" and opened["Ours, as published"] is None
 
 
 def test_without_any_run_the_papers_own_row_keeps_its_place(tmp_path: Path) -> None:

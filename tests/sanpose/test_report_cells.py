@@ -147,5 +147,6 @@ def test_table_2(tmp_path: Path) -> None:
     assert plain["gflops"].value == pytest.approx(14.0990, abs=5e-5)
     assert (plain["paper_gflops"].value, san["paper_params_m"].value) == (14.10, 39.0)
     assert san["ours_mm"].value == 58.0 and "ours_mm" not in plain
+    assert san["runs"].value == "c0paper0" and "runs" not in plain
     small = rows[f"Cell b here: ResNet-18 (width ×{composed('b', 'quick')['model']['width']:g}), 64×64"]
     assert small["ours_mm"].value == 70.0 and len(rows) == 3

@@ -69,6 +69,10 @@ class Visit:
         )
         return [str(text) for text in found]
 
+    def text(self, selector: str) -> str:
+        """All text there, also what is out of sight: `inner_text` would be empty where nothing is laid out."""
+        return str(self.page.text_content(selector))
+
     def __enter__(self) -> Visit:
         return self
 
@@ -102,7 +106,7 @@ def test_the_head_says_what_the_runs_are(browser: Any, made: Path) -> None:
         assert order[:2] == ["claims", "table1"] and order[-2:] == ["broken", "runs"]
         assert visit.column("table1", 0) == list("abcdefg")
         assert "missing" in visit.column("table1", 12)[6]
-        assert "torn" in visit.page.inner_text("#broken")
+        assert "torn" in visit.text("#broken")
         for kind in ("confirmed", "contradicted", "undecided"):
             texts = visit.page.locator(f"#claims .chip.{kind}").all_inner_texts()
             assert all(text == kind for text in texts)
@@ -163,6 +167,45 @@ def test_a_cell_opens_its_runs(browser: Any, made: Path) -> None:
         assert "model.delta_init" in visit.page.locator("dialog[open]").inner_text()
 
 
+def test_rows_of_the_other_tables_open_their_runs_too(browser: Any, made: Path) -> None:
+    with Visit(browser, made) as visit:
+        for table, count in (("table2", 6), ("table3a", 6), ("table3b", 6), ("table4", 0), ("table5", 0)):
+            assert visit.page.locator(f"#{table} .open").count() == count, table
+            for row in visit.page.locator(f"#{table} tbody tr[data-runs]").all()[:2]:
+                row.locator("td").nth(1).click()
+                title = visit.page.inner_text("#dialog-title")
+                letter = re.search(r"[Cc]ell ([a-g])", title)
+                assert letter and f"{letter[1]}000000000" in visit.page.inner_text("dialog[open]"), title
+                visit.page.keyboard.press("Escape")
+        assert visit.page.locator("#table2 tr:has(td.paper):not([data-runs])").count() == 2, (
+            "as published, not run here"
+        )
+        visit.page.locator("#table3a tr.published td").first.click()
+        assert visit.page.locator("dialog[open]").count() == 0
+
+
+def test_what_a_page_of_many_runs_leaves_out_is_said(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sanpose.report.page.details.MOST", 7)
+    monkeypatch.setattr("sanpose.report.page.details.CURVES", 3)
+    monkeypatch.setattr("sanpose.report.figures.build.SWEEPS", 1)
+    many_runs.add(tmp_path / "runs", "c000000000", mpjpe=110.0)
+    for name in ("one", "two"):
+        many_runs.sweep(tmp_path / "runs", name, {"model.delta_init": [0.1, 0.3]})
+    with Visit(browser, page.write(gather(tmp_path / "runs", configs_dir()), tmp_path / "out")) as visit:
+        said = visit.text("#runs")
+        assert "2 more runs are not listed here" in said and "curves of 4 of these runs are not in the page" in said
+        drawn = [visit.page.locator(f"#sweep-{name} svg").count() for name in ("one", "two")]
+        assert sorted(map(bool, drawn)) == [False, True]
+        assert "`sanpose report --sweep" in visit.text(f"#sweep-{('one', 'two')[drawn.index(0)]}")
+        assert (
+            visit.page.locator("#sweep-one .open").count() == 2 and visit.page.locator("#sweep-two .open").count() == 1
+        )
+        visit.page.locator("#sweep-two .open").click()
+        assert "of these 2 runs the page holds no curves" in visit.page.inner_text("dialog[open]")
+
+
 def test_hostile_text_is_shown_and_not_run(browser: Any, bad: Path) -> None:
     with Visit(browser, bad) as visit:
         for button in visit.page.locator("#runs .open").all():
@@ -173,9 +216,9 @@ def test_hostile_text_is_shown_and_not_run(browser: Any, bad: Path) -> None:
         visit.page.eval_on_selector_all("dialog[open] details", "all => all.forEach(one => { one.open = true })")
         shown = visit.page.locator("dialog[open]").inner_text()
         assert "</script><script>window.hacked = 1</script>" in shown and "{{ 7*7 }} {% raw %} '\"&amp;" in shown
-        body = visit.page.inner_text("main")
+        body = visit.text("main")
         assert "window.hacked = 1" in body and "<img src=x onerror=" in body and "{{ 7*7 }}" in body
-        assert "49" not in visit.page.inner_text("#runs")
+        assert "49" not in visit.text("#runs")
         assert visit.page.evaluate("window.hacked") is None
         assert (
             visit.page.locator("img:not(.photos img), script:not(:last-of-type):not(#data), b:has(> script)").count()
@@ -188,9 +231,9 @@ def test_pictures_and_predictions_are_there(browser: Any, made: Path) -> None:
         for name in ("claims", "learning", "delta", "per-action", "pareto", "joints-c000000000", "bill"):
             box = visit.page.locator(f"#fig-{name} svg").bounding_box()
             assert box and box["width"] > 300 and box["height"] > 100, name
-        assert "street.overlay.png" in visit.page.inner_text("#predictions")
+        assert "street.overlay.png" in visit.text("#predictions")
         assert visit.page.eval_on_selector("#predictions img", "image => image.naturalWidth") == 1
-        assert "not drawn, as the sweep kept no Optuna study" in visit.page.inner_text("main")
+        assert "not drawn, as the sweep kept no Optuna study" in visit.text("main")
 
 
 @pytest.mark.parametrize("name", ["made", "bad"])

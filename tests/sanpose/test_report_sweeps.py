@@ -15,10 +15,10 @@ from sanpose.cli.report import report
 from sanpose.errors import UserError
 from sanpose.report.bill import Watts, bill_of
 from sanpose.report.build import gather, write
-from sanpose.report.sweep_tables import Objective, Point, front
+from sanpose.report.sweep_points import Objective, Point, front
 from sanpose.report.table import standings
 from sanpose.report.writers import to_latex, to_markdown
-from sweeps import ledger
+from sweeps import ledger, record
 from sweeps.ledger import Record
 from tests.sanpose.recorded import CONFIGS, add, add_sweep, figures
 
@@ -97,6 +97,16 @@ def test_a_point_tried_again_counts_once(tmp_path: Path) -> None:
     add_sweep(tmp_path, "again", [({"x": 1}, 0, failed), ({"x": 1}, 0, again)])
     row = gather(tmp_path, CONFIGS).sweep_tables[0].rows[0]
     assert (row["seeds"].value, row["status"].value) == ("1 of 1", "done")
+
+
+def test_a_point_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Path) -> None:
+    done = add(tmp_path, "c", status="done", metrics=figures(60.0))
+    add_sweep(tmp_path, "some", [({"x": 1}, 0, done)])
+    record.append_trial(tmp_path / "sweeps" / "some", record.Trial(1, "x 2", {"x": 2}, 0, "", "x=2 is too much"))
+    table = gather(tmp_path, CONFIGS).sweep_tables[0]
+    assert [row["status"].value for row in table.rows] == ["done", "failed: x=2 is too much"]
+    assert table.notes[0] == "Runs: 1 done, 1 failed. Failed: 1 × x=2 is too much."
+    assert table.rows[1]["runs"].value is None
 
 
 def test_one_sweep_alone(runs: Path) -> None:

@@ -20,10 +20,12 @@ from rich.console import Console
 from sanpose.cli.status import status
 from sanpose.errors import UserError
 from sanpose.status.eta import ends_at
+from sanpose.status.follow import Followed
 from sanpose.status.states import RunState, plain, run_plain
 from sanpose.status.terminal import SHOWN, to_terminal
 from sanpose.status.watch import Watcher, snapshot
 from sweeps import ledger, record
+from sweeps.files import write_atomic
 from tests.sanpose.run_records import (
     EPOCHS,
     after,
@@ -341,7 +343,7 @@ def test_json_has_the_documented_keys(tmp_path: Path) -> None:
     result = CliRunner().invoke(status, ["--runs", str(tmp_path), "--json"])
     assert result.exit_code == 0, result.output
     told = json.loads(result.output)
-    assert set(told) == {"schema", "at", "runs", "sweeps", "loose", "broken"}
+    assert set(told) == {"schema", "at", "runs", "sweeps", "loose", "broken", "jobs"}
     assert told["schema"] == 1
     (sweep,) = told["sweeps"]
     assert set(sweep) == {"name", "title", "state", "reason", "dashboard", "counts", "eta_s", "trials"}
@@ -378,3 +380,47 @@ def test_nothing_heavy_is_imported() -> None:
     code = "import sys, sanpose.cli.status, sanpose.status.watch, sanpose.status.terminal; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not heavy & set(loaded)
+
+
+def test_a_trial_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Path) -> None:
+    axes = [{"name": "x", "values": [0, 1, 2]}]
+    folder = write_sweep(tmp_path, "delta", [], axes=axes, seeds=1, search=None)
+    for number, reason in ((0, "x=0 cannot be"), (1, "x=1 cannot be")):
+        record.append_trial(folder, record.Trial(number, f"x {number}", {"x": number}, 0, "", reason))
+    watcher = Watcher(tmp_path)
+    (sweep,) = watcher.refresh().sweeps
+    assert [(t.point, t.run.state, t.run.reason) for t in sweep.trials] == [
+        ("x 0", "failed", "x=0 cannot be"),
+        ("x 1", "failed", "x=1 cannot be"),
+        ("x 2", "waiting", None),
+    ]
+    assert sweep.counts == {"failed": 2, "waiting": 1}
+    write_run(tmp_path, A, "done", 60.0)
+    record.append_trial(folder, record.Trial(2, "x 1", {"x": 1}, 0, A))  # the other way round, it could be
+    (sweep,) = watcher.refresh().sweeps
+    assert [(t.point, t.run.state) for t in sweep.trials] == [("x 0", "failed"), ("x 1", "done"), ("x 2", "waiting")]
+
+
+def test_a_file_is_followed_as_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    file = Followed(path)
+    assert not file.changed() and file.lines() == []
+    path.write_bytes(b"one\ntwo\nthr")
+    assert file.changed() and file.lines() == [b"one", b"two"]
+    assert not file.changed()
+    with path.open("ab") as end:
+        end.write(b"ee\nfour\n")
+    assert file.changed() and file.lines() == [b"three", b"four"]
+    write_atomic(path, b"another\nfile, and a longer one\n")
+    assert file.changed() and file.offset == 0 and file.lines() == [b"another", b"file, and a longer one"]
+    path.unlink()
+    assert file.changed() and file.lines() == [] and file.offset == 0
+
+
+def test_the_end_of_a_file_begins_with_a_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(b"".join(b"line %03d\n" % number for number in range(100)))
+    for last, first in ((20, 98), (18, 99), (17, 99), (900, 0), (5000, 0)):
+        file = Followed(path)
+        assert file.changed() and file.lines(last)[0] == b"line %03d" % first, last
+        assert file.offset == 900 and file.lines(last) == []

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from sweeps import definition
 from sweeps.definition import BadSweep
@@ -40,6 +44,7 @@ def test_changes_of_the_search_come_after_the_file():
         ({"axes": AXES, "grid": 1}, "unknown key 'grid'"),
         ({"axes": {"a": "b"}}, "axis 'a'"),
         ({"axes": {"a": [[1, 2]]}}, "numbers, words"),
+        ({"axes": {"a": [0, 0.0]}}, "a value twice: 0, 0.0"),
         ({"axes": {"a": {"x": "y=1"}}}, "a list of overrides"),
         ({"axes": {"a": {"low": 2, "high": 1}}}, "low below high"),
         ({"axes": {"a": {"low": 0, "high": 1, "log": True}}}, "above 0 with log"),
@@ -61,3 +66,34 @@ def test_changes_of_the_search_come_after_the_file():
 def test_what_cannot_be_used_is_refused_in_words(raw, said):
     with pytest.raises(BadSweep, match=said):
         definition.read(raw)
+
+
+def overrides_of(values):
+    found = definition.read({"axes": {"key": values}})
+    return [found.overrides(point)[0] for point in found.grid()]
+
+
+def test_what_hydra_reads_rightly_is_written_as_it_is():
+    """Also since a sweep that has begun is told from another one by these texts."""
+    plain = ["c", "runs/a-1/best.pt", "two words", "1e-3", "${scale.deep}", "[40, 50]", ""]
+    assert overrides_of(plain) == [f"key={text}" for text in plain]
+    assert overrides_of([True, None, 1e-05]) == ["key=true", "key=null", "key=1e-05"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0")))
+@example("a,b")
+@example("key=value")
+@example("it's")
+@example('say "hi"')
+@example(" room ")
+@example("sweep(1,2)")
+@example("tail\\")
+@example("\\'")
+@example("a\\\n")
+@example("[a], b")
+def test_a_text_is_that_text_for_hydra(text):
+    parsed = OverridesParser.create().parse_override(overrides_of([text])[0]).value()
+    read = parsed.text if isinstance(parsed, QuotedString) else parsed
+    # A number, true, null or a list is read as such, as it was meant: YAML takes 1e-3 for a text.
+    assert read == text or not isinstance(read, str)

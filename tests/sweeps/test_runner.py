@@ -15,6 +15,8 @@ from sweeps.study import Study
 class Host:
     """Runs are named by their value of a; `busy` and `known` are another process's and the ledger's."""
 
+    stopping = False
+
     def __init__(self):
         self.busy: set[float] = set()
         self.known: dict[float, dict] = {}

@@ -187,3 +187,57 @@ def test_any_rdb_takes_the_journals_place(tmp_path):
     first = study(tmp_path, storage=url)
     first.tell(first.next().number, "r", {"mpjpe_mm": 1.0})
     assert len(ask_all(study(tmp_path, storage=url))) == 5 and not (tmp_path / "study.log").exists()
+
+
+def told(asked):
+    return [(tuple(values.items()), seed) for values, seed in asked]
+
+
+def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path):
+    search = {"sampler": "tpe", "trials": 5, "first": [{"a": 0.0, "b": "x"}]}
+    fresh = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
+    assert fresh.held() == {} and list(tmp_path.iterdir()) == []
+    assert fresh.ahead() == ([({"a": 0.0, "b": "x"}, 0), ({"a": 0.0, "b": "x"}, 1)], 8)
+
+    kept = study(tmp_path, seeds=2, **search)
+    asked = [kept.next() for _ in range(4)]  # both seeds of the first point, of a drawn one the first seed, and another
+    kept.tell(asked[0].number, "run0", {"mpjpe_mm": 3.0})
+    kept.prune(asked[1].number, "run1")
+    kept.fail(asked[2].number, "run2", "lost")
+    before = (tmp_path / "study.log").read_bytes()
+    copy = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
+    assert copy.held() == {"done": 1, "pruned": 1, "failed": 1, "running": 1}
+    left, drawn = copy.ahead()
+    assert told(left)[0] == key(asked[3]), "what is running is handed out again, after the driver's death"
+    assert len(left) + drawn == 10 - 3
+    again = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
+    assert again.retry_failed() == 1 and again.repeat_missing(lambda run: False) == 1
+    assert key(asked[2]) in told(again.ahead()[0]) and key(asked[0]) in told(again.ahead()[0])
+    assert (tmp_path / "study.log").read_bytes() == before and list(tmp_path.iterdir()) == [tmp_path / "study.log"]
+
+
+@pytest.mark.parametrize("left_over", [False, True])
+def test_what_is_ahead_is_what_is_asked(tmp_path, left_over):
+    search = {"sampler": "random", "trials": 6, "first": [{"a": 0.5, "b": "y"}]}
+    first = study(tmp_path, seeds=2, **search)
+    for _ in range(5):
+        first.tell(first.next().number, "run", {"mpjpe_mm": 1.0})
+    if left_over:
+        first.next()
+    left, drawn = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True).ahead()
+    asked = ask_all(study(tmp_path, seeds=2, **search))
+    assert len(asked) == len(left) + drawn == 7 and [key(a) for a in asked[: len(left)]] == told(left)
+
+
+def test_a_copy_out_of_a_database(tmp_path):
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    search = {"sampler": "tpe", "trials": 3, "storage": url}
+    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).held() == {}
+    assert list(tmp_path.iterdir()) == [], "nothing is made by looking"
+    (tmp_path / "s").mkdir()
+    kept = Study(tmp_path / "s", "s", definition.read(GRID, search), 1)
+    kept.tell(kept.next().number, "run", {"mpjpe_mm": 1.0})
+    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).held() == {"done": 1}
+    (tmp_path / "studies.db").write_bytes(b"no database")
+    with pytest.raises(definition.BadSweep, match="cannot be read"):
+        Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True)

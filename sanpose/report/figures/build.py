@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,10 @@ from sanpose.report.gather import Report
 from sweeps.files import write_atomic
 
 Draw = Callable[[], Any]
+SWEEPS = 24  # whose pictures are drawn; of the others the page says how to have them
+_TOO_MANY = "those of the {} sweeps that changed last are drawn; `sanpose report --sweep {}` draws these"
+_EACH = 12  # pictures for which a process is worth its start
+_CHUNK = 4
 
 
 @dataclass(frozen=True)
@@ -31,9 +38,13 @@ class Drawing:
 
 
 def drawings(report: Report) -> tuple[Drawing, ...]:
-    """Every picture of a report, in the order of reading."""
-    with style.house():
-        return tuple(_drawn(plan) for plan in _plans(report))
+    """Every picture of a report, in the order of reading. Many are drawn in several processes."""
+    plans = list(_plans(report))
+    processes = min(len(os.sched_getaffinity(0)), sum(plan.draw is not None for plan in plans) // _EACH)
+    if processes < 2:
+        return tuple(map(_drawn, plans))
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        return tuple(pool.map(_drawn, plans, chunksize=_CHUNK))
 
 
 def write(found: tuple[Drawing, ...], out: Path) -> list[Path]:
@@ -51,16 +62,31 @@ def write(found: tuple[Drawing, ...], out: Path) -> list[Path]:
 
 def _plans(report: Report) -> Iterator[Plan]:
     yield from cells.plans(report)
-    for sweep, table in zip(report.sweeps, report.sweep_tables, strict=True):
-        yield from sweeps.plans(report, sweep, table)
+    drawn = _newest(report)
+    for sweep, points, table in zip(report.sweeps, report.points, report.sweep_tables, strict=True):
+        if sweep.name in drawn:
+            yield from sweeps.plans(sweep, points, table)
+        else:
+            yield Plan(
+                f"{table.name}-pictures", table.name, "Pictures", "", missing=_TOO_MANY.format(SWEEPS, sweep.name)
+            )
     yield cells.bill(report)
+
+
+def _newest(report: Report) -> set[str]:
+    """The names of the SWEEPS sweeps whose records changed last."""
+    changed = {
+        sweep.name: max((run.changed for point in points for run in point.runs), default=0.0)
+        for sweep, points in zip(report.sweeps, report.points, strict=True)
+    }
+    return set(sorted(changed, key=lambda name: changed[name], reverse=True)[:SWEEPS])
 
 
 def _drawn(plan: Plan) -> Drawing:
     make = partial(Drawing, plan.name, plan.section, plan.title, plan.caption)
     if plan.draw is None:
         return make(missing=plan.missing)
-    figure = plan.draw()
-    picture = files.svg(figure)
-    figure.set_layout_engine("none")  # the places are found; finding them again takes as long as drawing
-    return make(svg=picture, pdf=files.pdf(figure))
+    with style.house():
+        figure = plan.draw()
+        files.place(figure)
+        return make(svg=files.svg(figure), pdf=files.pdf(figure))

@@ -6,13 +6,19 @@ import io
 import re
 from typing import Any
 
-from sanpose.report.figures import style
+from sanpose.report.figures import font, style
 
 _VARIABLES = {
     style.INK: "currentColor",
     style.PAPER: "var(--paper)",
     **{colour: f"var(--series-{number}, {colour})" for number, colour in enumerate(style.SERIES, 1)},
 }
+
+
+def place(figure: Any) -> None:
+    """Find where everything stands, once: otherwise each saving draws the figure one more time to find it."""
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine(None)
 
 
 def svg(figure: Any) -> str:
@@ -24,8 +30,12 @@ def svg(figure: Any) -> str:
 
 def pdf(figure: Any) -> bytes:
     """A page as large as the figure, fonts embedded as TrueType."""
+    import matplotlib
+
+    font.added()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None})
+    with matplotlib.rc_context({"font.sans-serif": [font.FAMILY, *matplotlib.rcParams["font.sans-serif"]]}):
+        figure.savefig(buffer, format="pdf", metadata={"CreationDate": None, "Creator": None})
     return buffer.getvalue()
 
 
@@ -43,6 +53,7 @@ def inline(document: str, name: str, title: str) -> str:
     text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
+    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)  # a hundredth of a point is finer than any screen
     text = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", text)
     head, rest = text.split(">", 1)
     points = float(re.search(r'width="([0-9.]+)pt"', head)[1])  # type: ignore[index]  # matplotlib writes it

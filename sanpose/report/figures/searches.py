@@ -57,6 +57,8 @@ def against(points: Sequence[Measured], key: str, what: str) -> Any:
 
 def parallel(points: Sequence[Measured], keys: Sequence[str], what: str, *, low_is_best: bool = True) -> Any:
     """Parallel coordinates: an upright axis for each swept key and, last, the objective; the best tenth in colour."""
+    from matplotlib.collections import LineCollection
+
     figure = style.figure(9.4, 3.9)
     axes = figure.subplots()
     axes.grid(visible=False)
@@ -65,10 +67,10 @@ def parallel(points: Sequence[Measured], keys: Sequence[str], what: str, *, low_
     columns = [_places([point.values.get(key) for point in points]) for key in keys] + [(goal, None)]
     heights = [_column(axes, place, x, ticks) for place, (x, ticks) in enumerate(columns)]
     order = sorted(range(len(points)), key=lambda i: goal[i], reverse=not low_is_best)
-    best = set(order[: -(-len(points) // 10)])
-    for i in reversed(order):
-        look = {"color": style.SERIES[0], "lw": 2.2} if i in best else {"color": style.INK, "lw": 0.9, "alpha": 0.3}
-        axes.plot(range(len(columns)), [h[i] for h in heights], **look)
+    best = -(-len(points) // 10)
+    lines = [list(enumerate(h[i] for h in heights)) for i in order]
+    axes.add_collection(LineCollection(lines[best:], colors=style.INK, linewidths=0.9, alpha=0.3))
+    axes.add_collection(LineCollection(lines[:best], colors=style.SERIES[0], linewidths=2.2))
     names = [style.clipped(name, 24) for name in (*keys, what)]
     axes.set_xticks(range(len(columns)), names)
     axes.set(yticks=[], xlim=(-0.25, len(columns) - 0.55), ylim=(-0.06, 1.08))

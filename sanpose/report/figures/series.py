@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sanpose.errors import UserError
 from sanpose.journal import NAME
@@ -15,6 +14,7 @@ from sweeps.ledger import Record
 
 Line = dict[int, float]  # epoch -> value
 MPJPE = ("h36m", "mpjpe", "mean_over_frames")
+_WITHIN = b'{"kind": "train"'  # how a line of progress within an epoch begins: nine of ten lines, and none of a curve
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,20 @@ def curves(run: Record) -> Curves:
     """What a run's journal says; empty for a run without one. Raises UserError for a journal that can't be read."""
     path = run.folder / NAME
     try:
-        lines = read_lines(path) if path.is_file() else []
+        lines = read_lines(path, _WITHIN) if path.is_file() else []
     except (BrokenRecord, OSError) as error:
         raise UserError(f"a run's journal cannot be read: {error}", where=path) from error
-    return Curves(
-        loss=_line(lines, "epoch", lambda line: lookup(line, "loss")),
-        delta=_line(lines, "epoch", lambda line: lookup(line, "delta")),
-        mpjpe=_line(lines, "evaluation", lambda line: lookup(line, "figures", *MPJPE)),
-        final=_line(lines, "final", lambda line: lookup(line, "figures", *MPJPE)),
-    )
+    found = Curves({}, {}, {}, {})
+    for line in lines:
+        epoch, kind = line.get("epoch"), line.get("kind")
+        if not isinstance(epoch, int):
+            continue
+        if kind == "epoch":
+            _put(found.loss, epoch, lookup(line, "loss"))
+            _put(found.delta, epoch, lookup(line, "delta"))
+        elif kind in ("evaluation", "final"):
+            _put(found.final if kind == "final" else found.mpjpe, epoch, lookup(line, "figures", *MPJPE))
+    return found
 
 
 def band(lines: Sequence[Line]) -> Band:
@@ -72,10 +77,6 @@ def band(lines: Sequence[Line]) -> Band:
     )
 
 
-def _line(lines: Sequence[Mapping[str, Any]], kind: str, value: Callable[[Mapping[str, Any]], float | None]) -> Line:
-    found = {}
-    for line in lines:
-        epoch, number = line.get("epoch"), value(line) if line.get("kind") == kind else None
-        if isinstance(epoch, int) and number is not None:
-            found[epoch] = number
-    return found
+def _put(line: Line, epoch: int, value: float | None) -> None:
+    if value is not None:
+        line[epoch] = value

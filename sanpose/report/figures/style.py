@@ -48,7 +48,6 @@ _RC: dict[str, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8,
     "figure.facecolor": "none",
-    "figure.constrained_layout.use": True,
     "svg.fonttype": "none",
     "svg.hashsalt": "sanpose",
     "pdf.fonttype": 42,
@@ -68,7 +67,7 @@ def figure(width: float, height: float) -> Any:
     """An empty Figure of so many inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height))
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def looks(count: int) -> list[dict[str, Any]]:

@@ -11,9 +11,8 @@ from sanpose.report.figures.cells import curve_plans
 from sanpose.report.figures.plan import Plan
 from sanpose.report.figures.searches import Compute, Measured
 from sanpose.report.figures.series import MPJPE, Group
-from sanpose.report.gather import Report
 from sanpose.report.runs import lookup
-from sanpose.report.sweep_tables import Objective, Point, objectives_of, points_of
+from sanpose.report.sweep_points import Objective, Point, objectives_of
 from sanpose.report.table import Table
 from sweeps.record import Sweep
 
@@ -21,10 +20,7 @@ _CURVES = 12  # points whose curves are drawn
 _KEYS = 4  # pictures of the objective against one key
 
 
-def plans(report: Report, sweep: Sweep, table: Table) -> Iterator[Plan]:
-    wanted = {trial.run for trial in sweep.trials}
-    by_id = {run.id: run for run in report.records if run.id in wanted}
-    points = points_of(sweep, by_id)
+def plans(sweep: Sweep, points: Sequence[Point], table: Table) -> Iterator[Plan]:
     aim = objectives_of(sweep)[0]
     what = aim.column.title
     found = [(point, m) for point in points if (m := _measured(point, aim)) is not None]

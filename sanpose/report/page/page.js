@@ -91,23 +91,32 @@
   const dialog = document.getElementById("dialog");
   const content = dialog.querySelector(".body");
   const colour = (index) => `var(--series-${1 + (index % 8)})`;
+  // What is empty, and what runs share, is left out of their own data.
+  const runOf = (id) => {
+    const run = data.runs[id];
+    const curves = Object.entries(run.curves ?? {}).map(([name, [epochs, ...values]]) => [name, values.map((value, i) => [data.epochs[epochs][i], value])]);
+    const protocol = Object.entries(run.protocol ?? {}).map(([name, text]) => [name, data.texts[text]]);
+    return {
+      more: "", started: "–", ended: "–", metrics: {}, ...run, id, curves: Object.fromEntries(curves), protocol,
+      config: { ...data.configs[run.config], "train.seed": run.seed ?? null }, origin: data.origins[run.origin], folder: `${data.folder}/${id}`,
+    };
+  };
   const configOf = (run) => {
     const whole = { ...data.base, ...run.config };
     return Object.fromEntries(Object.entries(whole).filter(([, value]) => value !== null).sort());
   };
   const said = (value) => (value === undefined ? "–" : typeof value === "string" ? value : JSON.stringify(value));
 
-  const summary = (ids) => {
-    const names = [...new Set(ids.flatMap((id) => Object.keys(data.runs[id].metrics)))];
+  const summary = (runs) => {
+    const names = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))];
     const titles = { mpjpe_mm: "MPJPE (mm)", pckh: "PCKh@0.5 (%)", ap: "AP (0 to 1)" };
     const head = make("tr", {}, ...["Run", "Seed", "Status", ...names.map((n) => titles[n] ?? n), "Started", "Ended"].map((t, i) => make("th", { scope: "col", class: i > 2 && i < 3 + names.length ? "num" : "" }, t)));
-    const rows = ids.map((id, index) => {
-      const run = data.runs[id];
+    const rows = runs.map((run, index) => {
       const figures = names.map((name) => make("td", { class: "num" }, run.metrics[name] === undefined ? "–" : run.metrics[name].toFixed(name === "ap" ? 3 : 1)));
       const swatch = make("span", { class: "swatch" });
       swatch.style.background = colour(index);
-      return make("tr", {}, make("th", { scope: "row" }, swatch, make("code", {}, id)), make("td", {}, said(configOf(run)["train.seed"])),
-        make("td", {}, make("span", { class: `chip ${run.status}` }, run.status), run.state.slice(run.status.length)), ...figures, make("td", {}, run.started), make("td", {}, run.ended));
+      return make("tr", {}, make("th", { scope: "row" }, swatch, make("code", {}, run.id)), make("td", {}, said(run.seed)),
+        make("td", {}, make("span", { class: `chip ${run.status}` }, run.status), run.more), ...figures, make("td", {}, run.started), make("td", {}, run.ended));
     });
     return scrolled(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)), "Runs");
   };
@@ -115,7 +124,7 @@
 
   const differences = (own, others) => {
     const ids = [...own, ...others].slice(0, COLUMNS);
-    const configs = ids.map((id) => configOf(data.runs[id]));
+    const configs = ids.map((id) => configOf(runOf(id)));
     const keys = [...new Set(configs.flatMap(Object.keys))].sort();
     const differing = keys.filter((key) => new Set(configs.map((config) => said(config[key]))).size > 1);
     if (ids.length < 2) return make("p", { class: "absent" }, "There is no other run here to compare its settings with.");
@@ -145,39 +154,42 @@
     }
     return make("figure", {}, make("figcaption", {}, name), svg);
   };
-  const charts = (ids) => {
-    const names = [...new Set(ids.flatMap((id) => Object.keys(data.runs[id].curves)))];
-    if (!names.length) return make("p", { class: "absent" }, "No epoch is recorded yet.");
-    const linesOf = (name) => ids.map((id, index) => [index, data.runs[id].curves[name]]).filter(([, line]) => line);
-    return make("div", { class: "charts" }, ...names.map((name) => chart(name, linesOf(name))));
+  const charts = (runs) => {
+    const names = [...new Set(runs.flatMap((run) => Object.keys(run.curves)))];
+    const linesOf = (name) => runs.map((run, index) => [index, run.curves[name]]).filter(([, line]) => line);
+    const drawn = make("div", { class: "charts" }, ...names.map((name) => chart(name, linesOf(name))));
+    const absent = runs.filter((run) => run.left_out);
+    if (absent.length) drawn.append(make("p", { class: "absent" }, `Of ${absent.length} of these ${runs.length} runs the page holds no curves: they are in metrics.jsonl in the run’s folder.`));
+    return names.length || absent.length ? drawn : make("p", { class: "absent" }, "No epoch is recorded yet.");
   };
 
-  const particulars = (id, open) => {
-    const run = data.runs[id];
-    const lines = [["state", run.state]];
+  const particulars = (run, open) => {
+    const lines = [["state", run.status + run.more]];
     if (run.reason) lines.push(["reason", run.reason]);
     if (run.synthetic) lines.push(["data", "synthetic"]);
-    for (const [name, text] of Object.entries(run.protocol)) lines.push([`protocol, ${name}`, data.texts[text]]);
-    for (const [name, text] of run.provenance) lines.push([name, data.texts[text]]);
+    for (const [name, text] of run.protocol) lines.push([`protocol, ${name}`, text]);
+    lines.push(...run.origin);
     if (run.curves_missing) lines.push(["journal", run.curves_missing]);
     lines.push(["folder", run.folder]);
     const list = make("dl", {}, ...lines.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
     const config = Object.entries(configOf(run)).map(([key, value]) => `${key}: ${said(value)}`).join("\n");
     const whole = make("details", {}, make("summary", {}, "The whole configuration"), make("pre", {}, config));
-    return make("details", open ? { open: "" } : {}, make("summary", {}, "Run ", make("code", {}, id), `, ${run.state}`), list, whole);
+    return make("details", open ? { open: "" } : {}, make("summary", {}, "Run ", make("code", {}, run.id), `, ${run.status}${run.more}`), list, whole);
   };
 
   const show = (row) => {
     const ids = row.dataset.runs.split(" ");
+    const runs = ids.map(runOf);
     const rows = [...row.parentElement.rows].filter((other) => other !== row && other.dataset.runs);
     const others = rows.length < COLUMNS ? rows.map((other) => other.dataset.runs.split(" ")[0]).filter((id) => !ids.includes(id)) : [];
     const title = row.closest("section").querySelector("h2").textContent.split(/[.:]/)[0];
     document.getElementById("dialog-title").textContent = `${title}: ${row.cells[0].textContent.trim()}`;
     content.replaceChildren(
-      summary(ids),
+      summary(runs),
+      ...(row.dataset.left ? [make("p", { class: "absent" }, `${row.dataset.left} more runs of this row are not in the page: their records are in ${data.folder}.`)] : []),
       make("h3", {}, others.length ? "Settings, beside those of the other rows" : "Settings that differ"), differences(ids, [...new Set(others)]),
-      make("h3", {}, "Curves"), charts(ids),
-      make("h3", {}, "Where they come from"), ...ids.map((id) => particulars(id, ids.length === 1)),
+      make("h3", {}, "Curves"), charts(runs),
+      make("h3", {}, "Where they come from"), ...runs.map((run) => particulars(run, runs.length === 1)),
     );
     dialog.showModal();
     dialog.scrollTop = 0;

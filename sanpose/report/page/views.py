@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from sanpose.report.runs import RUNS
 from sanpose.report.table import Cell, Column, Table, cell_of, standings, symbols, text_of
 
 VERDICTS = ("confirmed", "contradicted", "undecided")
@@ -13,11 +14,11 @@ _STATES = ("done", "running", "failed", "interrupted", "pruned", "missing", "bro
 
 @dataclass(frozen=True)
 class CellView:
-    """`chip`: a verdict or state that the cell begins with, "" for none; `text`: the rest. `sort`: a number, or
-    text in lower case, or "" for no value. `standing`: best, second or ""."""
+    """`chip`: a verdict or state that the cell begins with, "" for none; `text`: the rest. `sort`: what the cell is
+    sorted by, a number or "" for no value; None for its text. `standing`: best, second or ""."""
 
     text: str
-    sort: str
+    sort: str | None
     standing: str
     symbol: str
     mark: str
@@ -26,10 +27,12 @@ class CellView:
 
 @dataclass(frozen=True)
 class RowView:
-    """`runs`: the ids that the row opens, with spaces between. `paper`: it is published, not measured here."""
+    """`runs`: the ids that the row opens, with spaces between; `left_out`: how many more runs it has, of which the page
+    has no details. `paper`: it is published, not measured here."""
 
     cells: tuple[CellView, ...]
     runs: str
+    left_out: int
     paper: bool
 
 
@@ -58,9 +61,10 @@ def view(table: Table, known: Collection[str]) -> TableView:
     rows = []
     for index, row in enumerate(table.rows):
         cells = tuple(_cell(cell_of(row, c), c, standing.get((index, c.key), ""), signs) for c in table.shown)
-        runs = str(cell_of(row, Column("runs", "")).value or "") if _opens(table) else ""
+        runs = str(cell_of(row, RUNS).value or "").split() if RUNS in table.columns else []
+        here = [name for name in runs if name in known]
         published = any(cell_of(row, c).rank == "paper" for c in table.shown) and table.name not in _BESIDE
-        rows.append(RowView(cells, " ".join(name for name in runs.split() if name in known), published))
+        rows.append(RowView(cells, " ".join(here), len(runs) - len(here), published))
     heads = tuple(HeadView(c.title, _numeric(table, c), _kind(c)) for c in table.shown)
     return TableView(table.name, table.title, heads, tuple(rows), tuple((s, m) for m, s in signs.items()), table.notes)
 
@@ -68,15 +72,11 @@ def view(table: Table, known: Collection[str]) -> TableView:
 _BESIDE = ("table1", "table2")  # the paper's figures are columns there, in the others rows
 
 
-def _opens(table: Table) -> bool:
-    return any(column.key == "runs" and column.machine_only for column in table.columns)
-
-
 def _cell(cell: Cell, column: Column, standing: str, signs: Mapping[str, str]) -> CellView:
     chip = _chip(cell, column)
     text, mark = text_of(cell, column)[len(chip) :], signs.get(cell.mark, "")
     if cell.value is None or isinstance(cell.value, str):
-        return CellView(text, (cell.value or "").lower(), standing, mark, cell.mark, chip)
+        return CellView(text, None if cell.value else "", standing, mark, cell.mark, chip)
     # Figures get the sign that is as wide as a plus.
     return CellView(text.replace("-", "−"), repr(float(cell.value)), standing, mark, cell.mark, chip)
 

@@ -17,8 +17,8 @@ from markupsafe import Markup, escape
 from sanpose.errors import UserError
 from sanpose.report.figures import build, files
 from sanpose.report.figures.build import Drawing
-from sanpose.report.gather import Report
-from sanpose.report.page.details import details, shown_runs, when
+from sanpose.report.gather import Report, no_collection
+from sanpose.report.page.details import details, shown_runs, when, with_curves
 from sanpose.report.page.views import VERDICTS, TableView, view
 from sanpose.report.runs import scale_of, seed_of, state
 from sweeps.files import write_atomic
@@ -52,7 +52,8 @@ def write(report: Report, out: Path) -> Path:
     Each file appears whole. Returns the page's path. Raises UserError when the folder can't be written to.
     """
     drawings = build.drawings(report)
-    text = render(report, drawings, datetime.now(UTC))
+    with no_collection():
+        text = render(report, drawings, datetime.now(UTC))
     try:
         out.mkdir(parents=True, exist_ok=True)
         build.write(drawings, out / "figures")
@@ -65,7 +66,7 @@ def write(report: Report, out: Path) -> Path:
 def render(report: Report, drawings: Sequence[Drawing], made: datetime) -> str:
     """The page's HTML."""
     runs, left_out = shown_runs(report)
-    known = {run.id for run in runs}
+    known, curved = {run.id for run in runs}, with_curves(report, runs)
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -77,6 +78,7 @@ def render(report: Report, drawings: Sequence[Drawing], made: datetime) -> str:
         made=made,
         runs=runs,
         left_out=left_out,
+        curves_left=len(runs) - len(curved),
         warning=_warning(report),
         verdicts=_verdicts(tables[report.claims.name]),
         first=[tables[report.claims.name], tables[report.tables[0].name]],
@@ -91,7 +93,7 @@ def render(report: Report, drawings: Sequence[Drawing], made: datetime) -> str:
         when=when,
         photos=photos,
         photos_left=photos_left,
-        data=_data(details(runs)),
+        data=_data({**details(runs, curved), "folder": str(report.runs)}),
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -1,0 +1,140 @@
+"""Nodes for a sweep as it needs them: jobs that join its Ray cluster, submitted while trials wait, cancelled when none
+do. They may be preempted at any time.
+
+The command says in its job's folder what it could use (`demand.json`); the launcher, in a thread, has as many jobs of
+one node each as that asks for, and no more than it may.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster import phases, slurm
+from cluster.files import write_atomic
+from cluster.slurm import NotAnsweringError
+
+DEMAND = "demand.json"
+JOINERS = "joiners.json"  # the jobs, for whoever wants to know or to clear up
+START = "SANPOSE_START"  # in the worker job's environment: the folder of the start that it joins
+MOST = "SANPOSE_MAX_NODES"  # in the command's environment: how many nodes may join
+_LOOK_SECONDS, _SECONDS = 3.0, 30.0
+_LIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED")
+_IDLE_SECONDS = 20.0  # between two trials a node is idle for a moment
+
+
+def most_nodes() -> int:
+    """How many nodes may join this job's cluster; 0 where none do."""
+    return int(os.environ.get(MOST, 0))
+
+
+def demand(trials: int, per_node: int, busy: list[str]) -> None:
+    """Say how many trials are left, how many a node can run side by side, and the addresses of nodes that run any.
+    Outside a job nothing happens."""
+    folder = os.environ.get(phases.FOLDER)
+    if folder:
+        told = {"trials": trials, "per_node": per_node, "busy": busy}
+        write_atomic(Path(folder) / DEMAND, json.dumps(told))
+
+
+def nodes_wanted(told: Mapping[str, Any], most: int) -> int:
+    """How many nodes the demand can use."""
+    return min(most, -(-int(told["trials"]) // max(1, int(told["per_node"]))))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What to do: how many jobs to submit, and which to cancel."""
+
+    submit: int
+    cancel: tuple[str, ...]
+
+
+def plan(wanted: int, states: Mapping[str, str], idle: frozenset[str]) -> Change:
+    """Submit what is missing; of what is too much, cancel the jobs that wait, then those whose node is idle.
+
+    states: of the live jobs, by number: PENDING, RUNNING, ...
+    """
+    if len(states) <= wanted:
+        return Change(wanted - len(states), ())
+    waiting = [job for job, state in states.items() if state == "PENDING"]
+    free = [job for job, state in states.items() if state != "PENDING" and job in idle]
+    return Change(0, tuple([*reversed(waiting), *free][: len(states) - wanted]))
+
+
+class Workers(threading.Thread):
+    """The thread that has jobs of `script` join the start in `folder` (of the job folder `job`), `most` at once."""
+
+    def __init__(self, script: Path, most: int, job: Path, start: Path):
+        super().__init__(daemon=True)
+        self.script, self.most, self.job, self.start_folder = script, most, job, start
+        (job / DEMAND).unlink(missing_ok=True)  # of an earlier start
+        self._ended = threading.Event()
+        self._jobs: list[str] = []
+        self._busy_at: dict[str, float] = {}
+
+    def run(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            self._look()
+
+    def end(self) -> None:
+        """Cancel every job and stop."""
+        self._ended.set()
+        if self.is_alive():
+            self.join(_SECONDS * 2)
+        if self._jobs:
+            with contextlib.suppress(NotAnsweringError):
+                slurm.ask("scancel", *self._jobs)
+        self._tell([])
+
+    def _look(self) -> None:
+        try:
+            states = self._states()
+        except NotAnsweringError:
+            return  # nothing is known, so nothing is done
+        try:
+            told = json.loads((self.job / DEMAND).read_text())
+        except FileNotFoundError:
+            told = {"trials": 1, "per_node": 1, "busy": []}  # the command waits for a first node
+        change = plan(nodes_wanted(told, self.most), states, self._idle(states, told["busy"]))
+        try:
+            if change.cancel:
+                slurm.ask("scancel", *change.cancel)
+            for _ in range(change.submit):
+                told_id = slurm.ask(
+                    "sbatch", "--parsable", f"--export=ALL,{START}={self.start_folder}", str(self.script)
+                )
+                self._jobs.append(told_id.strip().partition(";")[0])
+        except NotAnsweringError as error:
+            print(f"[cluster] no further node: {error}", flush=True)
+        self._tell(self._jobs)
+
+    def _states(self) -> dict[str, str]:
+        """The live jobs; what is gone is forgotten. Raises NotAnsweringError."""
+        if not self._jobs:
+            return {}
+        lines = slurm.ask("squeue", "--me", "--noheader", "--format=%A %T").splitlines()
+        found = dict(line.split() for line in lines)
+        live = {job: found[job] for job in self._jobs if found.get(job) in _LIVE}
+        self._jobs = [job for job in self._jobs if job in live]
+        return live
+
+    def _idle(self, states: Mapping[str, str], busy: list[str]) -> frozenset[str]:
+        """The running jobs whose node has run nothing for a while."""
+        now = time.monotonic()
+        for job in states:
+            file = self.start_folder / f"node-{job}-0.json"
+            told = json.loads(file.read_text()) if file.exists() else {}
+            if job not in self._busy_at or told.get("state") != "ready" or told.get("address") in busy:
+                self._busy_at[job] = now
+        return frozenset(job for job in states if now - self._busy_at[job] > _IDLE_SECONDS)
+
+    def _tell(self, jobs: list[str]) -> None:
+        write_atomic(self.job / JOINERS, json.dumps({"jobs": jobs}))

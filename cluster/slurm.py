@@ -1,0 +1,40 @@
+"""Slurm's commands, asked with a time limit, and what they complain of in words for a person."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+SECONDS = 20.0  # a busy controller answers within MessageTimeout, 10 s by default
+# Variables by which a user has these commands filter and format what they print.
+_HABITS = ("SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SLURM_TIME_FORMAT")
+
+
+class NotAnsweringError(Exception):
+    """Slurm gave no answer; the message says why, on one line."""
+
+
+def ask(*command: str, seconds: float = SECONDS) -> str:
+    """What a Slurm command prints. Raises NotAnsweringError when it isn't there, fails, or takes longer."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_HABITS)}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=seconds, env=environment
+        )
+    except FileNotFoundError as error:
+        raise NotAnsweringError(f"{command[0]} is not on PATH") from error
+    except OSError as error:
+        raise NotAnsweringError(f"{command[0]} cannot be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise NotAnsweringError(f"{command[0]} has not answered within {seconds:g} s") from error
+    if done.returncode:
+        raise NotAnsweringError(reason(done.stderr) or f"{command[0]} ended with code {done.returncode}")
+    return done.stdout
+
+
+def reason(stderr: str) -> str:
+    """The one line of Slurm's complaint that says why; the words of munge come first, since the others follow from
+    them."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    munge = [line for line in lines if "unge" in line and "restart with" not in line]
+    return (munge[:1] or lines[-1:] or [""])[0]

@@ -1,0 +1,63 @@
+"""`sanpose doctor`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cluster.doctor import Finding
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+
+
+@click.command()
+@click.option("--cluster", metavar="NAME", help="Ask a node of this cluster too: a profile's name, or a YAML file.")
+@click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="The folder of recorded runs.")
+@click.argument("overrides", nargs=-1)
+def doctor(cluster: str | None, runs: Path, overrides: tuple[str, ...]) -> None:
+    """Check this machine, Slurm, and with --cluster a node. Exit code 1: something has failed.
+
+    OVERRIDES change what is asked of the cluster: cluster.partition=gpu.
+    """
+    from rich.console import Console
+
+    from cluster import consulting
+    from cluster import doctor as machine
+    from cluster.profiles import read
+    from sanpose.config import configs_dir
+
+    if overrides and cluster is None:
+        raise click.UsageError("overrides need --cluster")
+    profile = read(cluster, configs_dir() / "cluster", overrides) if cluster else None
+    console = Console()
+    console = console if console.is_terminal else Console(width=160)
+    local = Path(profile.node_local if profile else "/tmp")
+    folder = runs.absolute() if runs.is_dir() else runs.absolute().parent
+    found = [*machine.examine(folder, local), *consulting.examine_slurm()]
+    console.print(_table("this machine", found))
+    if profile:
+        from sanpose.train import REPOSITORY
+
+        python = profile.python or sys.executable
+        asked = consulting.examine_node(profile, python, folder, REPOSITORY)
+        console.print(_table(f"a node of {profile.name}", asked))
+        found += asked
+    if machine.worst(found) == "failed":
+        sys.exit(1)
+
+
+def _table(title: str, findings: list[Finding]) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold", show_header=False)
+    for finding in findings:
+        table.add_row(Text(finding.name), Text(finding.status, _STYLES[finding.status]), Text(finding.told))
+    return table

@@ -1,0 +1,72 @@
+"""What a sweep could use of a cluster whose nodes come and go: told to the job's launcher while the sweep runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from cluster import elastic
+
+_TELL_SECONDS = 3.0
+
+
+def concurrent(places: int, resources: Mapping[str, float]) -> int:
+    """How many trials may run side by side: there are places now, or there will be with all nodes that may come."""
+    return max(places, elastic.most_nodes() * _per_node(resources))
+
+
+@contextmanager
+def told(left: Callable[[], int], resources: Mapping[str, float]) -> Iterator[None]:
+    """Tell every few seconds how many trials are left, and which nodes are busy, until the block ends.
+
+    resources: what the process of one trial holds in Ray. Nothing is told where the cluster is as large as it gets.
+    """
+    if not elastic.most_nodes():
+        yield
+        return
+    ended = threading.Event()
+
+    def tell() -> None:
+        while True:
+            elastic.demand(left(), _per_node(resources), _busy())
+            if ended.wait(_TELL_SECONDS):
+                return
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        elastic.demand(0, 1, [])
+
+
+def _per_node(resources: Mapping[str, float]) -> int:
+    """Trials that the roomiest node can run side by side."""
+    import ray
+
+    needs = {name: amount for name, amount in resources.items() if amount > 0 and not name.startswith("node:")}
+    rooms = [
+        min((int(node["Resources"].get(name, 0) // amount) for name, amount in needs.items()), default=1)
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    return max(1, *rooms)
+
+
+def _busy() -> list[str]:
+    """The addresses of nodes some of whose CPUs or GPUs are taken."""
+    import ray
+    from ray._private.state import available_resources_per_node
+
+    free = available_resources_per_node()
+    return [
+        node["NodeManagerAddress"]
+        for node in ray.nodes()
+        if node["Alive"]
+        and any(
+            free.get(node["NodeID"], {}).get(name, 0.0) < node["Resources"].get(name, 0.0) for name in ("CPU", "GPU")
+        )
+    ]

@@ -1,0 +1,63 @@
+"""A shared file system that is full, read-only or out of reach for a while is waited for: a run then loses nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from sanpose.errors import UserError
+
+# Out of space, over quota, remounted read-only, the server's handle gone, the server not answering.
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, errno.ETIMEDOUT}
+PATIENCE = "SANPOSE_DISK_SECONDS"  # how long to wait
+_PATIENCE_SECONDS, _FIRST_SECONDS, _LONGEST_SECONDS = 1800.0, 0.5, 10.0
+
+
+def passes(error: OSError) -> bool:
+    """Whether what a file system says may be over in a while."""
+    return error.errno in _PASSING
+
+
+def wait_until_writable(folder: Path, size: int = 2**20) -> float:
+    """Wait until a file of some bytes can be written into a folder; the seconds that this took, 0 if it could at once.
+
+    Raises UserError when it takes longer than half an hour ($SANPOSE_DISK_SECONDS).
+    """
+    begun, pause = time.monotonic(), _FIRST_SECONDS
+    patience = float(os.environ.get(PATIENCE) or _PATIENCE_SECONDS)
+    while wrong := _obstacle(folder, size):
+        waited = time.monotonic() - begun
+        if waited > patience:
+            raise UserError(
+                f"the runs' file system has not been writable for {waited:.0f} s: {wrong}",
+                where=folder,
+                expected=f"{size / 2**20:.0f} MiB of free space",
+                hint=f"free space, and start the same command again; {PATIENCE}=SECONDS waits longer",
+            )
+        if pause == _FIRST_SECONDS:
+            print(f"waiting for {folder} to be writable: {wrong}", file=sys.stderr, flush=True)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_SECONDS)
+    return 0.0 if pause == _FIRST_SECONDS else time.monotonic() - begun
+
+
+def _obstacle(folder: Path, size: int) -> str | None:
+    probe = folder / f".probe-{os.uname().nodename}-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with probe.open("wb") as file:
+                file.write(b"\0" * 4096)
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        if not passes(error):
+            raise
+        return error.strerror or "not writable"
+    return None if free >= size else f"{free / 2**20:.0f} MiB are free, {size / 2**20:.0f} are needed"

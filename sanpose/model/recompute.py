@@ -1,0 +1,36 @@
+"""Activations computed twice instead of kept: memory for time, with the same numbers to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def recomputed(part: Callable[[Tensor], Tensor], norms: list[nn.BatchNorm2d], x: Tensor) -> Tensor:
+    """part(x), of which only x is kept for the backward pass, where the rest is computed again.
+
+    norms: the batch normalisations in the part; their running statistics see x once. The part must draw no random
+    numbers.
+    """
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _statistics_held(norms)
+
+    y: Tensor = checkpoint(part, x, use_reentrant=False, context_fn=contexts, preserve_rng_state=False)
+    return y
+
+
+@contextmanager
+def _statistics_held(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
+    """Normalise by the batch's own statistics, as in training, without adding them to the running ones."""
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, before in zip(norms, tracked, strict=True):
+            norm.track_running_stats = before

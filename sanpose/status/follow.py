@@ -1,0 +1,50 @@
+"""A file of lines that another process writes, read as it grows: only what is new. Knows nothing of what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+Signature = tuple[int, int, int]
+
+
+def signature(path: Path) -> Signature | None:
+    """What tells whether a file has changed: modified (ns), size, inode. None where there is no file."""
+    try:
+        stat = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+class Followed:
+    """`signature`: the file's at the last look. `offset`: where the next reading begins, 0 for a file that has not been
+    read, or has been replaced since."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.signature: Signature | None = None
+        self.offset = 0
+
+    def changed(self) -> bool:
+        """Look at the file; whether it is another one, or a longer one, than at the last look."""
+        before, self.signature = self.signature, signature(self.path)
+        now = self.signature
+        if before is None or now is None or now[2] != before[2] or now[1] < self.offset:
+            self.offset = 0
+        return now != before
+
+    def lines(self, last: int = 0) -> list[bytes]:
+        """The lines since the last reading, without their ends; one that has no end yet is left for later.
+
+        last: of a file that has not been read, only those within so many bytes of its end; 0 for all.
+        Raises OSError when the file cannot be read.
+        """
+        if self.signature is None:
+            return []
+        skipped = max(0, self.signature[1] - last) if last and not self.offset else 0
+        with self.path.open("rb") as file:
+            file.seek(self.offset or skipped)
+            data = file.read()
+        end = data.rfind(b"\n") + 1
+        self.offset = (self.offset or skipped) + end
+        return data[:end].split(b"\n")[1 if skipped else 0 : -1]  # what was skipped may end within a line

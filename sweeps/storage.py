@@ -1,0 +1,87 @@
+"""Where a sweep's study is kept: in a journal file of the sweep's folder, or in any database. Opened to go on with it,
+or copied to look at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.definition import BadSweep, Search, directions
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL = "study.log"
+
+
+def opened(folder: Path, name: str, search: Search) -> optuna.Study:
+    """The study of a sweep's folder, begun where there is none. Raises BadSweep when a database has it for another
+    folder."""
+    import optuna
+
+    study = optuna.create_study(
+        study_name=name,
+        storage=_storage(folder, search.storage),
+        directions=directions(search.objectives),
+        load_if_exists=True,
+    )
+    owner = study.user_attrs.get("folder")
+    if owner is None:
+        study.set_user_attr("folder", str(folder.resolve()))
+    elif search.storage and owner != str(folder.resolve()):
+        raise BadSweep(f"the study {name} in {search.storage} is that of {owner}: another name was expected")
+    return study
+
+
+def copied(folder: Path, name: str, search: Search) -> optuna.Study:
+    """The study's trials in this process's memory, none where there is no study yet: what is done to them, the kept
+    ones do not notice. Nothing is written. Raises BadSweep when a database cannot be read."""
+    import optuna
+
+    study = optuna.create_study(directions=directions(search.objectives))
+    kept = _kept(folder, name, search.storage)
+    study.add_trials(kept.get_trials(deepcopy=False) if kept else [])
+    return study
+
+
+def _kept(folder: Path, name: str, url: str) -> optuna.Study | None:
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # A sweep that has begun has a folder; before that, looking into a database could make its file.
+    if not (folder.is_dir() if url else (folder / JOURNAL).is_file()):
+        return None
+    try:
+        storage: Any = optuna.storages.RDBStorage(url, skip_table_creation=True) if url else _journal(folder)
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        told = str(error.__cause__ or error).splitlines()[0]
+        raise BadSweep(f"the study in search.storage cannot be read: {told}") from error
+
+
+def _storage(folder: Path, url: str) -> Any:
+    import optuna
+
+    if url:
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    _mend(folder / JOURNAL)
+    return _journal(folder)
+
+
+def _journal(folder: Path) -> Any:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+
+
+def _mend(path: Path) -> None:
+    """Cut off what a killed machine left of a last line: the next line would be joined to it, and neither be read."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        data = file.read()
+        if data and not data.endswith(b"\n"):
+            file.truncate(data.rfind(b"\n") + 1)

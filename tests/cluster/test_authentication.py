@@ -1,0 +1,98 @@
+"""On a node that is shared, a stranger is refused by a job's Ray cluster, whatever door is tried."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster_job import REPOSITORY
+from tests.slurmlab.lab import Lab
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(240)]
+
+RAY = str(Path(sys.executable).with_name("ray"))
+SLEEP = f"""#!/bin/bash
+cd {REPOSITORY}
+exec {sys.executable} -m cluster.launch --folder "$FOLDER" -- sleep 600
+"""
+CONNECT = (
+    "import os, ray; ray.init(address=os.environ['ADDRESS'], logging_level='ERROR');"
+    "print('let in', ray.get(ray.remote(lambda: 6 * 7).remote()))"
+)
+ASK = (
+    "import os, sys, urllib.error, urllib.request as r\n"
+    "token = os.environ.get('TOKEN')\n"
+    "data = sys.argv[2].encode() if len(sys.argv) > 2 else None\n"
+    "given = {'Authorization': 'Bearer ' + token} if token else {}\n"
+    "asked = r.Request(sys.argv[1], data=data, headers=given | {'Content-Type': 'application/json'})\n"
+    "try: print(r.urlopen(asked, timeout=20).status)\n"
+    "except urllib.error.HTTPError as error: print(error.code)\n"
+)
+
+
+def start(lab: Lab, node: str, environment: dict[str, str], command: list[str]) -> subprocess.Popen[str]:
+    """A client on a node, with nothing of Ray's in its environment but what is given."""
+    clean = ["env", "-i", "HOME=/nonexistent", "PATH=/usr/bin:/bin", *(f"{k}={v}" for k, v in environment.items())]
+    return lab.start(node, [*clean, "timeout", "60", *command])
+
+
+def test_strangers_are_refused_at_every_door_and_run_nothing(lab: Lab, tmp_path: Path):
+    folder = tmp_path / "job"
+    job = lab.sbatch(
+        SLEEP, "--nodes=2", "--mem=2000", "--ntasks-per-node=1", "--output=/dev/null", env={"FOLDER": str(folder)}
+    )
+    env_file, until = folder / "env.sh", time.monotonic() + 60
+    while not env_file.exists():
+        assert time.monotonic() < until, lab.logs(job)
+        time.sleep(0.1)
+    told = dict(line.removeprefix("export ").split("=", 1) for line in env_file.read_text().splitlines())
+    told = {name: value.strip("'") for name, value in told.items()}
+    token = Path(told["RAY_AUTH_TOKEN_PATH"]).read_text()
+    modes = [oct(p.stat().st_mode & 0o777) for p in (Path(told["RAY_AUTH_TOKEN_PATH"]), env_file, folder)]
+    assert modes == ["0o600", "0o600", "0o700"]
+
+    ran = tmp_path / "ran"
+    wanted = json.dumps({"entrypoint": f"touch {ran}"})
+    jobs, address = f"{told['RAY_API_SERVER_ADDRESS']}/api/jobs/", {"ADDRESS": told["RAY_ADDRESS"]}
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": told["RAY_AUTH_TOKEN_PATH"]}
+    wrong = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    python = [sys.executable, "-c"]
+    submit = [RAY, "job", "submit", f"--address={told['RAY_API_SERVER_ADDRESS']}", "--no-wait", "--", "touch", str(ran)]
+    clients = {
+        "driver, own": start(lab, "node2", {**address, **own}, [*python, CONNECT]),
+        "driver, none": start(lab, "node2", address, [*python, CONNECT]),
+        "driver, wrong": start(lab, "node2", {**address, **wrong}, [*python, CONNECT]),
+        "jobs, none": start(lab, "node1", {}, [*python, ASK, jobs, wanted]),
+        "jobs, wrong": start(lab, "node1", {"TOKEN": "0" * 64}, [*python, ASK, jobs, wanted]),
+        "jobs, own": start(lab, "node1", {"TOKEN": token}, [*python, ASK, jobs]),
+        "dashboard, none": start(
+            lab, "node1", {}, [*python, ASK, f"{told['RAY_API_SERVER_ADDRESS']}/nodes?view=summary"]
+        ),
+        "submit, none": start(lab, "node1", {}, submit),
+    }
+    said = {name: client.communicate(timeout=90)[0].strip() for name, client in clients.items()}
+    assert "let in 42" in said["driver, own"], said
+    assert "let in" not in said["driver, none"] + said["driver, wrong"] and clients["driver, none"].returncode
+    codes = [said[name] for name in ("jobs, none", "jobs, wrong", "jobs, own", "dashboard, none")]
+    assert codes == ["401", "403", "200", "401"]
+    assert clients["submit, none"].returncode and not ran.exists()
+    lab.cancel(job)
+    assert not (folder / "env.sh").exists() and not Path(told["RAY_AUTH_TOKEN_PATH"]).exists()
+
+
+def test_a_dashboard_is_not_to_be_reached_from_another_node(lab: Lab, tmp_path: Path):
+    folder = tmp_path / "job"
+    job = lab.sbatch(SLEEP, "--nodes=1", "--mem=2000", "--output=/dev/null", env={"FOLDER": str(folder)})
+    until = time.monotonic() + 60
+    while not (folder / "env.sh").exists():
+        assert time.monotonic() < until, lab.logs(job)
+        time.sleep(0.1)
+    port = (folder / "env.sh").read_text().rpartition(":")[2].strip("'\n")
+    listening = lab.exec("node1", ["ss", "-tlnH", f"sport = :{port}"])
+    assert "127.0.0.1:" in listening and "0.0.0.0" not in listening and "*:" not in listening
+    lab.cancel(job)

@@ -1,0 +1,152 @@
+"""A training on a real Slurm survives every fault, and ends with the weights of one that was never disturbed.
+
+Several faults befall each job one after the other: what costs time is to start again.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sanpose import config, recording
+from sweeps import ledger
+from tests.cluster import cluster_job
+from tests.slurmlab.lab import Lab
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(600)]
+
+EPOCHS = 30
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The overrides of the run that all tests train, each into runs of its own."""
+    return cluster_job.overrides(tmp_path_factory.mktemp("data"), EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The weights' digest of the same run, trained on this machine without Slurm."""
+    runs = tmp_path_factory.mktemp("undisturbed") / "runs"
+    done = subprocess.run(
+        [sys.executable, "-m", "sanpose.train", *given, f"runs={runs}"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return cluster_job.weights(runs / recording.run_id(config.compose([*given, f"runs={runs}"])))
+
+
+def scontrol(lab: Lab, *command: str) -> None:
+    subprocess.run(["scontrol", *command], env=lab.env, check=True)
+
+
+def test_a_worker_dies_then_ray_on_a_node_then_the_controller(
+    lab: Lab, given: list[str], undisturbed: str, tmp_path: Path
+):
+    job = cluster_job.train(lab, tmp_path, given)
+    job.wait_for_checkpoint(2)
+    job.kill("node2", "[r]ay::RayTrainWorker")
+    job.wait_for_restarts(1)
+    lab.controller_stop()
+    job.kill("node2", "[r]aylet/raylet")
+    job.wait_for_restarts(2)
+    lab.controller_start()
+    job.ends_well()
+    assert cluster_job.weights(job.run) == undisturbed
+    phases = [line["phase"] for line in cluster_job.phases_of(tmp_path, job.number)]
+    assert phases == ["allocation", "head", "workers", "first step"]
+
+
+def test_the_command_is_killed_then_the_heads_ray(lab: Lab, given: list[str], undisturbed: str, tmp_path: Path):
+    job = cluster_job.train(lab, tmp_path, given)
+    job.wait_for_checkpoint(2)
+    job.kill("node1", "^[^ ]* -m [s]anpose.train")
+    job.wait_for_restarts(1)
+    job.kill("node1", "[g]cs/gcs_server")
+    job.ends_well()
+    assert cluster_job.weights(job.run) == undisturbed
+    said = lab.output(job.number)
+    assert "the command was killed (SIGKILL)" in said and "Ray has died under the command" in said
+
+
+def test_the_time_limit_comes_and_the_newest_checkpoint_is_damaged(
+    lab: Lab, given: list[str], undisturbed: str, tmp_path: Path
+):
+    job = cluster_job.train(lab, tmp_path, [*given, "train.keep=20"], "--signal=B:USR1@100")
+    job.wait_for_checkpoint(2)
+    hours, minutes, _ = lab.details(job.number)["RunTime"].split(":")
+    limit = 60 * int(hours) + int(minutes) + 2  # the warning is due now; Slurm looks every 30 s
+    scontrol(lab, "update", f"JobId={job.number}", f"TimeLimit={limit}")
+    job.until(lambda: lab.details(job.number)["Restarts"] == "1", 90)
+    assert ledger.read(job.run).status == "interrupted"
+    newest = max((job.run / "checkpoints").glob("epoch-*"))
+    with (newest / "weights.safetensors").open("r+b") as file:
+        file.truncate(100)
+    scontrol(lab, "update", f"JobId={job.number}", "TimeLimit=30")
+    job.ends_well()
+    assert cluster_job.weights(job.run) == undisturbed
+    said = lab.output(job.number)
+    assert "SIGUSR1: the command is asked to keep a checkpoint and stop" in said and "is requeued" in said
+    assert any(newest.name in note and "damaged" in note for note in job.notes())
+
+
+def test_preempted_then_requeued_by_hand(lab: Lab, given: list[str], undisturbed: str, tmp_path: Path):
+    job = cluster_job.train(lab, tmp_path, given, "--partition=preemptible")
+    job.wait_for_checkpoint(2)
+    other = lab.sbatch("#!/bin/sh\nsleep 2\n", "--partition=gpu", "--nodes=3", "--exclusive")
+    lab.wait(other, {"COMPLETED"}, 90)
+    assert lab.details(job.number)["Restarts"] == "1"
+    reached = job.wait_for_restarts(1)
+    assert "the command is asked to keep a checkpoint" in lab.output(job.number)
+    job.wait_for_checkpoint(reached + 2)
+    scontrol(lab, "requeue", job.number)
+    job.wait_for_restarts(2)
+    job.ends_well()
+    assert cluster_job.weights(job.run) == undisturbed
+
+
+def test_nodes_are_lost_one_after_the_other(lab: Lab, given: list[str], undisturbed: str, tmp_path: Path):
+    job = cluster_job.train(lab, tmp_path, given)
+    job.wait_for_checkpoint(2)
+    lab.slurmd_kill("node2")
+    reached = job.wait_for_restarts(1)
+    lab.slurmd_start("node2")
+    job.wait_for_checkpoint(reached + 2)
+    second = job.nodes()[1]
+    lab.cut(second)
+    reached = job.wait_for_restarts(2)
+    lab.heal(second)
+    job.wait_for_checkpoint(reached + 2)
+    lab.poweroff(job.nodes()[0])
+    job.ends_well()
+    assert lab.details(job.number)["Restarts"] == "3" and cluster_job.weights(job.run) == undisturbed
+
+
+def test_the_shared_file_system_is_full_then_readonly(lab: Lab, given: list[str], undisturbed: str):
+    job = cluster_job.train(lab, lab.shared / "work", given)
+    for fault in (lab.fs_full, lab.fs_readonly):
+        job.wait_for_checkpoint(job.reached() + 2)
+        fault()
+        time.sleep(8)
+        assert ledger.read(job.run).status == "running"
+        lab.fs_heal()
+    job.ends_well()
+    assert cluster_job.weights(job.run) == undisturbed
+
+
+def test_where_requeueing_is_forbidden_a_chained_job_follows(
+    lab: Lab, given: list[str], undisturbed: str, tmp_path: Path
+):
+    job = cluster_job.train(lab, tmp_path, given, "--no-requeue")
+    job.wait_for_checkpoint(2)
+    follower = str(int(job.number) + 1)
+    assert lab.squeue(follower) == "PENDING"
+    subprocess.run(["scancel", "--signal=USR1", "--batch", job.number], env=lab.env, check=True)
+    lab.wait(job.number, {"FAILED"}, 60)
+    lab.wait(follower, {"COMPLETED"}, 180)
+    assert ledger.read(job.run).status == "done" and cluster_job.weights(job.run) == undisturbed
+    job.wait_for_restarts(1)
+    assert not lab.jobs()

@@ -1,0 +1,50 @@
+# $LAB/shared: the shared file system of the lab, small, and with faults to order.
+
+mount_shared() { mount -t tmpfs -o "size=$SHARED_SIZE,mode=1777" "slurmlab$ID" "$LAB/shared"; }
+
+mounts_on_shared() { awk -v at="$LAB/shared" '$5 == at' /proc/self/mountinfo | wc -l; }
+
+unmount_shared() {
+  # lazily: something on this machine may still have its working directory there
+  while [ "$(mounts_on_shared)" -gt 0 ]; do umount --lazy "$LAB/shared"; done
+}
+
+filler() { echo "$LAB/shared/.full"; }
+
+resize_shared() { mount -o "remount,size=$1" "$LAB/shared"; }
+
+used_of_shared() { df --block-size=1 --output=used "$LAB/shared" | tail -n 1 | tr -d ' '; }
+
+# Full is where its size is what it holds; the file is a mark, and some bytes, since a size of 0 would mean no limit.
+fill_shared() {
+  [ "$(mounts_on_shared)" -eq 1 ] || die "can't fill what is read-only"
+  head -c 4096 /dev/zero >"$(filler)"
+  wait_until 10 shrink_shared || die "the shared folder is written to faster than it can be made full"
+}
+
+shrink_shared() { resize_shared "$(used_of_shared)" 2>/dev/null; }
+
+# The kernel refuses to remount read-only what has files open for writing, as job logs are. So a read-only view of the
+# folder is laid over it, on every node and here: nothing can be opened for writing any more.
+cover_shared() {
+  everywhere 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
+}
+
+heal_shared() {
+  everywhere 'while [ "$(grep -c " $0 " /proc/self/mountinfo)" -gt 1 ]; do umount --lazy "$0" || exit 1; done'
+  resize_shared "$SHARED_SIZE"
+  rm -f "$(filler)"
+}
+
+everywhere() {
+  local node
+  /bin/sh -c "$1" "$LAB/shared"
+  for node in $(node_names); do
+    if is_alive "$(node_pidfile "$node")"; then on_node "$node" /bin/sh -c "$1" "$LAB/shared"; fi
+  done
+}
+
+shared_faults() {
+  if [ -e "$(filler)" ]; then echo "$LAB/shared: full"; fi
+  if [ "$(mounts_on_shared)" -gt 1 ]; then echo "$LAB/shared: read-only"; fi
+}
