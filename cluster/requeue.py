@@ -18,7 +18,6 @@ from cluster.allocation import Allocation
 from cluster.sbatch import SUBMITIT
 from cluster.slurm import NotAnsweringError
 
-
 # What scontrol shows of a job, and the option of sbatch that asks for it.
 _OPTIONS = {
     "Partition": "partition", "Account": "account", "QOS": "qos", "TimeLimit": "time", "JobName": "job-name",
@@ -81,7 +80,7 @@ def settle(chain: Chain) -> None:
 def _options(shown: str) -> list[str]:
     """The options of this job that sbatch may have been given beside the script."""
     found = {name: match[1] for name in _OPTIONS if (match := re.search(rf"(?<!\S){name}=(\S+)", shown))}
-    options = [f"--{_OPTIONS[name]}={value}" for name, value in found.items() if value not in ("(null)", "N/A")]
+    options = [f"--{_OPTIONS[name]}={value}" for name, value in found.items() if value not in ("(null)", "N/A", "0")]
     return [*options, f"--nodes={os.environ['SLURM_JOB_NUM_NODES']}"]
 
 

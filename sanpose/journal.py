@@ -7,9 +7,11 @@ the epochs and evaluations of an interrupted run then read like those of one nev
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,17 +54,17 @@ class Journal:
         try:
             self._board.add_scalar(name, value, at)
         except OSError as error:  # of the writer's thread, which has ended by it
-            if not disk.passes(error):
-                raise
             from torch.utils.tensorboard import SummaryWriter
 
+            print(f"TensorBoard's file cannot be written ({error}): another one is begun", file=sys.stderr, flush=True)
             disk.wait_until_writable(self.path.parent)
             self._board = SummaryWriter(str(self.path.parent / "tensorboard"))
             self._board.add_scalar(name, value, at)
 
     def close(self) -> None:
         self._file.close()
-        self._board.close()
+        with contextlib.suppress(OSError):  # the journal has everything that TensorBoard's file has
+            self._board.close()
 
     def _drop_after(self, start: tuple[int, int]) -> None:
         if not self.path.exists():

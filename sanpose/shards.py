@@ -139,17 +139,15 @@ def _joined(folder: Path, stage: int, world: int) -> tuple[dict[str, dict[str, t
 
 def _shard(engine: Engine, whole: Mapping[str, Whole], steps: float) -> dict[str, Any]:
     """The shard that this worker would have written, had the checkpoint been written by as many workers as now."""
-    stage, names = engine.deepspeed.zero_optimization_stage(), _names(engine.deepspeed.zero_optimization_stage())
-    shard: dict[str, Any] = engine.deepspeed.optimizer.state_dict()
+    stage = engine.deepspeed.zero_optimization_stage()
+    names, shard = _names(stage), engine.deepspeed.optimizer.state_dict()
     place, shapes = engine.place, engine.deepspeed._get_zero_param_shapes()
     cut = [
         {kind: torch.cat([line.cut(w, place.rank, place.world) for line in lines]) for kind, w in whole.items()}
         for lines in _groups(stage, shapes, shard, place.world)
     ]
     state = {i: {"step": torch.tensor(steps), **{mean: c[mean] for mean in _MEANS}} for i, c in enumerate(cut)}
-    shard[names.adam] = {**shard[names.adam], "state": state}
-    shard[names.weights] = [c["weights"] for c in cut]
-    return shard
+    return {**shard, names.adam: {**shard[names.adam], "state": state}, names.weights: [c["weights"] for c in cut]}
 
 
 def _read(path: Path) -> dict[str, Any]:

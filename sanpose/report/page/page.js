@@ -159,7 +159,7 @@
     const linesOf = (name) => runs.map((run, index) => [index, run.curves[name]]).filter(([, line]) => line);
     const drawn = make("div", { class: "charts" }, ...names.map((name) => chart(name, linesOf(name))));
     const absent = runs.filter((run) => run.left_out);
-    if (absent.length) drawn.append(make("p", { class: "absent" }, `Of ${absent.length} of these ${runs.length} runs the page holds no curves: they are in metrics.jsonl in the run’s folder.`));
+    if (absent.length) drawn.append(make("p", { class: "absent" }, `The page holds no curves of ${absent.length < runs.length ? `${absent.length} of ` : ""}these runs: they are in metrics.jsonl in each run’s folder.`));
     return names.length || absent.length ? drawn : make("p", { class: "absent" }, "No epoch is recorded yet.");
   };
 

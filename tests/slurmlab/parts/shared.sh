@@ -30,8 +30,10 @@ cover_shared() {
   everywhere 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
 }
 
+# A node knows the folder as mounted more than once, since its /tmp is one of its own: only what is read-only goes.
 heal_shared() {
-  everywhere 'while [ "$(grep -c " $0 " /proc/self/mountinfo)" -gt 1 ]; do umount --lazy "$0" || exit 1; done'
+  everywhere 'while awk -v at="$0" "\$5 == at { top = \$6 } END { exit top !~ /^ro/ }" /proc/self/mountinfo
+    do umount --lazy "$0" || exit 1; done'
   resize_shared "$SHARED_SIZE"
   rm -f "$(filler)"
 }
