@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 import resource
 import statistics
@@ -119,7 +120,7 @@ def measure(folder: str, out: str, page: bool) -> dict[str, float]:
     if page:
         from sanpose.report.page import write as write_page
 
-        size = write_page(found, Path(out)).stat().st_size
+        size = write_page(found, Path(out), len(os.sched_getaffinity(0))).stat().st_size
         told |= {"page_seconds": time.perf_counter() - start, "page_mb": size / 1e6}
         told |= {"page_mib": max(peak(resource.RUSAGE_SELF), peak(resource.RUSAGE_CHILDREN))}
         told["pictures"] = len(list((Path(out) / "figures").glob("*.svg")))

@@ -35,6 +35,7 @@ from cluster.ports import Block, claim
 START = "SANPOSE_START_FOLDER"  # the environment variable that names the folder of this start of the cluster
 JOINS = "SANPOSE_JOINS"  # set where the node is not of the launcher's own job
 NODE_LOCAL = "SANPOSE_NODE_LOCAL"
+DASHBOARD = "SANPOSE_DASHBOARD"  # "off" spares the first node a dozen processes
 HEAD, END = "head.json", "end"
 _STARTED = "Ray runtime started"
 _POLL_SECONDS, _GRACE_SECONDS, _AGAIN_SECONDS, _HEAD_SECONDS = 0.1, 5.0, 2.0, 600.0
@@ -193,6 +194,8 @@ def _command(share: Share, address: str, block: Block, folder: str, head: str | 
     if head is None:
         options |= {"port": port, "dashboard-port": port + 1, "dashboard-host": "127.0.0.1", "temp-dir": folder}
         options |= {"ray-client-server-port": port + 2}
+        if os.environ.get(DASHBOARD) == "off":
+            options |= {"include-dashboard": "false"}
     else:
         options |= {"address": head, "temp-dir": folder}
     start = [python(), "-P", "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -59,4 +60,5 @@ def report(
     if page:
         from sanpose.report.page import write as write_page
 
-        click.echo(f"The page: {write_page(found, out).resolve().as_uri()}")
+        address = write_page(found, out, processes=len(os.sched_getaffinity(0))).resolve().as_uri()
+        click.echo(f"The page: {address}")

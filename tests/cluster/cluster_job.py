@@ -87,7 +87,12 @@ def train(lab: Lab, folder: Path, given: list[str], *options: str) -> Job:
     chosen = config.compose([*given, f"runs={folder / 'runs'}"])
     run = folder / "runs" / recording.run_id(chosen)
     script = REPOSITORY / "slurm" / "train.sbatch"
-    env = {"SANPOSE_PYTHON": sys.executable, "SBATCH_EXPORT": "ALL", "PATH": os.environ["PATH"]}
+    env = {
+        "SANPOSE_PYTHON": sys.executable,
+        "SBATCH_EXPORT": "ALL",
+        "SANPOSE_DASHBOARD": "off",
+        "PATH": os.environ["PATH"],
+    }
     arguments = [*given, f"runs={folder / 'runs'}"]
     number = lab.sbatch(script, *OPTIONS, *options, arguments=arguments, cwd=folder, env=env)
     return Job(lab, number, run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from sanpose.report.gather import Report
 from sweeps.files import write_atomic
 
 Draw = Callable[[], Any]
-SWEEPS = 24  # whose pictures are drawn; of the others the page says how to have them
+SWEEPS = 12  # whose pictures are drawn; of the others the page says how to have them
 _TOO_MANY = "those of the {} sweeps that changed last are drawn; `sanpose report --sweep {}` draws these"
 _EACH = 12  # pictures for which a process is worth its start
 _CHUNK = 4
@@ -37,10 +36,11 @@ class Drawing:
     missing: str = ""
 
 
-def drawings(report: Report) -> tuple[Drawing, ...]:
-    """Every picture of a report, in the order of reading. Many are drawn in several processes."""
+def drawings(report: Report, processes: int = 1) -> tuple[Drawing, ...]:
+    """Every picture of a report, in the order of reading. processes: how many may share the work; they start by
+    importing the main module again, which must bear it."""
     plans = list(_plans(report))
-    processes = min(len(os.sched_getaffinity(0)), sum(plan.draw is not None for plan in plans) // _EACH)
+    processes = min(processes, sum(plan.draw is not None for plan in plans) // _EACH)
     if processes < 2:
         return tuple(map(_drawn, plans))
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:

@@ -10,6 +10,8 @@ from typing import Any
 
 from sanpose.report.figures import style
 
+_NAMES = 30  # along an axis
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -41,15 +43,19 @@ def against(points: Sequence[Measured], key: str, what: str) -> Any:
     axes = figure.subplots()
     x, ticks = _places([point.values.get(key) for point in points])
     mean = [point.mean for point in points]
-    at = sorted(set(x))
-    joined = [statistics.fmean(m for place, m in zip(x, mean, strict=True) if place == value) for value in at]
-    axes.plot(at, joined, color=style.SERIES[0], alpha=1 if len(at) == len(points) else 0.4)
+    means: dict[float, list[float]] = {}
+    for place, value in sorted(zip(x, mean, strict=True)):
+        means.setdefault(place, []).append(value)
+    joined = [statistics.fmean(values) for values in means.values()]
+    axes.plot(list(means), joined, color=style.SERIES[0], alpha=1 if len(means) == len(points) else 0.4)
     axes.plot(x, mean, "o", color=style.SERIES[0], ms=6, mec=style.PAPER, mew=0.8, zorder=3)
     known = [(place, p.mean, p.spread) for place, p in zip(x, points, strict=True) if p.spread is not None]
     if known:
         axes.errorbar(*zip(*known, strict=True), fmt="none", ecolor=style.SERIES[0], elinewidth=1.2, capsize=3)
     if ticks is not None:
-        axes.set_xticks(range(len(ticks)), [style.clipped(t, 22) for t in ticks], rotation=20 if len(ticks) > 4 else 0)
+        named = range(0, len(ticks), _step(ticks))
+        names = [style.clipped(ticks[place], 22) for place in named]
+        axes.set_xticks(named, names, rotation=20 if len(ticks) > 4 else 0)
         axes.margins(x=0.12)
     axes.set(xlabel=style.clipped(key, 60), ylabel=what)
     return figure
@@ -132,8 +138,13 @@ def _places(values: Sequence[Any]) -> tuple[list[float], list[str] | None]:
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
         return [float(v) for v in values], None
     texts = [v if isinstance(v, str) else json.dumps(v, sort_keys=True) for v in values]
-    names = list(dict.fromkeys(texts))
-    return [float(names.index(text)) for text in texts], names
+    names = {text: float(place) for place, text in enumerate(dict.fromkeys(texts))}
+    return [names[text] for text in texts], list(names)
+
+
+def _step(names: Sequence[str]) -> int:
+    """Every which name an axis has room for."""
+    return -(-len(names) // _NAMES)
 
 
 def _column(axes: Any, place: int, values: Sequence[float], names: list[str] | None) -> list[float]:
@@ -141,7 +152,10 @@ def _column(axes: Any, place: int, values: Sequence[float], names: list[str] | N
     low, high = (min(values), max(values)) if names is None else (0.0, float(len(names) - 1))
     span = high - low or 1.0
     axes.axvline(place, 0.05, 0.94, color=style.INK, linewidth=0.8, alpha=0.6)
-    marks = {low: f"{low:.4g}", high: f"{high:.4g}"} if names is None else {float(i): n for i, n in enumerate(names)}
+    if names is None:
+        marks = {low: f"{low:.4g}", high: f"{high:.4g}"}
+    else:
+        marks = {float(i): names[i] for i in range(0, len(names), _step(names))}
     for value, text in marks.items():
         axes.annotate(style.clipped(text, 18), (place, (value - low) / span), (5, 3), textcoords="offset points",
                       fontsize=7.5)  # fmt: skip

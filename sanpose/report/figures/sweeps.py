@@ -16,7 +16,7 @@ from sanpose.report.sweep_points import Objective, Point, objectives_of
 from sanpose.report.table import Table
 from sweeps.record import Sweep
 
-_CURVES = 12  # points whose curves are drawn
+_CURVES = 8  # points whose curves are drawn
 _KEYS = 4  # pictures of the objective against one key
 
 
@@ -84,8 +84,7 @@ def _curves(
     table: Table, points: Sequence[Point], found: Sequence[tuple[Point, Measured]], aim: Objective, name: str
 ) -> Iterator[Plan]:
     order = sorted(found, key=lambda pair: pair[1].mean, reverse=aim.better == "high")
-    unmeasured = [point for point in points if point.runs and point not in [p for p, _ in found[:_CURVES]]]
-    chosen = [point for point, _ in order[:_CURVES]] or unmeasured[:_CURVES]
+    chosen = [point for point, _ in order[:_CURVES]] or [point for point in points if point.runs][:_CURVES]
     groups = [Group(point.label, point.runs) for point in chosen]
     note = f"The {len(groups)} best of {len(points):,} points." if len(groups) < len(points) else ""
     yield from curve_plans(groups, table.name, name, "no run of this sweep has {}", note)

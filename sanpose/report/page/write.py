@@ -46,12 +46,13 @@ class Photo:
     uri: str
 
 
-def write(report: Report, out: Path) -> Path:
+def write(report: Report, out: Path, processes: int = 1) -> Path:
     """Write out/index.html, which needs no other file, and every picture in out/figures as SVG and PDF.
 
+    processes: how many may draw, as for `figures.build.drawings`.
     Each file appears whole. Returns the page's path. Raises UserError when the folder can't be written to.
     """
-    drawings = build.drawings(report)
+    drawings = build.drawings(report, processes)
     with no_collection():
         text = render(report, drawings, datetime.now(UTC))
     try:
