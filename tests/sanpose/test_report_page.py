@@ -203,7 +203,7 @@ def test_what_a_page_of_many_runs_leaves_out_is_said(
             visit.page.locator("#sweep-one .open").count() == 2 and visit.page.locator("#sweep-two .open").count() == 1
         )
         visit.page.locator("#sweep-two .open").click()
-        assert "The page holds no curves of these runs" in visit.page.inner_text("dialog[open]")
+        assert "The page holds no curves of 1 of these runs" in visit.page.inner_text("dialog[open]")
 
 
 def test_hostile_text_is_shown_and_not_run(browser: Any, bad: Path) -> None:
