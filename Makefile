@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 DATA := data
 
 
-.PHONY: help setup data ablation system slurm-lab slurm-lab-down test check lock clean
+.PHONY: help setup data ablation system slurm-lab slurm-lab-down test faults check lock clean
 
 help:
 	@echo "make ablation   install, make synthetic data, train Table 1's seven networks at small scale, print the table"
 	@echo "make system     install what some tests need beside Python (Debian, as root): Chromium, Slurm"
 	@echo "make slurm-lab  as root: a Slurm of three nodes on this machine (docs/slurm-lab.md); slurm-lab-down removes it"
 	@echo "make test       install, run the tests"
+	@echo "make faults     as root: lost nodes and preemptions on a real Slurm, a quarter of an hour"
 	@echo "make check      ruff, mypy, import contracts"
 	@echo "make data       install, make and pack the synthetic data"
 	@echo "make lock       write the versions in .venv to constraints.txt"
@@ -51,6 +52,10 @@ slurm-lab-down:
 
 test: setup
 	$(BIN)/pytest
+
+# Lost nodes, preemptions and time limits on the Slurm lab: too long for every change. As root.
+faults: setup
+	$(BIN)/pytest -m faults
 
 check: setup
 	$(BIN)/ruff check .

@@ -38,6 +38,7 @@ NODE_LOCAL = "SANPOSE_NODE_LOCAL"
 DASHBOARD = "SANPOSE_DASHBOARD"  # "off" spares the first node a dozen processes
 HEAD, END = "head.json", "end"
 _STARTED = "Ray runtime started"
+_ALL_A_SECOND = 100  # looks at the shared file system, by all nodes of a job together
 _POLL_SECONDS, _GRACE_SECONDS, _AGAIN_SECONDS, _HEAD_SECONDS = 0.1, 5.0, 2.0, 600.0
 _LONGEST_FOLDER = 43  # Ray puts sockets below it, whose paths end at 107 bytes
 _PREFIX = "sp-"
@@ -121,8 +122,13 @@ def _head(node: Node) -> str | None:
             return None
         with contextlib.suppress(FileNotFoundError):
             return str(json.loads((node.folder / HEAD).read_text())["address"])
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_pause())
     raise ClusterError("the head has not published its address", where=node.folder)
+
+
+def _pause() -> float:
+    """Seconds between two looks of this node at the shared file system: on many nodes they are rarer."""
+    return max(_POLL_SECONDS, int(os.environ.get("SLURM_NNODES", 1)) / _ALL_A_SECOND)
 
 
 def _head_lives(node: Node) -> bool:
@@ -146,7 +152,7 @@ def _ray(node: Node, command: list[str], log: IO[bytes], address: str, block: Bl
     node.tell(state="starting")
     begun = node.log.stat().st_size
     ray = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-    published, joined = not node.head, False
+    published, joined, pause = not node.head, False, _pause()
     try:
         while ray.poll() is None:
             _pass_on(node)
@@ -159,7 +165,7 @@ def _ray(node: Node, command: list[str], log: IO[bytes], address: str, block: Bl
             if not joined and _STARTED in node.log.read_bytes()[begun:].decode(errors="replace"):
                 joined = True
                 node.tell(state="ready", address=address)
-            time.sleep(_POLL_SECONDS)
+            time.sleep(max(0.5, pause) if joined else pause)
         node.tell(state="ended", code=ray.returncode)
         return False
     finally:

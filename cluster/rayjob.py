@@ -22,7 +22,7 @@ from cluster.files import write_atomic
 TOKEN = "token"
 TIMEOUT = "SANPOSE_JOIN_SECONDS"
 _JOIN_SECONDS, _PER_NODE_SECONDS = 120.0, 2.0
-_POLL_SECONDS, _END_SECONDS = 0.1, 30.0
+_POLL_SECONDS, _NOTICE_SECONDS, _END_SECONDS = 0.1, 1.0, 30.0
 _LOG_LINES = 8
 
 _SETTINGS = {
@@ -63,6 +63,7 @@ class RayCluster:
         self.folder, self.allocation = folder, allocation
         self.token = folder / TOKEN
         self._srun: subprocess.Popen[bytes] | None = None
+        self._looked = 0.0
 
     def __enter__(self) -> RayCluster:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,22 +84,25 @@ class RayCluster:
 
         Raises ClusterError naming the nodes that did not come, with the end of their logs.
         """
-        limit = float(os.environ.get(TIMEOUT) or _JOIN_SECONDS + _PER_NODE_SECONDS * len(self.allocation.nodes))
+        nodes = self.allocation.nodes
+        limit = float(os.environ.get(TIMEOUT) or _JOIN_SECONDS + _PER_NODE_SECONDS * len(nodes))
         until = time.monotonic() + limit
         head: dict[str, Any] | None = None
+        missing = dict(enumerate(nodes))
         while True:
             if given_up():
                 return None
             if head is None and (head := self._read(node.HEAD)):
                 phases.mark("head")
-            missing = [name for name, state in self._states().items() if state != "ready"]
+            states = {number: self._state(number) for number in missing}
+            missing = {number: name for number, name in missing.items() if states[number] != "ready"}
             if head and not missing:
                 phases.mark("workers")
                 self._publish(head)
                 return head
-            if "failed" in self._states().values() or time.monotonic() > until or self._ended():
-                raise self._did_not_come(missing, limit)
-            time.sleep(_POLL_SECONDS)
+            if "failed" in states.values() or time.monotonic() > until or self._ended():
+                raise self._did_not_come(list(missing.values()), limit)
+            time.sleep(max(_POLL_SECONDS, len(missing) / 100))
 
     def wait_for_joiner(self, given_up: Callable[[], bool]) -> bool:
         """Wait until a node of another job has joined, however long the queue is; False when `given_up` comes first."""
@@ -115,12 +119,15 @@ class RayCluster:
         return {"RAY_ADDRESS": str(head["address"]), **authentication(self.folder)}
 
     def notices(self) -> list[str]:
-        """The signals that nodes say Slurm has sent them."""
+        """The signals that nodes say Slurm has sent them; looked for once a second."""
+        if time.monotonic() - self._looked < _NOTICE_SECONDS:
+            return []
+        self._looked = time.monotonic()
         return [path.read_text() for path in sorted(self.folder.glob("notice-*"))]
 
     def broken(self) -> bool:
         """Whether the head has gone: then no command can go on."""
-        return self._ended() or self._states()[self.allocation.nodes[0]] != "ready"
+        return self._ended() or self._state(0) != "ready"
 
     def __exit__(self, *_: object) -> None:
         assert self._srun
@@ -145,14 +152,10 @@ class RayCluster:
     def _ended(self) -> bool:
         return self._srun is not None and self._srun.poll() is not None
 
-    def _states(self) -> dict[str, str]:
-        """What every node says of itself: "absent" until it says anything."""
-        states = dict.fromkeys(self.allocation.nodes, "absent")
-        for number, name in enumerate(self.allocation.nodes):
-            told = self._read(f"node-{number}.json")
-            if told:
-                states[name] = str(told["state"])
-        return states
+    def _state(self, number: int) -> str:
+        """What a node of this job says of itself: "absent" until it says anything."""
+        told = self._read(f"node-{number}.json")
+        return str(told["state"]) if told else "absent"
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

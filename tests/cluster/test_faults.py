@@ -1,13 +1,16 @@
 """A training on a real Slurm survives every fault, and ends with the weights of one that was never disturbed.
 
-Several faults befall each job one after the other: what costs time is to start again.
+Several faults befall each job one after the other: what costs time is to start again. Those marked `faults` take too
+long for every change; `make faults` runs them.
 """
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from tests.slurmlab.lab import Lab
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(600)]
 
-EPOCHS = 80  # there must be something left to train when the last fault comes
+EPOCHS = 40  # there must be something left to train when the last fault comes
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +32,19 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The weights' digest of the same run, trained on this machine without Slurm."""
-    runs = tmp_path_factory.mktemp("undisturbed") / "runs"
-    done = subprocess.run(
-        [sys.executable, "-m", "sanpose.train", *given, f"runs={runs}"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return cluster_job.weights(runs / recording.run_id(config.compose([*given, f"runs={runs}"])))
+def undisturbed(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """The weights' digest of the same run by so many workers (and with other overrides), trained on this machine
+    without Slurm."""
+
+    @functools.cache
+    def digest(workers: int, *others: str) -> str:
+        runs = tmp_path_factory.mktemp("undisturbed") / "runs"
+        overrides = [*given, *others, f"train.workers={workers}", f"runs={runs}"]
+        done = subprocess.run([sys.executable, "-m", "sanpose.train", *overrides], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return cluster_job.weights(runs / recording.run_id(config.compose(overrides)))
+
+    return digest
 
 
 def scontrol(lab: Lab, *command: str) -> None:
@@ -44,7 +52,7 @@ def scontrol(lab: Lab, *command: str) -> None:
 
 
 def test_a_worker_then_ray_on_a_node_then_slurms_controller_then_the_file_system(
-    lab: Lab, given: list[str], undisturbed: str
+    lab: Lab, given: list[str], undisturbed: Callable[..., str]
 ):
     job = cluster_job.train(lab, lab.shared / "work", given)
     job.wait_for_checkpoint(2)
@@ -61,15 +69,15 @@ def test_a_worker_then_ray_on_a_node_then_slurms_controller_then_the_file_system
         assert ledger.read(job.run).status == "running"
         lab.fs_heal()
     job.ends_well()
-    assert cluster_job.weights(job.run) == undisturbed
+    assert cluster_job.weights(job.run) == undisturbed(2)
     phases = [line["phase"] for line in cluster_job.phases_of(lab.shared / "work", job.number)]
     assert phases == ["allocation", "head", "workers", "first step"]
 
 
 def test_the_command_is_killed_then_the_heads_ray_and_a_job_follows_where_none_is_requeued(
-    lab: Lab, given: list[str], undisturbed: str, tmp_path: Path
+    lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
 ):
-    job = cluster_job.train(lab, tmp_path, given, "--no-requeue")
+    job = cluster_job.train(lab, tmp_path, given, "--nodes=1", "--no-requeue")
     job.wait_for_checkpoint(2)
     job.kill("node1", "^[^ ]* -m [s]anpose.train")
     reached = job.wait_for_restarts(1)
@@ -82,18 +90,20 @@ def test_the_command_is_killed_then_the_heads_ray_and_a_job_follows_where_none_i
     subprocess.run(["scancel", "--signal=USR1", "--batch", job.number], env=lab.env, check=True)
     lab.wait(job.number, {"FAILED"}, 60)
     lab.wait(follower, {"COMPLETED"}, 180)
-    assert ledger.read(job.run).status == "done" and cluster_job.weights(job.run) == undisturbed
+    assert ledger.read(job.run).status == "done" and cluster_job.weights(job.run) == undisturbed(1)
     job.wait_for_restarts(3)
     said = (tmp_path / f"{job.number}.out").read_text()
     assert "the command was killed (SIGKILL)" in said and "Ray has died under the command" in said
     assert not lab.jobs()
 
 
+@pytest.mark.faults
 def test_preempted_then_requeued_with_a_damaged_checkpoint_then_at_the_time_limit(
-    lab: Lab, given: list[str], undisturbed: str, tmp_path: Path
+    lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
 ):
-    options = ("--partition=preemptible", "--signal=B:USR1@100")
-    job = cluster_job.train(lab, tmp_path, [*given, "train.keep=20"], *options)
+    options = ("--nodes=1", "--partition=preemptible", "--signal=B:USR1@100")
+    longer = f"train.epochs={3 * EPOCHS}"  # Slurm looks at time limits every 30 s
+    job = cluster_job.train(lab, tmp_path, [*given, longer, "train.keep=20"], *options)
     job.wait_for_checkpoint(2)
     other = lab.sbatch("#!/bin/sh\nsleep 2\n", "--partition=gpu", "--nodes=3", "--exclusive")
     lab.wait(other, {"COMPLETED"}, 90)
@@ -110,16 +120,20 @@ def test_preempted_then_requeued_with_a_damaged_checkpoint_then_at_the_time_limi
     assert any(newest.name in note and "damaged" in note for note in job.notes())
 
     hours, minutes, _ = lab.details(job.number)["RunTime"].split(":")
-    limit = 60 * int(hours) + int(minutes) + 2  # the warning is due now; Slurm looks every 30 s
+    limit = 60 * int(hours) + int(minutes) + 2  # the warning is due now
     scontrol(lab, "update", f"JobId={job.number}", f"TimeLimit={limit}")
     job.until(lambda: lab.details(job.number)["Restarts"] == "3", 90)
     assert ledger.read(job.run).status == "interrupted"
     scontrol(lab, "update", f"JobId={job.number}", "TimeLimit=30")
     job.ends_well()
-    assert cluster_job.weights(job.run) == undisturbed and lab.output(job.number).count("is requeued") == 2
+    assert cluster_job.weights(job.run) == undisturbed(1, longer)
+    assert lab.output(job.number).count("is requeued") == 2
 
 
-def test_nodes_are_lost_one_after_the_other(lab: Lab, given: list[str], undisturbed: str, tmp_path: Path):
+@pytest.mark.faults
+def test_nodes_are_lost_one_after_the_other(
+    lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
+):
     job = cluster_job.train(lab, tmp_path, given)
     job.wait_for_checkpoint(2)
     lab.slurmd_kill("node2")
@@ -133,4 +147,4 @@ def test_nodes_are_lost_one_after_the_other(lab: Lab, given: list[str], undistur
     job.wait_for_checkpoint(reached + 2)
     lab.poweroff(job.nodes()[0])
     job.ends_well()
-    assert lab.details(job.number)["Restarts"] == "3" and cluster_job.weights(job.run) == undisturbed
+    assert lab.details(job.number)["Restarts"] == "3" and cluster_job.weights(job.run) == undisturbed(2)
