@@ -31,17 +31,19 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def head():
+def head(monkeypatch):
     """The dashboard's address of a Ray head with two CPUs."""
+    # Where some Ray has left a token in the home folder, `ray start` asks for it, and its clients don't give it.
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     folder, port, dashboard = tempfile.mkdtemp(prefix="sp-", dir="/tmp"), free_port(), free_port()
     command = [RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
     command += [f"--temp-dir={folder}", f"--ray-client-server-port={free_port()}", "--disable-usage-stats"]
+    command += [f"--dashboard-agent-listen-port={free_port()}"]  # by default that of any other Ray on the machine
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
-        until = time.monotonic() + 60
-        while subprocess.run(
-            [RAY, "job", "list", f"--address=http://127.0.0.1:{dashboard}"], capture_output=True
-        ).returncode:
+        until = time.monotonic() + 120
+        first = [RAY, "job", "submit", f"--address=http://127.0.0.1:{dashboard}", "--no-wait", "--", "true"]
+        while subprocess.run(first, capture_output=True).returncode:  # it takes an agent too, which comes last
             assert time.monotonic() < until and process.poll() is None, "Ray's head did not start"
             time.sleep(0.5)
         yield f"http://127.0.0.1:{dashboard}"
