@@ -41,7 +41,7 @@ ablation: data
 system:
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core \
-	  slurmctld slurmd slurm-client munge iproute2 slurmdbd mariadb-server-core
+	  slurmctld slurmd slurm-client munge iproute2 slurmdbd mariadb-server-core mariadb-client-core
 
 slurm-lab:
 	tests/slurmlab/slurmlab up

@@ -74,6 +74,7 @@ def test_a_worker_then_ray_on_a_node_then_slurms_controller_then_the_file_system
     assert phases == ["allocation", "head", "workers", "first step"]
 
 
+@pytest.mark.faults
 def test_the_command_is_killed_then_the_heads_ray_and_a_job_follows_where_none_is_requeued(
     lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
 ):

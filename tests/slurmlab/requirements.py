@@ -16,7 +16,11 @@ PACKAGE_OF = {
     "munged": "munge",
     "ip": "iproute2",
 }
-PACKAGE_OF_ACCOUNTING = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server-core"}
+PACKAGE_OF_ACCOUNTING = {
+    "slurmdbd": "slurmdbd",
+    "mariadbd": "mariadb-server-core",
+    "my_print_defaults": "mariadb-client-core",
+}
 
 
 def unavailable() -> str | None:

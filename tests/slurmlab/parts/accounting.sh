@@ -19,7 +19,7 @@ start_accounting() {
   if [ "$ACCOUNTING" = 0 ]; then return 0; fi
   local tool
   for tool in mariadbd mariadb-install-db slurmdbd; do
-    command -v "$tool" >/dev/null || die "no $tool: apt-get install slurmdbd mariadb-server-core"
+    command -v "$tool" >/dev/null || die "no $tool: apt-get install slurmdbd mariadb-server-core mariadb-client-core"
   done
   start_database
   write_slurmdbd_conf
