@@ -26,11 +26,12 @@ def recomputed(part: Callable[[Tensor], Tensor], norms: list[nn.BatchNorm2d], x:
 @contextmanager
 def _statistics_held(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
     """Normalise by the batch's own statistics, as in training, without adding them to the running ones."""
-    tracked = [norm.track_running_stats for norm in norms]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
+        norm.num_batches_tracked = None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
     try:
         yield
     finally:
-        for norm, before in zip(norms, tracked, strict=True):
-            norm.track_running_stats = before
+        for norm, (momentum, tracked) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, tracked

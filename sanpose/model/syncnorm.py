@@ -22,8 +22,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         mean = all_reduce(own_mean) / world  # type: ignore[no-untyped-call]
         # Of the squares' mean minus the mean's square only rounding would be left where a channel hardly varies.
         var = all_reduce(own_var + (own_mean - mean).square()) / world  # type: ignore[no-untyped-call]
-        if self.track_running_stats:
-            self._track(mean.detach(), var.detach(), x.numel() // x.shape[1] * dist.get_world_size())
+        self._track(mean.detach(), var.detach(), x.numel() // x.shape[1] * dist.get_world_size())
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * scale
         return torch.addcmul(shift.view(1, -1, 1, 1), x, scale.view(1, -1, 1, 1)).to(input.dtype)

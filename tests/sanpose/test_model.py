@@ -285,7 +285,7 @@ def test_recomputing_changes_neither_gradients_nor_running_statistics(autocast: 
         grads = {name: p.grad for name, p in network.named_parameters()}
         found.append((coordinates.detach(), grads, dict(network.named_buffers()), sum(kept)))
     (one, grads_one, buffers_one, kept_one), (two, grads_two, buffers_two, kept_two) = found
-    assert torch.equal(one, two) and kept_two < 0.7 * kept_one
+    assert torch.equal(one, two) and kept_two < kept_one - 2 * 8 * 32 * 32  # at least the largest map
     for name in grads_one:
         assert torch.equal(grads_one[name], grads_two[name]), name
     for name in buffers_one:
