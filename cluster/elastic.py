@@ -82,7 +82,10 @@ class Workers(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
-            self._look()
+            try:
+                self._look()
+            except OSError as error:  # of the shared file system; the next look may find it well again
+                print(f"[cluster] the nodes that join cannot be looked after: {error}", flush=True)
 
     def end(self) -> None:
         """Cancel every job and stop."""
@@ -132,7 +135,8 @@ class Workers(threading.Thread):
         for job in states:
             file = self.start_folder / f"node-{job}-0.json"
             told = json.loads(file.read_text()) if file.exists() else {}
-            if job not in self._busy_at or told.get("state") != "ready" or told.get("address") in busy:
+            host = str(told.get("address", "")).rpartition(":")[0]
+            if job not in self._busy_at or told.get("state") != "ready" or host in busy:
                 self._busy_at[job] = now
         return frozenset(job for job in states if now - self._busy_at[job] > _IDLE_SECONDS)
 

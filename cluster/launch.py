@@ -64,19 +64,28 @@ def launch(command: Sequence[str], folder: Path, elastic: Elastic | None = None)
     os.environ[phases.FOLDER] = str(folder)
     phases.mark("allocation")
     chain = requeue.prepare(allocation, folder)
-    code = 1
-    for start in range(_STARTS):
-        place = folder / "ray" / f"{allocation.job_id}-{allocation.restarts}-{start}"
-        code, broken = _start(command, place, warnings, elastic)
-        if code in (0, STOPPED) or warnings.got or not (broken or code < 0):
-            break
-        why = "Ray has died under the command" if broken else f"the command was killed ({signal.Signals(-code).name})"
-        _say(f"{why}, which is started again in a new Ray cluster")
+    try:
+        code = _until_it_ends(command, folder / "ray" / f"{allocation.job_id}-{allocation.restarts}", warnings, elastic)
+    except ClusterError:
+        requeue.settle(chain)  # what follows would fail in the same way, and be followed again
+        raise
     if code == STOPPED and warnings.got:
         requeue.again(allocation, chain)
     else:
         requeue.settle(chain)
     return code if code >= 0 else 128 - code
+
+
+def _until_it_ends(command: Sequence[str], prefix: Path, warnings: _Warnings, elastic: Elastic | None) -> int:
+    """Start the command, again when it was killed or Ray has died under it; the last exit code."""
+    code = 1
+    for start in range(_STARTS):
+        code, broken = _start(command, prefix.with_name(f"{prefix.name}-{start}"), warnings, elastic)
+        if code in (0, STOPPED) or warnings.got or not (broken or code < 0):
+            break
+        why = "Ray has died under the command" if broken else f"the command was killed ({signal.Signals(-code).name})"
+        _say(f"{why}, which is started again in a new Ray cluster")
+    return code
 
 
 def _start(command: Sequence[str], folder: Path, warnings: _Warnings, elastic: Elastic | None) -> tuple[int, bool]:

@@ -56,13 +56,14 @@ def prepare(allocation: Allocation, folder: Path) -> Chain:
 
 def again(allocation: Allocation, chain: Chain) -> None:
     """Requeue this job, whose checkpoint is confirmed; a job that was cancelled stays so."""
-    if chain.job_id:
-        _say(f"job {chain.job_id} goes on")
-        return
     try:
         state = re.search(r"\bJobState=(\S+)", _shown(allocation.job_id))
         if not state or state[1] != "RUNNING":
             _say(f"not requeued: the job is {state[1] if state else 'unknown to Slurm'}")
+            settle(chain)
+            return
+        if chain.job_id:
+            _say(f"job {chain.job_id} goes on")
             return
         _say("is requeued")
         slurm.ask("scontrol", "requeue", allocation.job_id)
