@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -18,14 +19,17 @@ def mark(phase: str, at: float | None = None) -> None:
     if not folder:
         return
     line = {"phase": phase, "at": round(at or time.time(), 3), "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0))}
-    with (Path(folder) / NAME).open("a") as file:
+    with contextlib.suppress(OSError), (Path(folder) / NAME).open("a") as file:  # a full disk ends no job for a note
         file.write(json.dumps(line) + "\n")
 
 
 def read(folder: Path) -> list[dict[str, float | str]]:
     """The lines of a job's folder, whole ones only."""
-    path = folder / NAME
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
+    found = []
+    for line in (folder / NAME).read_bytes().split(b"\n")[:-1] if (folder / NAME).exists() else []:
+        with contextlib.suppress(ValueError):  # a full disk has cut it short
+            found.append(json.loads(line))
+    return found
 
 
 def durations(folder: Path) -> list[tuple[str, float]]:

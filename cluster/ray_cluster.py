@@ -29,10 +29,13 @@ _PREFIX = "sanpose-ray-"
 
 
 @contextmanager
-def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iterator[str | None]:
+def ray_cluster(
+    cpus: int, environment: Mapping[str, str] | None = None, *, dashboard: bool = False
+) -> Iterator[str | None]:
     """Connect to $RAY_ADDRESS, or start a private Ray with at least `cpus` CPUs and end it afterwards.
 
-    `environment`: variables for every process of this driver's. Gives the address of Ray's dashboard, None where it is
+    `environment`: variables for every process of this driver's. `dashboard`: whether a private Ray has one: its ten
+    processes take CPU time from a small machine. Gives the address of Ray's dashboard, None where it is
     not known. A Ray that this process is connected to already is used as it is, and left running. Raises
     ConnectionError when $RAY_ADDRESS does not answer.
     """
@@ -54,7 +57,8 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
         else:
             folder = _temporary()
             available = len(os.sched_getaffinity(0))
-            context = ray.init(address="local", num_cpus=max(cpus, available), _temp_dir=folder, **common)
+            size = max(cpus, available)
+            context = ray.init(address="local", num_cpus=size, _temp_dir=folder, include_dashboard=dashboard, **common)
         yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()

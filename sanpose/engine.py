@@ -123,4 +123,6 @@ def _initialise(config: Config, network: torch.nn.Module, place: Place) -> Any:
     }
     optimizer = torch.optim.Adam(network.parameters(), lr=train.learning_rate, fused=True)
     engine, *_ = deepspeed.initialize(model=network, optimizer=optimizer, config=settings, dist_init_required=False)
+    if place.world == 1 and engine.zero_optimization_stage() == 0:
+        engine.enable_backward_allreduce = False  # nobody to share with, but every gradient would be copied twice
     return engine

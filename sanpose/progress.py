@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import threading
@@ -36,8 +37,10 @@ class _Follower:
     def __init__(self, path: Path, console: Console, epochs: int, first_step: Callable[[], None]):
         self.path, self.console, self.epochs, self.first_step = path, console, epochs, first_step
         self.stepped = False
-        self.offset = path.stat().st_size if path.exists() else 0
-        self.inode = path.stat().st_ino if path.exists() else 0
+        self.offset, self.inode = 0, 0
+        self.known: set[int] = set()  # hashes of the lines that were shown, or were there before
+        self.again = False  # in what a continued run has kept of them
+        collections.deque(self._new_lines(), maxlen=0)
 
     def follow(self, stop: threading.Event) -> None:
         with self.console.status("starting the workers", spinner="dots") as status:
@@ -61,13 +64,16 @@ class _Follower:
         with self.path.open("rb") as file:
             inode = os.fstat(file.fileno()).st_ino
             if inode != self.inode:  # a continued run has dropped what it will train again, in a new file
-                self.inode, self.offset = inode, 0
+                self.inode, self.offset, self.again = inode, 0, True
             file.seek(self.offset)
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
         self.offset += len(whole)
         for line in whole.splitlines():
-            yield json.loads(line)
+            self.again = self.again and hash(line) in self.known
+            self.known.add(hash(line))
+            if not self.again:
+                yield json.loads(line)
 
     def _print(self, line: dict[str, Any]) -> None:
         if line["kind"] == "note":

@@ -81,19 +81,20 @@ def train(config: Config, console: Console, signal: stopping.Signal | None = Non
 
 
 @contextmanager
-def connected(workers: int, environment: Mapping[str, str] | None = None) -> Iterator[str | None]:
-    """A Ray cluster with room for so many workers; gives its dashboard's address. Raises UserError when the one of
-    RAY_ADDRESS does not answer."""
+def connected(
+    workers: int, environment: Mapping[str, str] | None = None, *, dashboard: bool = False
+) -> Iterator[str | None]:
+    """As `ray_cluster`, with room for so many workers. Raises UserError when the one of RAY_ADDRESS does not answer."""
     with ExitStack() as stack:
         try:
-            dashboard = stack.enter_context(ray_cluster(workers, environment or {}))
+            address = stack.enter_context(ray_cluster(workers, environment or {}, dashboard=dashboard))
         except ConnectionError as error:
             raise UserError(
                 "no Ray cluster answers",
                 where=os.environ.get("RAY_ADDRESS"),
                 hint="unset RAY_ADDRESS for a private one",
             ) from error
-        yield dashboard
+        yield address
 
 
 def _fit(run: recording.Open, console: Console, signal: stopping.Signal | None) -> dict[str, Any]:

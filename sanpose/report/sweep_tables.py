@@ -40,7 +40,7 @@ def sweep_table(sweep: Sweep, points: Sequence[Point]) -> Table:
 
 def slug(name: str) -> str:
     """A sweep's name as the name of its table's files, and of a LaTeX label."""
-    return "sweep-" + re.sub(r"[^A-Za-z0-9.-]", "-", name)
+    return "sweep-" + re.sub(r"[^A-Za-z0-9._-]", "-", name)
 
 
 def _row(point: Point, aims: Sequence[Objective]) -> dict[str, Cell]:

@@ -172,6 +172,21 @@ def test_two_objectives_have_their_directions(tmp_path):
     assert found.study.best_trials[0].values == [50.0, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("sampler", "objectives"), [("tpe", ["mpjpe_mm"]), ("gp", ["mpjpe_mm"]), ("nsga2", ["mpjpe_mm", "macs"])]
+)
+def test_a_search_draws_better_points_as_it_learns_also_when_it_is_continued(tmp_path, sampler, objectives):
+    raw = {"axes": {"a": {"low": 0, "high": 1}, "b": ["x", "y"]}}
+    costs = []
+    for trials in (24, 48):
+        found = study(tmp_path, raw=raw, sampler=sampler, objectives=objectives, trials=trials)
+        while (asked := found.next()) is not None:
+            cost = 100 * abs(asked.values["a"] - 0.3) + 50 * (asked.values["b"] == "y")
+            costs.append(cost)
+            found.tell(asked.number, "r", {"mpjpe_mm": cost, "macs": 2 * cost})
+    assert len(costs) == 48 and sum(costs[-12:]) / 12 < 0.7 * sum(costs[:8]) / 8
+
+
 def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path):
     first = study(tmp_path)
     asked = first.next()

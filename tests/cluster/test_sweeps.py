@@ -1,0 +1,117 @@
+"""A sweep on a real Slurm goes on without the nodes that it loses, and ends with the records of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cluster import jobs
+from sanpose import journal
+from sweeps import ledger
+from tests.cluster import cluster_job
+from tests.slurmlab.lab import Lab
+from tests.slurmlab.shell import until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(900)]
+
+SWEEP = {"title": "delta", "fixed": ["ablation=c"], "axes": {"model.delta_init": [0.0, 0.1, 0.2, 0.3, 0.4]}}
+PROFILE = "partition: preemptible\nnodes: 1\ncpus_per_node: 1\nmemory_per_node: 3000M\ntime: 30\nwarning_seconds: 60\n"
+NODES = ("node1", "node2", "node3")
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The sweep's overrides, but for the folder of its runs."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "deltas.yaml").write_text(yaml.safe_dump(SWEEP))
+    return [f"sweep={folder / 'deltas.yaml'}", *cluster_job.overrides(folder, 30)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What every run comes to on this machine, without Slurm."""
+    runs = tmp_path_factory.mktemp("undisturbed") / "runs"
+    done = subprocess.run([sys.executable, "-m", "sanpose.tune", *given, f"runs={runs}"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return results(runs)
+
+
+def results(runs: Path) -> dict[str, object]:
+    """The metrics and the epochs' losses of every run, which must be done."""
+    found, broken = ledger.read_all(runs)
+    assert not broken and {r.status for r in found} == {"done"}
+    return {r.id: (r.metrics, lines(r.folder, "epoch")) for r in found}
+
+
+def lines(folder: Path, kind: str) -> list[dict[str, object]]:
+    return [line for line in journal.read(folder / journal.NAME) if line["kind"] == kind]
+
+
+def trains(lab: Lab, node: str) -> bool:
+    """Whether a trial's process on a node has a run's journal open."""
+    look = "ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c metrics.jsonl || true"
+    return int(lab.exec(node, ["sh", "-c", look])) > 0
+
+
+def kept(runs: Path) -> int:
+    """How many runs that go on just now have a checkpoint."""
+    live = [r for r in ledger.read_all(runs)[0] if r.status == "running"] if runs.exists() else []
+    return sum(any((r.folder / "checkpoints").glob("epoch-*")) for r in live)
+
+
+def continued(runs: Path) -> int:
+    notes = [str(line["text"]) for r in ledger.read_all(runs)[0] for line in lines(r.folder, "note")]
+    return sum(note.startswith("continues from checkpoint") for note in notes)
+
+
+def wait(lab: Lab, job: str, done: Callable[[], bool], seconds: float = 180) -> None:
+    assert until(done, seconds), lab.output(job) + lab.logs(job)
+
+
+def test_a_node_is_cut_off_under_a_trial(
+    lab: Lab, given: list[str], undisturbed: dict[str, object], tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    options = ("--nodes=3", "--cpus-per-task=1", "--mem=3000", "--output=%j.out", "--time=30")
+    env = {"SANPOSE_PYTHON": sys.executable, "SANPOSE_DASHBOARD": "off"}
+    script = cluster_job.REPOSITORY / "slurm" / "tune.sbatch"
+    job = lab.sbatch(script, *options, arguments=[*given, f"runs={runs}"], cwd=tmp_path, env=env)
+    wait(lab, job, lambda: kept(runs) == 3)
+    assert [node for node in NODES if trains(lab, node)] == list(NODES)
+    lab.cut("node3")
+    wait(lab, job, lambda: continued(runs) > 0)
+    lab.wait(job, {"COMPLETED"}, 400)
+    assert lab.details(job)["Restarts"] == "0"
+    assert results(runs) == undisturbed and continued(runs) == 1
+    report = [sys.executable, "-m", "sanpose", "report", f"--runs={runs}", f"--out={tmp_path / 'report'}"]
+    assert subprocess.run(report, capture_output=True, text=True).returncode == 0
+    assert "deltas" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_nodes_come_as_trials_wait_and_one_of_them_is_preempted(
+    lab: Lab, given: list[str], undisturbed: dict[str, object], tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    (tmp_path / "lent.yaml").write_text(PROFILE)
+    (tmp_path / "head.yaml").write_text(PROFILE.replace("preemptible", "cpu"))
+    where = ["cluster=lent.yaml", "elastic.max_nodes=2", "elastic.head=head.yaml"]
+    command = [sys.executable, "-m", "sanpose", "tune", *given, f"runs={runs}", *where]
+    said = subprocess.run(command, cwd=tmp_path, env=lab.env, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    (found,), _ = jobs.read_all(runs)
+    job = found.job_id or ""
+    wait(lab, job, lambda: kept(runs) == 2)
+    lent = json.loads((Path(found.folder) / "joiners.json").read_text())["jobs"]
+    assert len(lent) == 2 and all(lab.details(one)["Partition"] == "preemptible" for one in lent)
+    node = lab.details(lent[1])["NodeList"]
+    other = lab.sbatch("#!/bin/sh\nsleep 5\n", "--partition=gpu", f"--nodelist={node}", "--exclusive")
+    wait(lab, job, lambda: continued(runs) > 0)
+    lab.wait(job, {"COMPLETED"}, 400)
+    assert results(runs) == undisturbed
+    assert until(lambda: set(lab.jobs()) <= {other}, 30), lab.jobs()
