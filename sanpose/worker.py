@@ -33,15 +33,20 @@ ALLOCATOR = (
 )
 
 
+def allocator() -> dict[str, str]:
+    """The allocator's settings for training on a CPU; GLIBC_TUNABLES in this environment has the last word."""
+    return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ALLOCATOR)}
+
+
 def environment(device: str) -> dict[str, str]:
     """The environment variables of worker processes that train on "cpu" or "cuda"."""
     env = {"PYTHONWARNINGS": "ignore::FutureWarning"}
-    return env | ({"DS_ACCELERATOR": "cpu", "GLIBC_TUNABLES": ALLOCATOR} if device == "cpu" else {})
+    return env | ({"DS_ACCELERATOR": "cpu", **allocator()} if device == "cpu" else {})
 
 
 def trial_environment(config: Config) -> dict[str, str]:
     """The environment variables of a sweep's processes, which start before Ray has said what it has."""
-    return {} if config.train.accelerator == "cuda" else {"GLIBC_TUNABLES": ALLOCATOR}
+    return {} if config.train.accelerator == "cuda" else allocator()
 
 
 def trial_resources(config: Config, cuda: bool) -> tuple[dict[str, float], int]:

@@ -93,3 +93,11 @@ def test_what_could_never_be_placed_is_refused(
     cluster(monkeypatch, *machines)
     with pytest.raises(UserError, match=said):
         worker.trial_resources(config(threads, workers), cuda)
+
+
+@pytest.mark.parametrize("mine", ["", "glibc.malloc.arena_max=2"])
+def test_whoever_has_set_the_allocator_keeps_it(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert worker.environment("cpu")["GLIBC_TUNABLES"] == worker.ALLOCATOR
+    monkeypatch.setenv("GLIBC_TUNABLES", mine)
+    assert worker.environment("cpu")["GLIBC_TUNABLES"] == mine
