@@ -15,6 +15,7 @@ help:
 	@echo "make faults     as root: lost nodes and preemptions on a real Slurm, a quarter of an hour"
 	@echo "make check      ruff, mypy, import contracts"
 	@echo "make data       install, make and pack the synthetic data"
+	@echo "make clean      remove .venv, data, report AND runs: every trained network"
 	@echo "make lock       write the versions in .venv to constraints.txt"
 
 setup: $(VENV)/.installed

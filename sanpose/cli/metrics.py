@@ -138,15 +138,25 @@ def pckh_command(gt: Path, pred: Path, as_json: bool, one_based: bool | None) ->
 @_gt
 @_pred
 @_json
-@click.option("--rescore", is_flag=True, help="Score = score x mean of the joints' scores above 0.2.")
+@click.option("--rescore", is_flag=True, help="Score = score x mean of the joints' scores above a threshold.")
+@click.option(
+    "--joint-threshold",
+    type=click.FloatRange(0, 1),
+    help="Of --rescore: 0.2 is usual for heat maps, 0 is what `sanpose evaluate` does.  [default: 0.2]",
+)
 @click.option("--nms", is_flag=True, help="OKS-NMS with the threshold 0.9 within each image.")
-def coco_command(gt: Path, pred: Path, as_json: bool, rescore: bool, nms: bool) -> None:
+def coco_command(gt: Path, pred: Path, as_json: bool, rescore: bool, joint_threshold: float | None, nms: bool) -> None:
     """COCO's keypoint AP, 0..1. GT: COCO JSON or packed .h5; predictions: COCO results JSON."""
+    if joint_threshold is not None and not rescore:
+        raise UserError("--joint-threshold is of the rescoring, which is off", hint="--rescore")
+    above = 0.2 if joint_threshold is None else joint_threshold
     truth, predictions = read_coco_truth(gt), read_coco_results(pred)
     if rescore or nms:
-        predictions = coco.refine(predictions, rescoring=rescore, nms=0.9 if nms else None, where=pred)
+        predictions = coco.refine(
+            predictions, rescoring=rescore, nms=0.9 if nms else None, joint_threshold=above, where=pred
+        )
     notes = (
-        "rescored by the joints' scores" if rescore else "scores as given",
+        f"rescored by the joints' scores above {above:g}" if rescore else "scores as given",
         "OKS-NMS 0.9" if nms else "no NMS",
     )
     show(coco.evaluate(truth, predictions, boxes=UNKNOWN, notes=notes, where=pred), as_json=as_json)

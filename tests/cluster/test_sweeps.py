@@ -21,7 +21,9 @@ from tests.slurmlab.shell import until
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(900)]
 
 SWEEP = {"title": "delta", "fixed": ["ablation=c"], "axes": {"model.delta_init": [0.0, 0.1, 0.2, 0.3, 0.4]}}
-PROFILE = "partition: preemptible\nnodes: 1\ncpus_per_node: 1\nmemory_per_node: 3000M\ntime: 1:00:00\nwarning_seconds: 60\n"
+PROFILE = (
+    "partition: preemptible\nnodes: 1\ncpus_per_node: 1\nmemory_per_node: 3000M\ntime: 1:00:00\nwarning_seconds: 60\n"
+)
 NODES = ("node1", "node2", "node3")
 
 

@@ -311,7 +311,11 @@ def test_coco_plain_rescored_and_after_nms(run: Run, tmp_path: Path) -> None:
     document = json.loads(run("coco", "--gt", gt, "--pred", pred, "--json", "--rescore", "--nms")[1])
     assert document["AP"] == pytest.approx(1.0)
     assert document["protocol"]["samples"] == 2
-    assert document["protocol"]["notes"] == ["rescored by the joints' scores", "OKS-NMS 0.9"]
+    assert document["protocol"]["notes"] == ["rescored by the joints' scores above 0.2", "OKS-NMS 0.9"]
+    all_joints = json.loads(run("coco", "--gt", gt, "--pred", pred, "--json", "--rescore", "--joint-threshold", "0")[1])
+    assert all_joints["protocol"]["notes"] == ["rescored by the joints' scores above 0", "no NMS"]
+    code, _, err = run("coco", "--gt", gt, "--pred", pred, "--joint-threshold", "0")
+    assert code == 2 and "--rescore" in err
     code, out, _ = run("coco", "--gt", gt, "--pred", pred)
     assert code == 0
     assert "0.500" in out
