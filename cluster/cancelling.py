@@ -15,19 +15,22 @@ from cluster.slurm import NotAnsweringError
 
 def cancel(records: Sequence[Record]) -> dict[str, str]:
     """Cancel every job that waits or runs; name -> what became of it. Raises ClusterError when one is not cancelled."""
-    ids = [record.job_id for record in records if record.job_id]
+    ids = [job for record in records for job in record.ids]
     told = queue.look(ids) if ids else {}
     outcomes = {}
     for record in records:
         if record.job_id is None:
             outcomes[record.name] = "was not submitted to a cluster"
-        elif (found := told[record.job_id]).state.stage == "ended":
-            outcomes[record.name] = f"job {record.job_id} has ended already ({found.state.word})"
+            continue
+        job = queue.latest(record.ids, told)
+        found = told[job]
+        if found.state.stage == "ended":
+            outcomes[record.name] = f"job {job} has ended already ({found.state.word})"
         elif found.reason == queue.FORGOTTEN:
-            outcomes[record.name] = f"job {record.job_id} has ended long ago: {found.reason}"
+            outcomes[record.name] = f"job {job} has ended long ago: {found.reason}"
         else:
-            _end(record.job_id, Path(record.folder) / JOINERS)
-            outcomes[record.name] = f"cancelled job {record.job_id}, which was {found.state.word}"
+            _end(job, Path(record.folder) / JOINERS)
+            outcomes[record.name] = f"cancelled job {job}, which was {found.state.word}"
     return outcomes
 
 

@@ -27,6 +27,7 @@ START = "SANPOSE_START"  # in the worker job's environment: the folder of the st
 MOST = "SANPOSE_MAX_NODES"  # in the command's environment: how many nodes may join
 _LOOK_SECONDS, _SECONDS = 3.0, 30.0
 _LIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED")
+_FIRST_SECONDS, _LONGEST_SECONDS = 5.0, 600.0  # of waiting after a job that did not join
 _IDLE_SECONDS = 20.0  # between two trials a node is idle for a moment
 
 
@@ -77,10 +78,13 @@ class Workers(threading.Thread):
         self.script, self.most, self.job, self.start_folder = script, most, job, start
         (job / DEMAND).unlink(missing_ok=True)  # of an earlier start
         self._ended = threading.Event()
+        self._cancelled: set[str] = set()
+        self._misses, self._not_before = 0, 0.0
         self._jobs: list[str] = []
         self._busy_at: dict[str, float] = {}
 
     def run(self) -> None:
+        self._clear_up()
         while not self._ended.wait(_LOOK_SECONDS):
             try:
                 self._look()
@@ -95,7 +99,15 @@ class Workers(threading.Thread):
         if self._jobs:
             with contextlib.suppress(NotAnsweringError):
                 slurm.ask("scancel", *self._jobs)
-        self._tell([])
+        with contextlib.suppress(OSError):
+            self._tell([])
+
+    def _clear_up(self) -> None:
+        """Cancel what a launcher that was killed has left: it could only join a cluster that has gone."""
+        with contextlib.suppress(NotAnsweringError, OSError):
+            left = json.loads((self.job / JOINERS).read_text())["jobs"]
+            if left:
+                slurm.ask("scancel", *left)
 
     def _look(self) -> None:
         try:
@@ -109,8 +121,9 @@ class Workers(threading.Thread):
         change = plan(nodes_wanted(told, self.most), states, self._idle(states, told["busy"]))
         try:
             if change.cancel:
+                self._cancelled |= set(change.cancel)
                 slurm.ask("scancel", *change.cancel)
-            for _ in range(change.submit):
+            for _ in range(change.submit if time.monotonic() >= self._not_before else 0):
                 told_id = slurm.ask(
                     "sbatch", "--parsable", f"--export=ALL,{START}={self.start_folder}", str(self.script)
                 )
@@ -126,15 +139,34 @@ class Workers(threading.Thread):
         lines = slurm.ask("squeue", "--me", "--noheader", "--format=%A %T").splitlines()
         found = dict(line.split() for line in lines)
         live = {job: found[job] for job in self._jobs if found.get(job) in _LIVE}
+        for job in set(self._jobs) - live.keys() - self._cancelled:
+            self._note_end(job)
         self._jobs = [job for job in self._jobs if job in live]
         return live
+
+    def _note_end(self, job: str) -> None:
+        """After jobs that have ended without joining, the next one is submitted later and later."""
+        told = self._told(job)
+        if told.get("state") in ("ready", "ended"):
+            self._misses = 0
+            return
+        self._misses += 1
+        pause = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2**self._misses)
+        self._not_before = time.monotonic() + pause
+        why = told.get("reason") or f"see {self.job / 'joiners.out'}"
+        print(f"[cluster] job {job} has ended without joining; the next in {pause:.0f} s: {why}", flush=True)
+
+    def _told(self, job: str) -> dict[str, Any]:
+        """What a job's node says of itself."""
+        file = self.start_folder / f"node-{job}-0.json"
+        told: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return told
 
     def _idle(self, states: Mapping[str, str], busy: list[str]) -> frozenset[str]:
         """The running jobs whose node has run nothing for a while."""
         now = time.monotonic()
         for job in states:
-            file = self.start_folder / f"node-{job}-0.json"
-            told = json.loads(file.read_text()) if file.exists() else {}
+            told = self._told(job)
             host = str(told.get("address", "")).rpartition(":")[0]
             if job not in self._busy_at or told.get("state") != "ready" or host in busy:
                 self._busy_at[job] = now

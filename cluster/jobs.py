@@ -26,6 +26,7 @@ from cluster.spec import JobSpec
 SCHEMA = 1
 FOLDER = "jobs"
 CODE = ".code"
+FOLLOWER = "follower"  # the file with the number of the job that follows where none is requeued
 _FILE = "job.json"
 
 
@@ -54,6 +55,17 @@ class Record:
     @property
     def output(self) -> Path:
         return Path(self.folder) / OUTPUT
+
+    @property
+    def follower(self) -> str | None:
+        """The job that goes on where this one may not be requeued; it takes its place when it begins."""
+        path = Path(self.folder) / FOLLOWER
+        return path.read_text().strip() or None if path.exists() else None
+
+    @property
+    def ids(self) -> list[str]:
+        """Slurm's numbers that this record stands for."""
+        return [job for job in (self.job_id, self.follower) if job]
 
     def spec(self) -> JobSpec:
         """The same job, to be submitted again. Raises ClusterError when its profile can't be used any more."""
@@ -108,7 +120,7 @@ def find(runs: Path, text: str) -> Record:
     Raises ClusterError when there is none, or more than one.
     """
     records, _ = read_all(runs)
-    for exact in ([r for r in records if r.job_id == text], [r for r in records if r.name == text]):
+    for exact in ([r for r in records if text in r.ids], [r for r in records if r.name == text]):
         if exact:
             return exact[0]
     meant = [record for record in records if text and record.target.startswith(text)]

@@ -79,7 +79,8 @@ def launch(command: Sequence[str], folder: Path, elastic: Elastic | None = None)
 def _until_it_ends(command: Sequence[str], prefix: Path, warnings: _Warnings, elastic: Elastic | None) -> int:
     """Start the command, again when it was killed or Ray has died under it; the last exit code."""
     code = 1
-    for start in range(_STARTS):
+    first = len(list(prefix.parent.glob(f"{prefix.name}-*")))  # a script may launch twice in one job
+    for start in range(first, first + _STARTS):
         code, broken = _start(command, prefix.with_name(f"{prefix.name}-{start}"), warnings, elastic)
         if code in (0, STOPPED) or warnings.got or not (broken or code < 0):
             break
@@ -100,6 +101,8 @@ def _start(command: Sequence[str], folder: Path, warnings: _Warnings, elastic: E
             more = {MOST: str(elastic.most)}
             _say("waiting for a first node to join")
             if not cluster.wait_for_joiner(lambda: bool(warnings.got)):
+                if not warnings.got:
+                    return 1, True  # the head has died
                 told = None
         if not told:
             return STOPPED, False  # warned before anything was begun: nothing to keep

@@ -35,6 +35,7 @@ from cluster.ports import Block, claim
 START = "SANPOSE_START_FOLDER"  # the environment variable that names the folder of this start of the cluster
 JOINS = "SANPOSE_JOINS"  # set where the node is not of the launcher's own job
 NODE_LOCAL = "SANPOSE_NODE_LOCAL"
+JOIN_SECONDS = "SANPOSE_JOIN_SECONDS"
 DASHBOARD = "SANPOSE_DASHBOARD"  # "off" spares the first node a dozen processes
 HEAD, END = "head.json", "end"
 _STARTED = "Ray runtime started"
@@ -53,6 +54,7 @@ class Node:
     head: bool
     name: str
     folder: Path
+    lent: bool = False
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Node:
@@ -61,7 +63,7 @@ class Node:
         joins = bool(environment.get(JOINS))
         name = environment.get("SLURMD_NODENAME") or os.uname().nodename
         key = f"{environment['SLURM_JOB_ID']}-{number}" if joins else number
-        return cls(key, number == "0" and not joins, name, Path(environment[START]))
+        return cls(key, number == "0" and not joins, name, Path(environment[START]), joins)
 
     @property
     def log(self) -> Path:
@@ -97,6 +99,7 @@ def _examine(node: Node) -> None:
 
 
 def _serve(node: Node, log: IO[bytes]) -> int:
+    log.write(f"{node.name}: looking whether this node has what the job needs\n".encode())
     _examine(node)
     share, address = Share.of(os.environ), own_address(os.environ)
     block = claim(40 + 4 * share.cpus)
@@ -115,7 +118,7 @@ def _serve(node: Node, log: IO[bytes]) -> int:
 
 def _head(node: Node) -> str | None:
     """The head's address, as soon as it is published; None when the start has ended."""
-    until = time.monotonic() + _HEAD_SECONDS
+    until = time.monotonic() + float(os.environ.get(JOIN_SECONDS) or _HEAD_SECONDS)
     while time.monotonic() < until:
         _pass_on(node)
         if (node.folder / END).exists():
@@ -163,19 +166,28 @@ def _ray(node: Node, command: list[str], log: IO[bytes], address: str, block: Bl
                 told = {"address": address, "dashboard": f"http://127.0.0.1:{block.first + 1}", "node": node.name}
                 write_atomic(node.folder / HEAD, json.dumps(told))
             if not joined and _STARTED in node.log.read_bytes()[begun:].decode(errors="replace"):
-                joined = True
-                node.tell(state="ready", address=address)
+                with contextlib.suppress(OSError):  # full or read-only for a while: at the next look
+                    node.tell(state="ready", address=address)
+                    joined = True
             time.sleep(max(0.5, pause) if joined else pause)
-        node.tell(state="ended", code=ray.returncode)
+        with contextlib.suppress(OSError):
+            node.tell(state="ended", code=ray.returncode)
         return False
     finally:
         _end(ray)
 
 
 def _pass_on(node: Node) -> None:
-    """Tell the launcher that Slurm has sent this step a signal: it may be the only one to hear of a preemption."""
+    """Tell the launcher that Slurm has sent this step a signal: it may be the only one to hear of a preemption. A node
+    that is lent may go, and the job that it was lent to goes on."""
+    if node.lent:
+        _notices.clear()
     while _notices:
-        write_atomic(node.folder / f"notice-{node.key}", _notices.pop())
+        try:
+            write_atomic(node.folder / f"notice-{node.key}", _notices[-1])
+        except OSError:
+            return  # the shared file system is full or read-only: at the next look
+        _notices.pop()
 
 
 def _command(share: Share, address: str, block: Block, folder: str, head: str | None) -> list[str]:

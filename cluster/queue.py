@@ -7,7 +7,7 @@ is unknown, and so is everything when the cluster does not answer: never an erro
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster import slurm
@@ -71,6 +71,12 @@ def look(job_ids: Collection[str], seconds: float = slurm.SECONDS) -> dict[str, 
     if missing:
         found |= _sacct(missing, seconds)
     return {job: found.get(job) or Told(UNKNOWN, reason=FORGOTTEN) for job in job_ids}
+
+
+def latest(ids: Sequence[str], told: Mapping[str, Told]) -> str:
+    """Of a job and the one that follows it, the one that counts: the second once the first has ended."""
+    first, *after = ids
+    return after[0] if after and not told[first].state.live and told[after[0]].state.live else first
 
 
 def followers(job_id: str, seconds: float = slurm.SECONDS) -> list[str]:

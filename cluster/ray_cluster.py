@@ -5,14 +5,18 @@ A private cluster has its own short temporary folder, so it neither joins a stra
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from cluster.files import write_atomic
 
 _SETTINGS = {
     # Ray's default health check lets every report wait for over a second.
@@ -55,6 +59,7 @@ def ray_cluster(
         if address:
             context = ray.init(address=address, **common)
         else:
+            _private_token()
             folder = _temporary()
             available = len(os.sched_getaffinity(0))
             size = max(cpus, available)
@@ -64,6 +69,19 @@ def ray_cluster(
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _private_token() -> None:
+    """Ray keeps the token of a person's own clusters in the home folder, and makes it readable for everybody."""
+    if os.environ.get("RAY_AUTH_MODE") == "disabled" or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+        return
+    path = Path.home() / ".ray" / "auth_token"
+    with contextlib.suppress(OSError):  # no home folder to write to: then Ray has none either
+        if path.exists():
+            path.chmod(0o600)
+        else:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            write_atomic(path, secrets.token_hex(32), 0o600)
 
 
 def _temporary() -> str:

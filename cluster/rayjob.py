@@ -20,8 +20,7 @@ from cluster.errors import ClusterError
 from cluster.files import write_atomic
 
 TOKEN = "token"
-TIMEOUT = "SANPOSE_JOIN_SECONDS"
-_JOIN_SECONDS, _PER_NODE_SECONDS = 120.0, 2.0
+_JOIN_SECONDS, _PER_NODE_SECONDS = 300.0, 2.0
 _POLL_SECONDS, _NOTICE_SECONDS, _END_SECONDS = 0.1, 1.0, 30.0
 _LOG_LINES = 8
 
@@ -85,7 +84,7 @@ class RayCluster:
         Raises ClusterError naming the nodes that did not come, with the end of their logs.
         """
         nodes = self.allocation.nodes
-        limit = float(os.environ.get(TIMEOUT) or _JOIN_SECONDS + _PER_NODE_SECONDS * len(nodes))
+        limit = float(os.environ.get(node.JOIN_SECONDS) or _JOIN_SECONDS + _PER_NODE_SECONDS * len(nodes))
         until = time.monotonic() + limit
         head: dict[str, Any] | None = None
         missing = dict(enumerate(nodes))
@@ -131,8 +130,8 @@ class RayCluster:
 
     def __exit__(self, *_: object) -> None:
         assert self._srun
-        write_atomic(self.folder / node.END, "")
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # a file system that is full: by signals alone
+            write_atomic(self.folder / node.END, "")
             self._srun.wait(_END_SECONDS)
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._srun.poll() is None:
@@ -140,8 +139,9 @@ class RayCluster:
                     os.killpg(self._srun.pid, number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._srun.wait(10)
-        self.token.unlink(missing_ok=True)
-        (self.folder.parents[1] / "env.sh").unlink(missing_ok=True)
+        for path in (self.token, self.folder.parents[1] / "env.sh"):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _publish(self, head: dict[str, Any]) -> None:
         """For a person on another machine: what to source to reach this cluster."""
@@ -169,7 +169,8 @@ class RayCluster:
         for name in missing:
             log = self.folder / f"{name}.log"
             last = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else []
-            lines += [f"{name}: " + ("\n    ".join(last) or "it has written no log: the step did not start there")]
+            silent = "it has written nothing yet" if log.exists() else "it has no log: the step did not start there"
+            lines += [f"{name}: " + ("\n    ".join(last) or silent)]
         said = (self.folder / "srun.log").read_text(errors="replace").splitlines()[-_LOG_LINES:]
         lines += [f"srun: {line}" for line in said]
         return ClusterError(
@@ -177,5 +178,5 @@ class RayCluster:
             + "\n  ".join(lines),
             where=self.folder,
             expected=f"every node within {limit:.0f} s",
-            hint=f"`sanpose doctor`; {TIMEOUT}=SECONDS for slow file systems",
+            hint=f"`sanpose doctor`; {node.JOIN_SECONDS}=SECONDS for slow file systems",
         )

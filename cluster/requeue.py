@@ -15,6 +15,8 @@ from pathlib import Path
 
 from cluster import slurm
 from cluster.allocation import Allocation
+from cluster.files import write_atomic
+from cluster.jobs import FOLLOWER
 from cluster.sbatch import SUBMITIT
 from cluster.slurm import NotAnsweringError
 
@@ -22,6 +24,7 @@ from cluster.slurm import NotAnsweringError
 _OPTIONS = {
     "Partition": "partition", "Account": "account", "QOS": "qos", "TimeLimit": "time", "JobName": "job-name",
     "CPUs/Task": "cpus-per-task", "MinMemoryNode": "mem", "MinMemoryCPU": "mem-per-cpu", "StdOut": "output",
+    "Features": "constraint", "Reservation": "reservation", "ExcNodeList": "exclude",
 }  # fmt: skip
 
 
@@ -30,6 +33,7 @@ class Chain:
     """The job that follows this one, or None where Slurm requeues."""
 
     job_id: str | None
+    folder: Path | None = None
 
 
 def prepare(allocation: Allocation, folder: Path) -> Chain:
@@ -39,7 +43,7 @@ def prepare(allocation: Allocation, folder: Path) -> Chain:
         shown = _shown(allocation.job_id)
         if not re.search(r"\bRequeue=0\b", shown):
             return Chain(None)
-        slurm.ask("scontrol", "write", "batch_script", allocation.job_id, str(script))
+        slurm.ask_patiently("scontrol", "write", "batch_script", allocation.job_id, str(script))
         told = slurm.ask(
             "sbatch", "--parsable", f"--dependency=afternotok:{allocation.job_id}", "--kill-on-invalid-dep=yes",
             "--no-requeue", *_options(shown), str(script), *_arguments(shown),
@@ -47,11 +51,15 @@ def prepare(allocation: Allocation, folder: Path) -> Chain:
     except NotAnsweringError as error:
         _say(f"whether this job may be requeued is not known, and no job follows it: {error}")
         return Chain(None)
+    except ValueError as error:
+        _say(f"no job follows this one, whose arguments cannot be told apart: {error}")
+        return Chain(None)
     following = told.strip().partition(";")[0]
     for pickle in (folder / SUBMITIT).glob(f"{allocation.job_id}_submitted.pkl"):  # found by the job's number
         shutil.copy2(pickle, pickle.with_name(f"{following}_submitted.pkl"))
+    write_atomic(folder / FOLLOWER, following)
     _say(f"this job may not be requeued: job {following} follows it, unless it ends well")
-    return Chain(following)
+    return Chain(following, folder)
 
 
 def again(allocation: Allocation, chain: Chain) -> None:
@@ -66,22 +74,25 @@ def again(allocation: Allocation, chain: Chain) -> None:
             _say(f"job {chain.job_id} goes on")
             return
         _say("is requeued")
-        slurm.ask("scontrol", "requeue", allocation.job_id)
+        slurm.ask_patiently("scontrol", "requeue", allocation.job_id)
     except NotAnsweringError as error:
         _say(f"cannot be requeued: {error}")
 
 
 def settle(chain: Chain) -> None:
     """This job is done, or has failed by itself: what follows is not wanted."""
-    if chain.job_id:
-        with contextlib.suppress(NotAnsweringError):
-            slurm.ask("scancel", chain.job_id)
+    if chain.job_id and chain.folder:
+        with contextlib.suppress(NotAnsweringError, OSError):
+            slurm.ask_patiently("scancel", chain.job_id)
+            (chain.folder / FOLLOWER).unlink(missing_ok=True)
 
 
 def _options(shown: str) -> list[str]:
     """The options of this job that sbatch may have been given beside the script."""
     found = {name: match[1] for name in _OPTIONS if (match := re.search(rf"(?<!\S){name}=(\S+)", shown))}
     options = [f"--{_OPTIONS[name]}={value}" for name, value in found.items() if value not in ("(null)", "N/A", "0")]
+    gpus = re.search(r"(?<!\S)TresPerNode=(?:gres[:/])?(gpu\S*)", shown)
+    options += [f"--gres={gpus[1]}"] if gpus else []
     return [*options, f"--nodes={os.environ['SLURM_JOB_NUM_NODES']}"]
 
 
@@ -92,7 +103,7 @@ def _arguments(shown: str) -> list[str]:
 
 
 def _shown(job_id: str) -> str:
-    return slurm.ask("scontrol", "show", "job", job_id)
+    return slurm.ask_patiently("scontrol", "show", "job", job_id)
 
 
 def _say(text: str) -> None:

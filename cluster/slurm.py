@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import time
 
+_AGAIN_SECONDS = 3.0
 SECONDS = 20.0  # a busy controller answers within MessageTimeout, 10 s by default
 # Variables by which a user has these commands filter and format what they print.
 _HABITS = ("SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SLURM_TIME_FORMAT")
@@ -30,6 +33,18 @@ def ask(*command: str, seconds: float = SECONDS) -> str:
     if done.returncode:
         raise NotAnsweringError(reason(done.stderr) or f"{command[0]} ended with code {done.returncode}")
     return done.stdout
+
+
+def ask_patiently(*command: str, patience: float = 120.0) -> str:
+    """As `ask`, again and again while the controller cannot be reached: it may just be starting anew."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return ask(*command)
+        except NotAnsweringError as error:
+            if not re.search(r"ontact|onnect|not answered|imed out", str(error)) or time.monotonic() > until:
+                raise
+        time.sleep(_AGAIN_SECONDS)
 
 
 def reason(stderr: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,11 +10,17 @@ from contextlib import contextmanager
 from cluster import elastic
 
 _TELL_SECONDS = 3.0
+_LOST_NODES = 100  # under one trial, before it is taken for the trial's own fault
 
 
 def concurrent(places: int, resources: Mapping[str, float]) -> int:
     """How many trials may run side by side: there are places now, or there will be with all nodes that may come."""
     return max(places, elastic.most_nodes() * _per_node(resources))
+
+
+def failures(most: int) -> int:
+    """How often a trial's process may die. Nodes that are lent may go at any time, which is no fault of the trial."""
+    return max(most, _LOST_NODES) if elastic.most_nodes() else most
 
 
 @contextmanager
@@ -29,7 +36,8 @@ def told(left: Callable[[], int], resources: Mapping[str, float]) -> Iterator[No
 
     def tell() -> None:
         while True:
-            elastic.demand(left(), _per_node(resources), _busy())
+            with contextlib.suppress(OSError):  # the file system is full or read-only for a while
+                elastic.demand(left(), _per_node(resources), _busy())
             if ended.wait(_TELL_SECONDS):
                 return
 
@@ -40,7 +48,8 @@ def told(left: Callable[[], int], resources: Mapping[str, float]) -> Iterator[No
     finally:
         ended.set()
         thread.join()
-        elastic.demand(0, 1, [])
+        with contextlib.suppress(OSError):
+            elastic.demand(0, 1, [])
 
 
 def _per_node(resources: Mapping[str, float]) -> int:

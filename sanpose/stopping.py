@@ -6,6 +6,7 @@ a network file system may for a minute not see a file that is new, but an open o
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -62,7 +63,8 @@ class Signal:
         def watch() -> None:
             while not ended.wait(_POLL_SECONDS):
                 if self.got:
-                    return ask()
+                    with contextlib.suppress(OSError):  # the file system is full or read-only: at the next look
+                        return ask()
             return None
 
         thread = threading.Thread(target=watch, daemon=True)

@@ -90,12 +90,15 @@ def resubmit(record: Record, overrides: Sequence[str], fresh: bool) -> Submitted
         raise ClusterError("this job ran here, not on a cluster", where=record.name, hint="sanpose submit, or train")
     if not fresh and job.snapshot and not job.snapshot.is_dir():
         raise ClusterError("the job's snapshot of the code is gone", where=job.snapshot, hint="--fresh-code")
-    told = _living(record)
-    if told:
-        return Submitted(record, told)
+    before = _living(record)
+    if before:
+        return before
     checks.check(job.profile)
     checks.check_folders(job.folder.parents[1], job.cwd, job.profile.node_local)
     with jobs.held(job.folder):
+        before = _living(jobs.read(job.folder))
+        if before:
+            return before
         if fresh:
             runs = job.folder.parents[1]
             folders = [*(train.REPOSITORY / name for name in _PACKAGES), configuration.configs_dir()]
@@ -122,22 +125,23 @@ def _before(asked: Asked) -> Submitted | None:
         raise ClusterError(
             f"there is a job of this name for another purpose: {record.kind} {record.target}", where=asked.folder
         )
-    told = _living(record)
-    return Submitted(record, told) if told else None
+    return _living(record)
 
 
-def _living(record: Record) -> Told | None:
-    """What Slurm says of a job that waits or runs; None when it has ended, or Slurm has forgotten it."""
+def _living(record: Record) -> Submitted | None:
+    """The job, or the one that follows it, if it waits or runs; None when it has ended, or Slurm has forgotten it."""
     if record.job_id is None:
         return None
-    told = queue.look([record.job_id])[record.job_id]
+    found = queue.look(record.ids)
+    record = dataclasses.replace(record, job_id=queue.latest(record.ids, found))
+    told = found[str(record.job_id)]
     if told.state.stage == "unknown" and told.reason != queue.FORGOTTEN:
         raise ClusterError(
             f"nobody can tell whether job {record.job_id} still runs: {told.reason or told.slurm}",
             where=record.folder,
             hint=f"try again when Slurm answers; `scancel {record.job_id}` if it is not wanted any more",
         )
-    return told if told.state.live else None
+    return Submitted(record, told) if told.state.live else None
 
 
 def _record(asked: Asked, job: JobSpec, planned: snapshot.Plan) -> Record:

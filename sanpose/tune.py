@@ -214,7 +214,7 @@ def tune(
                             resources,
                             concurrent=demand.concurrent(places, resources),
                             reuse=first.train.workers == 1,
-                            max_failures=first.train.max_failures,
+                            max_failures=demand.failures(first.train.max_failures),
                         )
                     )
                 if driver.stopping:

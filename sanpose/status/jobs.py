@@ -10,7 +10,7 @@ from typing import Any
 from cluster import jobs
 from cluster.jobs import Record
 from cluster.profiles import LOCAL
-from cluster.queue import Queue, Told
+from cluster.queue import Queue, Told, latest
 from sanpose.status.states import RunState, Snapshot, SweepState
 from sweeps.ledger import Broken
 
@@ -50,7 +50,8 @@ class Jobs:
         records, broken = jobs.read_all(self._runs)
         if self._sweep is not None:
             records = [r for r in records if (r.kind, r.target) == ("tune", self._sweep)]
-        told = self._queue.told([r.job_id for r in records if r.job_id])
+        told = self._queue.told([job for r in records for job in r.ids])
+        records = [replace(r, job_id=latest(r.ids, told)) if r.job_id else r for r in records]
         runs = {r.id: r for r in (*snapshot.loose, *(t.run for s in snapshot.sweeps for t in s.trials))}
         sweeps = {sweep.name: sweep for sweep in snapshot.sweeps}
         states = []

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cluster import elastic
+from cluster import elastic, node
 from cluster.elastic import Change, Workers
 
 
@@ -35,3 +35,25 @@ def test_a_node_is_idle_when_it_has_run_nothing_for_a_while(tmp_path):
     assert workers._idle(states, []) == frozenset()
     workers._busy_at = dict.fromkeys(states, time.monotonic() - 60)
     assert workers._idle(states, ["10.0.0.2"]) == {"1"}  # 2 runs something, 3 has not joined yet
+
+
+def test_after_jobs_that_did_not_join_the_next_is_submitted_later_and_later(tmp_path, capsys):
+    workers = Workers(tmp_path / "joiner.sbatch", 4, tmp_path, tmp_path)
+    pauses = []
+    for job in ("1", "2", "3"):
+        (tmp_path / f"node-{job}-0.json").write_text(json.dumps({"state": "failed", "reason": "no such file"}))
+        workers._note_end(job)
+        pauses.append(workers._not_before - time.monotonic())
+    assert 9 < pauses[0] < pauses[1] / 1.9 < pauses[2] / 3.8 and "no such file" in capsys.readouterr().out
+    (tmp_path / "node-4-0.json").write_text(json.dumps({"state": "ready"}))
+    workers._note_end("4")
+    assert workers._misses == 0, "a node that was lent and is gone has done no wrong"
+
+
+@pytest.mark.parametrize(("lent", "notices"), [(None, 1), ("1", 0)])
+def test_a_node_that_is_lent_may_be_taken_away_without_a_word(tmp_path, monkeypatch, lent, notices):
+    environment = {"SLURM_NODEID": "1", "SLURM_JOB_ID": "7", node.START: str(tmp_path)}
+    own = node.Node.of(environment | ({node.JOINS: lent} if lent else {}))
+    monkeypatch.setattr(node, "_notices", ["SIGTERM"])
+    node._pass_on(own)
+    assert len(list(tmp_path.glob("notice-*"))) == notices and node._notices == []

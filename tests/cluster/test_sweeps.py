@@ -115,5 +115,5 @@ def test_nodes_come_as_trials_wait_and_one_of_them_is_preempted(
     other = lab.sbatch("#!/bin/sh\nsleep 5\n", "--partition=gpu", f"--nodelist={node}", "--exclusive")
     wait(lab, job, lambda: continued(runs) > 0)
     lab.wait(job, {"COMPLETED"}, 400)
-    assert results(runs) == undisturbed
+    assert results(runs) == undisturbed and lab.details(job)["Restarts"] == "0"
     assert until(lambda: set(lab.jobs()) <= {other}, 30), lab.jobs()

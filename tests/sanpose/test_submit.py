@@ -332,6 +332,19 @@ def test_cancel(project: Path, data: list[str], slurm: Commands) -> None:
     assert "no job waits or runs" in run("cancel", "--all").output
 
 
+def test_the_job_that_follows_counts_once_the_first_has_ended(project: Path, data: list[str], slurm: Commands) -> None:
+    submitted(data)
+    (Path(only(project).folder) / jobs.FOLLOWER).write_text("42")
+    says(slurm, j41="RUNNING", j42="PENDING")
+    assert states()["jobs"][0]["job_id"] == "41"
+    says(slurm, j41="FAILED", j42="PENDING")
+    (job,) = states()["jobs"]
+    assert (job["job_id"], job["stage"]) == ("42", "waiting")
+    assert "job 42" in submitted(data).output and len(slurm.calls("sbatch")) == 1
+    assert "job 42" in run("resubmit", "41").output and len(slurm.calls("sbatch")) == 1
+    assert "cancelled job 42" in run("cancel", "42").output
+
+
 def test_logs(project: Path, data: list[str], slurm: Commands) -> None:
     submitted(data)
     says(slurm, j41="PENDING")
