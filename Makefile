@@ -12,7 +12,7 @@ help:
 	@echo "make system     install what some tests need beside Python (Debian, as root): Chromium, Slurm"
 	@echo "make slurm-lab  as root: a Slurm of three nodes on this machine (docs/slurm-lab.md); slurm-lab-down removes it"
 	@echo "make test       install, run the tests"
-	@echo "make faults     as root: lost nodes and preemptions on a real Slurm, a quarter of an hour"
+	@echo "make faults     as root: lost nodes and preemptions on a real Slurm, twenty minutes"
 	@echo "make check      ruff, mypy, import contracts"
 	@echo "make data       install, make and pack the synthetic data"
 	@echo "make clean      remove .venv, data, report AND runs: every trained network"
