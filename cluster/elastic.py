@@ -79,6 +79,7 @@ class Workers(threading.Thread):
         (job / DEMAND).unlink(missing_ok=True)  # of an earlier start
         self._ended = threading.Event()
         self._cancelled: set[str] = set()
+        self._joined: set[str] = set()
         self._misses, self._not_before = 0, 0.0
         self._jobs: list[str] = []
         self._busy_at: dict[str, float] = {}
@@ -147,7 +148,7 @@ class Workers(threading.Thread):
     def _note_end(self, job: str) -> None:
         """After jobs that have ended without joining, the next one is submitted later and later."""
         told = self._told(job)
-        if told.get("state") in ("ready", "ended"):
+        if job in self._joined or told.get("state") == "ready":
             self._misses = 0
             return
         self._misses += 1
@@ -167,6 +168,8 @@ class Workers(threading.Thread):
         now = time.monotonic()
         for job in states:
             told = self._told(job)
+            if told.get("state") == "ready":
+                self._joined.add(job)
             host = str(told.get("address", "")).rpartition(":")[0]
             if job not in self._busy_at or told.get("state") != "ready" or host in busy:
                 self._busy_at[job] = now

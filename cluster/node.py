@@ -111,8 +111,9 @@ def _serve(node: Node, log: IO[bytes]) -> int:
             return 0
         with _temporary(os.environ) as folder:
             ended = _ray(node, _command(share, address, block, folder, head), log, f"{address}:{block.first}", block)
-        if ended or node.head or not _head_lives(node):
-            return 0 if ended else 1
+        taken = node.lent and bool(_notices)  # Slurm has told this node to go, and Ray on it
+        if ended or taken or node.head or not _head_lives(node):
+            return 0 if ended or taken else 1
         log.write(b"Ray has ended by itself on this node; it is started again\n")
 
 
@@ -180,9 +181,7 @@ def _ray(node: Node, command: list[str], log: IO[bytes], address: str, block: Bl
 def _pass_on(node: Node) -> None:
     """Tell the launcher that Slurm has sent this step a signal: it may be the only one to hear of a preemption. A node
     that is lent may go, and the job that it was lent to goes on."""
-    if node.lent:
-        _notices.clear()
-    while _notices:
+    while _notices and not node.lent:
         try:
             write_atomic(node.folder / f"notice-{node.key}", _notices[-1])
         except OSError:

@@ -24,6 +24,7 @@ SWEEP = {"title": "delta", "fixed": ["ablation=c"], "axes": {"model.delta_init":
 PROFILE = (
     "partition: preemptible\nnodes: 1\ncpus_per_node: 1\nmemory_per_node: 3000M\ntime: 1:00:00\nwarning_seconds: 60\n"
 )
+Undisturbed = Callable[[list[str]], dict[str, object]]
 NODES = ("node1", "node2", "node3")
 
 
@@ -35,13 +36,17 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f"sweep={folder / 'deltas.yaml'}", *cluster_job.overrides(folder, 30)]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What every run comes to on this machine, without Slurm."""
-    runs = tmp_path_factory.mktemp("undisturbed") / "runs"
-    done = subprocess.run([sys.executable, "-m", "sanpose.tune", *given, f"runs={runs}"], capture_output=True)
-    assert done.returncode == 0, done.stderr
-    return results(runs)
+@pytest.fixture
+def undisturbed(tmp_path: Path) -> Undisturbed:
+    """What every run of a sweep comes to on this machine, without Slurm."""
+
+    def found(given: list[str]) -> dict[str, object]:
+        runs = tmp_path / "undisturbed"
+        done = subprocess.run([sys.executable, "-m", "sanpose.tune", *given, f"runs={runs}"], capture_output=True)
+        assert done.returncode == 0, done.stderr
+        return results(runs)
+
+    return found
 
 
 def results(runs: Path) -> dict[str, object]:
@@ -76,9 +81,7 @@ def wait(lab: Lab, job: str, done: Callable[[], bool], seconds: float = 180) -> 
     assert until(done, seconds), lab.output(job) + lab.logs(job)
 
 
-def test_a_node_is_cut_off_under_a_trial(
-    lab: Lab, given: list[str], undisturbed: dict[str, object], tmp_path: Path
-) -> None:
+def test_a_node_is_cut_off_under_a_trial(lab: Lab, given: list[str], undisturbed: Undisturbed, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     options = ("--nodes=3", "--cpus-per-task=1", "--mem=3000", "--output=%j.out", "--time=30")
     env = {"SANPOSE_PYTHON": sys.executable, "SANPOSE_DASHBOARD": "off"}
@@ -90,16 +93,16 @@ def test_a_node_is_cut_off_under_a_trial(
     wait(lab, job, lambda: continued(runs) > 0)
     lab.wait(job, {"COMPLETED"}, 400)
     assert lab.details(job)["Restarts"] == "0"
-    assert results(runs) == undisturbed and continued(runs) == 1
+    assert results(runs) == undisturbed(given) and continued(runs) == 1
     report = [sys.executable, "-m", "sanpose", "report", f"--runs={runs}", f"--out={tmp_path / 'report'}"]
     assert subprocess.run(report, capture_output=True, text=True).returncode == 0
     assert "deltas" in (tmp_path / "report" / "index.html").read_text()
 
 
 def test_nodes_come_as_trials_wait_and_one_of_them_is_preempted(
-    lab: Lab, given: list[str], undisturbed: dict[str, object], tmp_path: Path
+    lab: Lab, given: list[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    runs = tmp_path / "runs"
+    runs, given = tmp_path / "runs", [*given, "train.epochs=100"]  # longer than what a preempted node has left
     (tmp_path / "lent.yaml").write_text(PROFILE)
     (tmp_path / "head.yaml").write_text(PROFILE.replace("preemptible", "cpu"))
     where = ["cluster=lent.yaml", "elastic.max_nodes=2", "elastic.head=head.yaml"]
@@ -115,5 +118,5 @@ def test_nodes_come_as_trials_wait_and_one_of_them_is_preempted(
     other = lab.sbatch("#!/bin/sh\nsleep 5\n", "--partition=gpu", f"--nodelist={node}", "--exclusive")
     wait(lab, job, lambda: continued(runs) > 0)
     lab.wait(job, {"COMPLETED"}, 400)
-    assert results(runs) == undisturbed and lab.details(job)["Restarts"] == "0"
+    assert results(runs) == undisturbed(given) and lab.details(job)["Restarts"] == "0"
     assert until(lambda: set(lab.jobs()) <= {other}, 30), lab.jobs()
