@@ -62,6 +62,7 @@ def examine_node(profile: Profile, python: str, folder: Path, snapshot: Path) ->
 
 def _ask_node(profile: Profile, python: str, folder: Path, snapshot: Path, marker: Path) -> list[Finding]:
     command = ["srun", "--nodes=1", "--ntasks=1", "--time=10", "--job-name=doctor", "--quiet", *_options(profile)]
+    command.append(f"--immediate={NODE_SECONDS - 60:.0f}")  # it gives up before it is killed, and leaves no job waiting
     inner = f'[ -f "$1" ] && echo "sees $1"; shift; export PYTHONPATH="$1"; shift; {_setup(profile)}exec "$@"'
     examined = [python, "-P", "-m", "cluster.doctor", "--json", "--folder", str(folder)]
     command += ["bash", "-c", inner, "bash", str(marker), str(snapshot), *profile.container, *examined]
