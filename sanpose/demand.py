@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from cluster import elastic
 
 _TELL_SECONDS = 3.0
+_HEAD = "node:__internal_head__"  # the resource by which Ray marks the head's node
 _LOST_NODES = 100  # under one trial, before it is taken for the trial's own fault
 
 
 def concurrent(places: int, resources: Mapping[str, float]) -> int:
     """How many trials may run side by side: there are places now, or there will be with all nodes that may come."""
-    return max(places, elastic.most_nodes() * _per_node(resources))
+    return max(places, _on_head(resources) + elastic.most_nodes() * _per_node(resources))
 
 
 def failures(most: int) -> int:
@@ -54,15 +55,23 @@ def told(left: Callable[[], int], resources: Mapping[str, float]) -> Iterator[No
 
 def _per_node(resources: Mapping[str, float]) -> int:
     """Trials that the roomiest node can run side by side."""
+    return max(1, *(room for room, _ in _rooms(resources)))
+
+
+def _on_head(resources: Mapping[str, float]) -> int:
+    """Trials that the head's own node can run side by side; none of those that only mind workers elsewhere."""
+    return sum(room for room, head in _rooms(resources) if head and resources.get("CPU"))
+
+
+def _rooms(resources: Mapping[str, float]) -> list[tuple[int, bool]]:
+    """Of every node, how many trials it can run side by side, and whether it is the head's."""
     import ray
 
     needs = {name: amount for name, amount in resources.items() if amount > 0 and not name.startswith("node:")}
-    rooms = [
-        min((int(node["Resources"].get(name, 0) // amount) for name, amount in needs.items()), default=1)
-        for node in ray.nodes()
-        if node["Alive"]
+    return [
+        (min((int(has.get(name, 0) // amount) for name, amount in needs.items()), default=1), _HEAD in has)
+        for has in (node["Resources"] for node in ray.nodes() if node["Alive"])
     ]
-    return max(1, *rooms)
 
 
 def _busy() -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import ray
 
-from sanpose import worker
+from sanpose import demand, worker
 from sanpose.config import Config, compose
 from sanpose.errors import UserError
 
@@ -93,6 +93,20 @@ def test_what_could_never_be_placed_is_refused(
     cluster(monkeypatch, *machines)
     with pytest.raises(UserError, match=said):
         worker.trial_resources(config(threads, workers), cuda)
+
+
+@pytest.mark.parametrize(
+    ("resources", "most", "trials"),
+    [({"CPU": 1.0}, 0, 2), ({"CPU": 1.0}, 2, 5), ({"CPU": 2.0}, 2, 2), ({"CPU": 1.0, "GPU": 1.0}, 2, 2)],
+)
+def test_as_many_trials_side_by_side_as_there_will_be_places(
+    resources: dict[str, float], most: int, trials: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head has one CPU, a node that is lent two and a GPU."""
+    nodes = [{"CPU": 1.0, "node:__internal_head__": 1.0}, {"CPU": 2.0, "GPU": 1.0}]
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": has} for has in nodes])
+    monkeypatch.setenv("SANPOSE_MAX_NODES", str(most))
+    assert demand.concurrent(2 if most == 0 else 1, resources) == trials
 
 
 @pytest.mark.parametrize("mine", ["", "glibc.malloc.arena_max=2"])
