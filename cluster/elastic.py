@@ -19,6 +19,7 @@ from typing import Any
 
 from cluster import phases, slurm
 from cluster.files import write_atomic
+from cluster.sbatch import JOINERS_OUTPUT
 from cluster.slurm import NotAnsweringError
 
 DEMAND = "demand.json"
@@ -154,7 +155,7 @@ class Workers(threading.Thread):
         self._misses += 1
         pause = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2**self._misses)
         self._not_before = time.monotonic() + pause
-        why = told.get("reason") or f"see {self.job / 'joiners.out'}"
+        why = told.get("reason") or f"see {self.job / JOINERS_OUTPUT}"
         print(f"[cluster] job {job} has ended without joining; the next in {pause:.0f} s: {why}", flush=True)
 
     def _told(self, job: str) -> dict[str, Any]:

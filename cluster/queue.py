@@ -74,9 +74,10 @@ def look(job_ids: Collection[str], seconds: float = slurm.SECONDS) -> dict[str, 
 
 
 def latest(ids: Sequence[str], told: Mapping[str, Told]) -> str:
-    """Of a job and the one that follows it, the one that counts: the second once the first has ended."""
-    first, *after = ids
-    return after[0] if after and not told[first].state.live and told[after[0]].state.live else first
+    """Of a job and the one that follows it, the one that counts: the second once the first has ended. One that was
+    submitted since `told` was asked for does not count yet."""
+    living = [job for job in ids if job in told and told[job].state.live]
+    return (living or list(ids))[0]
 
 
 def followers(job_id: str, seconds: float = slurm.SECONDS) -> list[str]:

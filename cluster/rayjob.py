@@ -169,8 +169,7 @@ class RayCluster:
         for name in missing:
             log = self.folder / f"{name}.log"
             last = log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else []
-            silent = "it has written nothing yet" if log.exists() else "it has no log: the step did not start there"
-            lines += [f"{name}: " + ("\n    ".join(last) or silent)]
+            lines += [f"{name}: " + ("\n    ".join(last) or "it has written no log: the step did not start there")]
         said = (self.folder / "srun.log").read_text(errors="replace").splitlines()[-_LOG_LINES:]
         lines += [f"srun: {line}" for line in said]
         return ClusterError(
