@@ -57,7 +57,8 @@ def prepare(allocation: Allocation, folder: Path) -> Chain:
     following = told.strip().partition(";")[0]
     for pickle in (folder / SUBMITIT).glob(f"{allocation.job_id}_submitted.pkl"):  # found by the job's number
         shutil.copy2(pickle, pickle.with_name(f"{following}_submitted.pkl"))
-    write_atomic(folder / FOLLOWER, following)
+    with contextlib.suppress(OSError):  # for a person to see; the chain holds without it
+        write_atomic(folder / FOLLOWER, following)
     _say(f"this job may not be requeued: job {following} follows it, unless it ends well")
     return Chain(following, folder)
 
