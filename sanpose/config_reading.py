@@ -82,6 +82,12 @@ def check_keys(overrides: Sequence[str], folder: Path, cls: Any) -> None:
         key = key.lstrip("+~").strip()
         if not equals and not override.startswith("~"):
             raise UserError(f"'{override}' is not an override", expected="key=value", hint=nearest(key, known))
+        if override.startswith("~") and not key.startswith("deepspeed."):
+            raise UserError(
+                f"'{override}' removes a key that a configuration must have",
+                expected="~ only before keys of deepspeed",
+                hint=f"{key}=VALUE",
+            )
         if key in groups:
             options = sorted(p.stem for p in (folder / key).glob("*.yaml"))
             if value not in options:

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from sanpose import deepspeed_rules
 from sanpose.config import BACKBONES, SOURCES, Config
 from sanpose.errors import UserError, nearest
 from sanpose.joints import TRAINING
 
-# DeepSpeed's JSON passes through, but these have one owner: the keys of `train`.
-_OWNED = {
-    "train_batch_size": "train.batch_size",
-    "train_micro_batch_size_per_gpu": "train.batch_size, train.workers and train.accumulation",
-    "gradient_accumulation_steps": "train.accumulation",
-    "gradient_clipping": "train.clip",
-    "optimizer": "train.learning_rate (the optimiser is Adam)",
-    "scheduler": "train.milestones and train.gamma",
-    "bf16": "train.precision",
-    "fp16": "train.precision (bf16 or fp32: the coordinates' softmax overflows in fp16)",
-}
-
 
 def broken_rule(config: Config) -> UserError | None:
     """The first rule that the configuration breaks, or None."""
-    for rules in (_model, _data, _train, _eval, _deepspeed):
+    for rules in (_model, _data, _train, _eval, deepspeed_rules.broken):
         for broken in rules(config):
             return broken
     return None
@@ -144,36 +133,3 @@ def _eval(config: Config) -> Iterator[UserError]:
     yield from _at_least("eval.batch_size", config.eval.batch_size, 1)
     yield from _at_least("eval.every", config.eval.every, 0)
     yield from _at_least("eval.every_samples", config.eval.every_samples, 1)
-
-
-def _deepspeed(config: Config) -> Iterator[UserError]:
-    for key, owner in _OWNED.items():
-        if key in config.deepspeed:
-            yield UserError(f"deepspeed.{key} is set by sanpose", expected=f"use {owner}", hint=f"~deepspeed.{key}")
-    zero = config.deepspeed.get("zero_optimization", {})
-    if not isinstance(zero, Mapping):
-        yield UserError(
-            f"deepspeed.zero_optimization={zero} is not a group of keys", expected="deepspeed=zero0 to zero3"
-        )
-        return
-    for key in ("offload_optimizer", "offload_param"):
-        if not isinstance(zero.get(key) or {}, Mapping):
-            yield UserError(
-                f"deepspeed.zero_optimization.{key}={zero[key]} is not a group of keys",
-                expected=f"deepspeed.zero_optimization.{key}.device=cpu",
-            )
-    stage = zero.get("stage", 0)
-    if stage not in (0, 1, 2, 3):
-        yield UserError(f"deepspeed.zero_optimization.stage={stage} is not known", expected="0, 1, 2 or 3")
-
-
-def require_memory_to_offload_to(config: Config, device: str) -> None:
-    """UserError when ZeRO is to offload from a CPU, which has no other memory to go to."""
-    zero = config.deepspeed.get("zero_optimization", {})
-    for key in ("offload_optimizer", "offload_param"):
-        if zero.get(key) and device == "cpu":
-            raise UserError(
-                f"deepspeed.zero_optimization.{key} has no other memory to go to on a CPU",
-                expected="offloading from CUDA devices only",
-                hint=f"~deepspeed.zero_optimization.{key}",
-            )

@@ -11,6 +11,8 @@ import torch.distributed as dist
 
 from sanpose.config import Config
 from sanpose.data.loader import Batch, normalise
+from sanpose.deepspeed_rules import require_memory_to_offload_to
+from sanpose.errors import UserError
 from sanpose.loss import Loss, coordinate_l1
 from sanpose.model.network import SAN
 from sanpose.model.syncnorm import synchronised
@@ -104,10 +106,13 @@ class Engine:
 
 
 def _initialise(config: Config, network: torch.nn.Module, place: Place) -> Any:
+    """DeepSpeed's engine. Raises UserError for a configuration that DeepSpeed, or this device, refuses."""
+    require_memory_to_offload_to(config, place.device.type)
     if place.device.type == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
     import deepspeed.ops
+    from deepspeed.runtime.config import DeepSpeedConfigError
 
     if place.device.type == "cpu":
         # It would be compiled for half a minute at first use; gloo gives the same losses.
@@ -122,7 +127,15 @@ def _initialise(config: Config, network: torch.nn.Module, place: Place) -> Any:
         **config.deepspeed,
     }
     optimizer = torch.optim.Adam(network.parameters(), lr=train.learning_rate, fused=True)
-    engine, *_ = deepspeed.initialize(model=network, optimizer=optimizer, config=settings, dist_init_required=False)
+    try:
+        engine, *_ = deepspeed.initialize(model=network, optimizer=optimizer, config=settings, dist_init_required=False)
+    except (ValueError, DeepSpeedConfigError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"DeepSpeed refuses its configuration: {reason}",
+            where=f"deepspeed={config.deepspeed}",
+            expected="DeepSpeed's own keys and values",
+        ) from error
     if place.world == 1 and engine.zero_optimization_stage() == 0:
         engine.enable_backward_allreduce = False  # nobody to share with, but every gradient would be copied twice
     return engine

@@ -18,7 +18,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sanpose import config_rules
 from sanpose.config import Config
 from sanpose.errors import StoppedError, TrainingFailedError, UserError
 
@@ -110,7 +109,6 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
     device = device_type(config)
     cuda = device == "cuda"
     _require_room(config, "GPU" if cuda else "CPU")
-    config_rules.require_memory_to_offload_to(config, device)
     (folder / _FAILURE).unlink(missing_ok=True)
     per_worker = {"CPU": 1.0, "GPU": 1.0} if cuda else {"CPU": 1.0}
     trainer = TorchTrainer(

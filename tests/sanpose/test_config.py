@@ -2,7 +2,7 @@
 
 import pytest
 
-from sanpose import config
+from sanpose import config, deepspeed_rules
 from sanpose.config import compose, identity_of
 from sanpose.errors import UserError
 
@@ -65,12 +65,33 @@ def test_quick_keeps_the_cells_differences():
         ("train.gamma=-3", "at most 1"),
         ("model.delta_init=nan", "not a finite number"),
         ("+deepspeed.zero_optimization.offload_optimizer=cpu", "not a group of keys"),
+        ("+deepspeed.zero_optimisation.stage=2", "did you mean 'zero_optimization'"),
+        ("+deepspeed.zero_optimization.stge=2", "did you mean 'stage'"),
+        ("~eval", "only before keys of deepspeed"),
+        ("~train.epochs", "only before keys of deepspeed"),
     ],
 )
 def test_bad_overrides_are_named(override, said):
     with pytest.raises(UserError) as error:
         compose([override, "train.workers=2"])
     assert said in str(error.value)
+
+
+def test_the_keys_of_deepspeed_are_those_it_knows():
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    fields = DeepSpeedZeroConfig.model_fields
+    assert sorted(deepspeed_rules.ZERO_KEYS) == sorted(f.alias or name for name, f in fields.items())
+
+
+@pytest.mark.parametrize("where", ["config", "device"])
+def test_a_cpu_has_no_other_memory_to_offload_to(where):
+    offload = "+deepspeed.zero_optimization.offload_optimizer.device=cpu"
+    with pytest.raises(UserError, match="no other memory to go to on a CPU"):
+        chosen = compose([offload, f"train.accelerator={'cpu' if where == 'config' else 'auto'}"])
+        deepspeed_rules.require_memory_to_offload_to(chosen, "cpu")
+    none = compose([offload.replace("=cpu", "=none"), "train.accelerator=cpu"])
+    deepspeed_rules.require_memory_to_offload_to(none, "cpu")
 
 
 def test_identity_leaves_out_the_machine_and_keeps_the_experiment():
