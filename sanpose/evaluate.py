@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from sanpose.config import Config
-from sanpose.data import crop, packed, samples
+from sanpose.data import crop, packed, samples, sources
 from sanpose.data.cameras import back_project, undistort
 from sanpose.joints import TRAINING, JointSet, from_training
 from sanpose.metrics import coco, h36m, pckh
@@ -65,17 +65,9 @@ def evaluate(
     for name in config.eval.sets:
         if name == "coco" and limit:
             continue
-        chosen = _spaced(samples_of(config, name, files[name]), limit)
+        chosen = spaced(sources.predicted(config, name, files[name]), limit)
         figures[name] = measure(config, predict(config, chosen, forward, rank, world)).as_dict()
     return figures
-
-
-def samples_of(config: Config, name: str, file: packed.Packed) -> samples.Samples:
-    """What is predicted of a set: its evaluation samples, or COCO's detected boxes. Raises UserError for none."""
-    joints = TRAINING[config.model.joints]
-    if _uses_detections(config, name):
-        return samples.detections(file, joints)
-    return samples.evaluation(file, config.data, joints)
 
 
 def measure(config: Config, predictions: Predictions) -> Result:
@@ -121,7 +113,8 @@ def infer(forward: Forward, images: torch.Tensor, joints: JointSet, *, flip_test
     return coordinates, scores
 
 
-def _spaced(chosen: samples.Samples, limit: int) -> samples.Samples:
+def spaced(chosen: samples.Samples, limit: int) -> samples.Samples:
+    """At most so many samples, evenly spaced; all for a limit of 0."""
     if not limit or len(chosen) <= limit:
         return chosen
     return chosen.at(np.linspace(0, len(chosen) - 1, limit).round().astype(np.int64))
@@ -151,20 +144,17 @@ def space(predictions: Predictions) -> npt.NDArray[np.float64]:
     return back_project(undistort(pixels, f, c, k, p), depth, f, c)
 
 
-def _overlap(config: Config) -> str:
-    both = set(config.data.train_subjects) & set(config.data.test_subjects)
-    return " (TESTED ON SUBJECTS IT WAS TRAINED ON)" if both else ""
-
-
 def _h36m(config: Config, predictions: Predictions) -> h36m.H36MResult:
     chosen = predictions.samples
+    trained_on = samples.trained_subjects(chosen.file, config.data)
+    overlap = set(trained_on) & set(chosen.column("subject").tolist())
     return h36m.evaluate(
         space(predictions),
         chosen.column("keypoints3d").astype(np.float64),
         chosen.column("action"),
         chosen.column("subject"),
-        trained_on=config.data.train_subjects,
-        stride=f"frames that are multiples of {config.data.test_stride}{_overlap(config)}",
+        trained_on=trained_on,
+        stride=h36m.stride_of(chosen.column("frame")) + (" (TESTED ON SUBJECTS IT WAS TRAINED ON)" if overlap else ""),
         boxes=f"{_boxes(config, 'h36m')}; pelvis depth from the ground truth",
     )
 

@@ -159,9 +159,9 @@ def _images(config: Config) -> int:
     """Images that a training looks at."""
     if config.data.epoch_samples:
         return config.train.epochs * config.data.epoch_samples
-    from sanpose.data import loader
+    from sanpose.data import sources
 
-    return config.train.epochs * loader.training_set(config, loader.open_sources(config)).mix.length
+    return config.train.epochs * sources.mixed(config, sources.opened(config))[1].length
 
 
 def _recorded_images(record: Record) -> int:

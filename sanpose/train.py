@@ -19,6 +19,7 @@ from cluster.ray_cluster import ray_cluster
 from sanpose import config as configuration
 from sanpose import recording, stopping
 from sanpose.config import Config
+from sanpose.data import sources
 from sanpose.errors import StoppedError, UserError
 from sanpose.headline import headline
 from sweeps import ledger
@@ -62,6 +63,7 @@ def train(config: Config, console: Console, signal: stopping.Signal | None = Non
     if before and before.status == "done":
         console.print(f"run [bold]{folder.name}[/] is done already: {folder}")
         return before
+    sources.check(config)
     run = recording.begin(config, REPOSITORY, folder.name)
     console.print(f"run [bold]{folder.name}[/] in {folder}")
     try:

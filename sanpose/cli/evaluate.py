@@ -43,7 +43,8 @@ def evaluate(overrides: tuple[str, ...], as_json: bool, saved: Path | None) -> N
     """
     from sanpose import recording, trained
     from sanpose.cli.metrics import show
-    from sanpose.evaluate import measure, predict, samples_of
+    from sanpose.data.sources import predicted
+    from sanpose.evaluate import measure, predict
 
     given, rest = _split(overrides)
     if saved is not None and (saved.suffix != ".npz" or not saved.parent.is_dir()):
@@ -52,7 +53,7 @@ def evaluate(overrides: tuple[str, ...], as_json: bool, saved: Path | None) -> N
     network = trained.load(folder, given.get("checkpoint", "last"), overrides=rest)
     files = _open(network.config)
     predictions = {
-        name: predict(network.config, samples_of(network.config, name, file), network.forward)
+        name: predict(network.config, predicted(network.config, name, file), network.forward)
         for name, file in files.items()
     }
     results = {name: measure(network.config, p) for name, p in predictions.items()}
@@ -78,13 +79,13 @@ def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _open(config: Config) -> dict[str, Packed]:
     """The packed files of `eval.sets` alone: what the run was trained on need not be here."""
-    from sanpose.data.loader import open_sources
+    from sanpose.data.sources import opened
 
     shareless = {name: replace(getattr(config.data.sources, name), share=0.0) for name in SOURCES}
     sources = replace(config.data.sources, **shareless)
     if not config.eval.sets:
         raise UserError("eval.sets is empty: there is nothing to measure", hint="eval.sets=[h36m]")
-    return open_sources(replace(config, data=replace(config.data, sources=sources)))
+    return opened(replace(config, data=replace(config.data, sources=sources)))
 
 
 def _document(

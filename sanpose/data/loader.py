@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sanpose.config import SOURCES, Config
-from sanpose.data import packed, samples
+from sanpose.config import Config
+from sanpose.data import packed, samples, sources
 from sanpose.data.mix import Mix
 from sanpose.errors import UserError
-from sanpose.joints import TRAINING
 
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
@@ -66,30 +65,9 @@ def _epoch_order(mix: Mix, epoch: int) -> tuple[np.ndarray[Any, Any], np.ndarray
     return mix.epoch(epoch)
 
 
-def open_sources(config: Config) -> dict[str, packed.Packed]:
-    """The packed files that the training or the evaluation needs, by source. Raises UserError for a wrong one."""
-    wanted = {name for name in SOURCES if getattr(config.data.sources, name).share > 0} | set(config.eval.sets)
-    files = {}
-    for name in (n for n in SOURCES if n in wanted):
-        files[name] = packed.read(getattr(config.data.sources, name).file)
-        if files[name].source != name:
-            raise packed.wrong_source(files[name], name)
-    return files
-
-
 def training_set(config: Config, files: dict[str, packed.Packed]) -> TrainingSet:
     """The mix that the configuration describes. Raises UserError when a source has nothing to train on."""
-    joints = TRAINING[config.model.joints]
-    used = [name for name in files if getattr(config.data.sources, name).share > 0]
-    parts = tuple(samples.training(files[name], config.data, joints) for name in used)
-    shares = tuple(getattr(config.data.sources, name).share for name in used)
-    mix = Mix(tuple(len(p) for p in parts), shares, config.train.seed, config.data.epoch_samples)
-    if mix.length < config.train.batch_size:
-        raise UserError(
-            f"an epoch has {mix.length} samples, less than one batch of {config.train.batch_size}",
-            where=", ".join(used),
-            hint=f"a smaller train.batch_size, or data.epoch_samples={config.train.batch_size}",
-        )
+    parts, mix = sources.mixed(config, files)
     return TrainingSet(config, parts, mix)
 
 

@@ -76,6 +76,15 @@ def training(file: packed.Packed, data: DataConfig, joints: JointSet) -> Samples
     return _samples(file, rows, joints, "training", f"subjects {list(data.train_subjects)}, stride {data.train_stride}")
 
 
+def trained_subjects(file: packed.Packed, data: DataConfig) -> tuple[int, ...]:
+    """Human3.6M's subjects among the training samples: those that this file has, or, where it has none (it may have
+    been packed for testing only), those of the configuration; nobody where Human3.6M has no share."""
+    if data.sources.h36m.share <= 0:
+        return ()
+    rows = _rows(file, data.train_subjects, data.train_stride, split=1)
+    return tuple(int(s) for s in np.unique(file.columns["subject"][rows])) or data.train_subjects
+
+
 def evaluation(file: packed.Packed, data: DataConfig, joints: JointSet) -> Samples:
     """The rows that are measured: Human3.6M by subject and stride, the others by their evaluation split."""
     rows = _rows(file, data.test_subjects, data.test_stride, split=0)

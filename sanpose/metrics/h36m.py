@@ -195,7 +195,14 @@ def paper_protocol(subject: npt.NDArray[np.integer[Any]] | None, trained_on: Col
         return f"tested as in the paper's protocol {name}, if trained on {listed(training, 'S')}"
     if set(trained_on) == training:
         return f"the paper's protocol {name}"
-    return f"tested as in the paper's protocol {name}, but trained on {listed(trained_on, 'S')}"
+    others = listed(trained_on, "S") if trained_on else "none of Human3.6M"
+    return f"tested as in the paper's protocol {name}, but trained on {others}"
+
+
+def stride_of(frame: npt.NDArray[np.integer[Any]]) -> str:
+    """In words, which frames (N,) these are: by what divides all their numbers, whatever was asked for."""
+    step = int(np.gcd.reduce(frame)) if len(frame) else 0
+    return f"frames that are multiples of {step}" if step > 1 else "the frames of the packed file"
 
 
 def _by_action(action: npt.NDArray[np.integer[Any]] | None) -> dict[str, npt.NDArray[np.bool_]]:

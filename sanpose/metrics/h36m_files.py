@@ -16,6 +16,7 @@ from sanpose.errors import UserError
 from sanpose.joints import H36M17
 from sanpose.metrics.checks import require_finite
 from sanpose.metrics.files import Array, numbers, read_arrays
+from sanpose.metrics.h36m import stride_of
 
 MILLIMETRES = {"mm": 1.0, "m": 1000.0}
 # A person spans 0.5 to 2.5 m; a pose within these bounds "in mm" is one in metres.
@@ -73,8 +74,7 @@ def _read_packed(path: Path) -> Poses3D:
     data = packed.read(path)
     if data.source != "h36m":
         raise UserError(f"this packed file holds {data.source}, without 3D poses", where=path, expected="h36m")
-    step = int(np.gcd.reduce(data.columns["frame"])) if len(data) else 0
-    stride = f"frames that are multiples of {step}" if step > 1 else "the frames of the packed file"
+    stride = stride_of(data.columns["frame"])
     columns = data.columns
     return Poses3D(columns["keypoints3d"].astype(np.float64), columns["action"], columns["subject"], stride)
 

@@ -179,3 +179,16 @@ def test_bad_arrays_are_refused() -> None:
     predicted[2, 9, 1] = np.nan
     with pytest.raises(UserError, match=r"sample 2, joint 9 \(nose\) is nan"):
         h36m.evaluate(predicted, truth)
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ([64, 128, 320], "multiples of 64"),
+        ([0, 320, 640], "multiples of 320"),
+        ([1, 6], "the packed file"),
+        ([], "the pa"),
+    ],
+)
+def test_the_stride_is_what_the_frames_say(frames, said):
+    assert said in h36m.stride_of(np.array(frames, np.int64))

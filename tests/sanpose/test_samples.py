@@ -1,11 +1,13 @@
 """Samples and batches: weights by source, targets under augmentation, the same batches for any number of workers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from sanpose import config
-from sanpose.data import loader, packed, samples
+from sanpose.data import loader, packed, samples, sources
 from sanpose.data.crop import View
 from sanpose.errors import UserError
 from sanpose.joints import UNION22
@@ -20,7 +22,7 @@ def cfg(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(cfg):
-    return loader.open_sources(cfg)
+    return sources.opened(cfg)
 
 
 def test_2d_sources_have_no_depth_and_lack_their_joints(cfg, files):
@@ -127,7 +129,7 @@ def test_normalise_is_channels_last_and_imagenets():
 def test_a_file_of_another_source_is_refused(cfg):
     wrong = config.with_overrides(cfg, [f"data.sources.mpii.file={cfg.data.sources.coco.file}"])
     with pytest.raises(UserError, match="holds coco samples"):
-        loader.open_sources(wrong)
+        sources.opened(wrong)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.98])
@@ -148,3 +150,12 @@ def test_the_fingerprint_follows_the_samples(tmp_path):
     one, same = tiny.write(tmp_path / "a", "h36m"), tiny.write(tmp_path / "b", "h36m")
     other = tiny.write(tmp_path / "c", "h36m", seed=1)
     assert packed.fingerprint(one) == packed.fingerprint(same) != packed.fingerprint(other)
+
+
+def test_the_subjects_that_were_trained_on_are_those_of_the_samples(cfg, files):
+    h36m = files["h36m"]
+    assert samples.trained_subjects(h36m, cfg.data) == (1,), "the file has S1, S9, S11, whatever is asked for"
+    testing = replace(h36m, columns={**h36m.columns, "subject": np.full(len(h36m), 9)})
+    assert samples.trained_subjects(testing, cfg.data) == cfg.data.train_subjects
+    none = replace(cfg.data.sources, h36m=replace(cfg.data.sources.h36m, share=0.0))
+    assert samples.trained_subjects(h36m, replace(cfg.data, sources=none)) == ()

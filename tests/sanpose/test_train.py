@@ -186,3 +186,20 @@ def test_refusals_end_in_code_2_and_leave_nothing(arguments, tmp_path):
     )
     assert done.returncode == 2 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.train_subjects=[5]", "no sample is left for training"),
+        ("data.test_subjects=[5]", "no sample is left for evaluation"),
+        ("train.batch_size=64", "less than one batch of 64"),
+        ("data.sources.mpii.file={h36m}", "mpii"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_refused_before_there_is_a_run(data, tmp_path, override, said):
+    h36m = next(o.partition("=")[2] for o in data if o.startswith("data.sources.h36m.file="))
+    given = [*data, f"runs={tmp_path / 'runs'}", "data.epoch_samples=0", override.format(h36m=h36m)]
+    with pytest.raises(UserError, match=said):
+        train.train(config.compose(given), Console(quiet=True))
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,53 @@
+"""The packed files that a configuration names, and the mix that it makes of them. No torch here."""
+
+from __future__ import annotations
+
+from sanpose.config import SOURCES, Config
+from sanpose.data import packed, samples
+from sanpose.data.mix import Mix
+from sanpose.errors import UserError
+from sanpose.joints import TRAINING
+
+
+def opened(config: Config) -> dict[str, packed.Packed]:
+    """The packed files that the training or the evaluation needs, by source. Raises UserError for a wrong one."""
+    wanted = {name for name in SOURCES if getattr(config.data.sources, name).share > 0} | set(config.eval.sets)
+    files = {}
+    for name in (n for n in SOURCES if n in wanted):
+        files[name] = packed.read(getattr(config.data.sources, name).file)
+        if files[name].source != name:
+            raise packed.wrong_source(files[name], name)
+    return files
+
+
+def mixed(config: Config, files: dict[str, packed.Packed]) -> tuple[tuple[samples.Samples, ...], Mix]:
+    """The training samples of the sources that have a share, and their mix. Raises UserError when a source has none,
+    and when an epoch is less than a batch."""
+    joints = TRAINING[config.model.joints]
+    used = [name for name in files if getattr(config.data.sources, name).share > 0]
+    parts = tuple(samples.training(files[name], config.data, joints) for name in used)
+    shares = tuple(getattr(config.data.sources, name).share for name in used)
+    mix = Mix(tuple(len(p) for p in parts), shares, config.train.seed, config.data.epoch_samples)
+    if mix.length < config.train.batch_size:
+        raise UserError(
+            f"an epoch has {mix.length} samples, less than one batch of {config.train.batch_size}",
+            where=", ".join(used),
+            hint=f"a smaller train.batch_size, or data.epoch_samples={config.train.batch_size}",
+        )
+    return parts, mix
+
+
+def predicted(config: Config, name: str, file: packed.Packed) -> samples.Samples:
+    """What is predicted of a set: its evaluation samples, or COCO's detected boxes. Raises UserError for none."""
+    joints = TRAINING[config.model.joints]
+    if name == "coco" and config.eval.boxes == "detected":
+        return samples.detections(file, joints)
+    return samples.evaluation(file, config.data, joints)
+
+
+def check(config: Config) -> None:
+    """Refuse data that a run would stumble over later. Raises UserError as `opened`, `mixed` and `predicted` do."""
+    files = opened(config)
+    mixed(config, files)
+    for name in config.eval.sets:
+        predicted(config, name, files[name])
