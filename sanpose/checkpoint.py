@@ -157,6 +157,8 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         if wrong is None:
             return _peek(path), damaged
         damaged.append(f"checkpoint {path.name} is damaged ({wrong}); the one before is used")
+    if damaged:
+        damaged[-1] = damaged[-1].replace("the one before is used", "no other is left: the training begins anew")
     return None, damaged
 
 

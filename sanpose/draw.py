@@ -85,9 +85,18 @@ def skeleton_3d(
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Write an RGB image (H, W, 3) uint8 as PNG: whole or not at all. Raises ValueError where it can't be encoded."""
-    ok, data = cv2.imencode(".png", image[..., ::-1])
+    _write(path, image, ".png", [])
+
+
+def write_jpeg(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """As `write_png`, as JPEG: a tenth of the size for photographs."""
+    _write(path, image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 88])
+
+
+def _write(path: Path, image: npt.NDArray[np.uint8], kind: str, options: list[int]) -> None:
+    ok, data = cv2.imencode(kind, image[..., ::-1], options)
     if not ok:
-        raise ValueError(f"an array of {image.shape} {image.dtype} cannot be written as a PNG")
+        raise ValueError(f"an array of {image.shape} {image.dtype} cannot be written as {kind}")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data.tobytes())

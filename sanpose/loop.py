@@ -15,10 +15,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from sanpose import checkpoint, disk, stopping
+from sanpose import checkpoint, disk, examples, stopping
 from sanpose.checkpoint import Position
 from sanpose.config import Config
-from sanpose.data import loader, packed
+from sanpose.data import loader, packed, sources
 from sanpose.engine import Engine, Place
 from sanpose.errors import StoppedError, UserError
 from sanpose.evaluate import evaluate, mean_pose_mpjpe
@@ -42,7 +42,7 @@ def train(config: Config, folder: Path, place: Place, report: Report = lambda _:
     the checkpoint, when the run was asked to stop (`stopping`).
     """
     torch.set_num_threads(threads(config, place))
-    files = loader.open_sources(config)
+    files = sources.opened(config)
     data = loader.training_set(config, files)
     engine = Engine(config, place)
     run = _Run(config, folder, place, engine, files, data)
@@ -77,6 +77,7 @@ class _Run:
     sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
     journal: Journal | None = None
     stop: bool = False
+    delta: float | None = None  # as last known: under ZeRO-3 all workers must gather it, so once an epoch
 
     def __post_init__(self) -> None:
         self._request = stopping.Request(self.folder)
@@ -94,6 +95,7 @@ class _Run:
                 score = score_of(self._evaluate("evaluation", epoch + 1, self.config.eval.every_samples))
             if last:
                 self._evaluate("final", epoch + 1, 0)
+                self._show()
             if last or score is not None or (epoch + 1) % train.checkpoint_epochs == 0:
                 self._save(Position(epoch + 1), score)
             report({"epoch": epoch + 1, "score": score})
@@ -141,14 +143,14 @@ class _Run:
                 path = self._save(Position(epoch, step + 1, dict(zip(PARTS, self.sums.tolist(), strict=True))), None)
                 if self.stop:
                     raise StoppedError(path.name)
-        delta = self.engine.delta()
+        self.delta = self.engine.delta()
         if self.journal:
             means = {p: v / self.steps for p, v in zip(PARTS, self.sums.tolist(), strict=True)}
             rate = learning_rate(self.config, epoch)
-            self.journal.write("epoch", epoch + 1, 0, **means, delta=delta, learning_rate=rate)
+            self.journal.write("epoch", epoch + 1, 0, **means, delta=self.delta, learning_rate=rate)
             scalars = {
                 **means,
-                "delta": delta,
+                "delta": self.delta,
                 "learning_rate": rate,
                 "images_per_s": seen / (time.monotonic() - begun),
             }
@@ -177,8 +179,10 @@ class _Run:
         done = epoch * self.steps + step
         values = {p: v / step for p, v in zip(PARTS, self.sums.tolist(), strict=True)}
         left = (self.config.train.epochs * self.steps - done) * self.config.train.batch_size / rate
-        delta = self.engine.delta() if self.engine.deepspeed.zero_optimization_stage() < 3 else None
-        self.journal.write("train", epoch, step, **values, steps=self.steps, delta=delta, images_per_s=rate, eta_s=left)
+        if self.engine.deepspeed.zero_optimization_stage() < 3:
+            self.delta = self.engine.delta()
+        told = {"steps": self.steps, "delta": self.delta, "images_per_s": rate, "eta_s": left}
+        self.journal.write("train", epoch, step, **values, **told)
 
     def _evaluate(self, kind: str, epoch: int, limit: int) -> dict[str, Any]:
         self.engine.deepspeed.eval()
@@ -190,6 +194,10 @@ class _Run:
             if kind != "untrained":
                 self.journal.scalars("evaluation", headline(figures), epoch)
         return figures
+
+    def _show(self) -> None:
+        place = self.place
+        examples.write(self.config, self.files, self.engine.predict, self.folder, place.rank, place.world)
 
     def _save(self, position: Position, score: float | None) -> Path:
         if self.place.rank == 0:

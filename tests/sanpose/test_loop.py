@@ -87,6 +87,18 @@ def test_zero_stages_continue_bit_identically(data, tmp_path, monkeypatch, stage
     run(data, tmp_path / "cut", *more)
     before, after = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(before[k], after[k]) for k in before)
+    told = [line for line in journal.read(tmp_path / "whole" / journal.NAME) if line["kind"] == "train"]
+    assert all(line["delta"] is not None for line in told if line["epoch"] == 1)
+
+
+def test_offloading_from_a_cpu_is_refused_in_one_process_too(data, tmp_path):
+    with pytest.raises(UserError, match="no other memory"):
+        run(data, tmp_path, "train.accelerator=auto", "+deepspeed.zero_optimization.offload_optimizer.device=cpu")
+
+
+def test_what_deepspeed_refuses_is_the_users_error(data, tmp_path):
+    with pytest.raises(UserError, match=r"DeepSpeed refuses its configuration.*reduce_bucket_size"):
+        run(data, tmp_path, "+deepspeed.zero_optimization.reduce_bucket_size=many")
 
 
 def test_zero_stages_train_the_same_network(data, tmp_path):
@@ -116,6 +128,16 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(data, tmp_path
     assert any(newest.name in n and said in n for n in notes)
     assert "continues from checkpoint epoch-0001-step-000000" in notes
     assert checkpoint.damage(newest) is None, "the damaged one is written anew"
+
+
+def test_without_any_whole_checkpoint_the_training_begins_anew(data, tmp_path, monkeypatch):
+    run(data, tmp_path, "train.epochs=2", stop_at=(1, 1), monkeypatch=monkeypatch)
+    (only,) = (tmp_path / "checkpoints").glob("epoch-*")
+    (only / "weights.safetensors").unlink()
+    run(data, tmp_path, "train.epochs=2")
+    notes = [line["text"] for line in journal.read(tmp_path / journal.NAME) if line["kind"] == "note"]
+    told = "is damaged (weights.safetensors is missing); no other is left: the training begins anew"
+    assert notes == [f"checkpoint {only.name} {told}"]
 
 
 def test_the_last_and_the_best_are_kept(data, tmp_path, monkeypatch):

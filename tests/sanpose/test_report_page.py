@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sanpose import draw
 from sanpose.config import configs_dir
 from sanpose.report import page
 from sanpose.report.gather import gather
@@ -39,6 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pictures = root / "c000000000" / "predictions"
     pictures.mkdir()
     (pictures / "street.overlay.png").write_bytes(many_runs.PNG)
+    draw.write_jpeg(pictures / "samples-h36m.jpg", np.zeros((3, 5, 3), np.uint8))
     return page.write(gather(root, configs_dir()), base / "out")
 
 
@@ -232,7 +235,7 @@ def test_pictures_and_predictions_are_there(browser: Any, made: Path) -> None:
             box = visit.page.locator(f"#fig-{name} svg").bounding_box()
             assert box and box["width"] > 300 and box["height"] > 100, name
         assert "street.overlay.png" in visit.text("#predictions")
-        assert visit.page.eval_on_selector("#predictions img", "image => image.naturalWidth") == 1
+        assert visit.page.eval_on_selector_all("#predictions img", "all => all.map(i => i.naturalWidth)") == [5, 1]
         assert "not drawn, as the sweep kept no Optuna study" in visit.text("main")
 
 

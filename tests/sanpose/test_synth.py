@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,11 @@ def _moments(count: int = 6) -> Iterator[tuple[int, int, motions.Moment]]:
 
 def _posed(subject: int, moment: motions.Moment) -> skeleton.Posed:
     return skeleton.forward(moment.angles, SUBJECTS[subject].lengths, np.array([*moment.ground, 900.0]))
+
+
+def test_the_images_that_the_readme_names_are_made(made: Path) -> None:
+    named = re.findall(r"data/synth/(\S+\.jpg)", (Path(__file__).parents[2] / "README.md").read_text())
+    assert named and all((made / name).is_file() for name in named)
 
 
 # --- anatomy ----------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from sweeps.ledger import Record
 
 _HERE = Path(__file__).parent
 _PICTURES = 24  # sample predictions in the page
+_KINDS = {".png": "image/png", ".jpg": "image/jpeg"}
 _LARGEST = 3_000_000  # bytes of one of them
 
 
@@ -117,14 +118,19 @@ def _pictures(drawings: Sequence[Drawing]) -> dict[str, list[Picture]]:
 
 
 def _photos(runs: Sequence[Record]) -> tuple[list[Photo], int]:
-    """The runs' sample predictions, the first ones of many, and how many are left out."""
-    every = [(run, path) for run in runs for path in sorted((run.folder / "predictions").glob("*.png"))]
-    chosen = [(run, path) for run, path in every if path.stat().st_size <= _LARGEST][:_PICTURES]
+    """The runs' sample predictions, every run's first before any's second, and how many are left out."""
+    ranked = [
+        (rank, run, path)
+        for run in runs
+        for rank, path in enumerate(p for p in sorted((run.folder / "predictions").glob("*")) if p.suffix in _KINDS)
+    ]
+    ranked.sort(key=lambda found: found[0])
+    chosen = [(run, path) for _, run, path in ranked if path.stat().st_size <= _LARGEST][:_PICTURES]
     photos = [
-        Photo(run.id, path.name, f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}")
+        Photo(run.id, path.name, f"data:{_KINDS[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}")
         for run, path in chosen
     ]
-    return photos, len(every) - len(chosen)
+    return photos, len(ranked) - len(chosen)
 
 
 def _warning(report: Report) -> str:
