@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -167,6 +169,36 @@ def test_inline_pictures_take_the_pages_colours_and_share_no_ids() -> None:
     assert "<style" not in one and "<metadata" not in one and 'aria-label="A"' in one
     ids = [{part.split('"')[0] for part in text.split(' id="')[1:]} for text in (one, two)]
     assert ids[0] and not ids[0] & ids[1] and all(f"#{name}" in one for name in ids[0])
+
+
+def test_inline_pictures_say_what_the_files_say() -> None:
+    """Small numbers on an axis and in a legend, and words that look like markup of a drawing."""
+    labels = ["train.learning_rate 0.0003", "fill: #1a1b1c 'DejaVu Sans' url(#x)", ' id="p0" d="M 0.12345"']
+    with style.house():
+        points = [searches.Measured("x", {"k": i}, i * 0.00025) for i in range(8)]
+        against = files.svg(searches.against(points, "k", "AP"))
+        lines = [(text, [series.Curves({}, {1: 0.5 + i, 2: 0.25 + i}, {}, {})]) for i, text in enumerate(labels)]
+        legend = files.svg(training.delta(lines))
+    for document in (against, legend):
+        assert texts_inside(files.inline(document, "x", "A")) == texts(document)
+    assert "0.00025" in texts(against) and labels[0] in texts(legend) and labels[1] in texts(legend)
+
+
+def texts_inside(element: str) -> list[str]:
+    """The texts of an element of a page, which names no namespace for a parser of XML."""
+    found = re.findall(r"<text[^>]*>(.*?)</text>", element, re.DOTALL)
+    return [html.unescape(re.sub(r"<[^>]*>", "", text)).strip() for text in found]
+
+
+def test_a_runs_folder_cannot_add_markup_to_a_picture() -> None:
+    with style.house():
+        document = files.svg(searches.against([searches.Measured("x", {"k": 1}, 1.0)], "k", "mm"))
+    names = ('joints-x"><b>', 'joints-x">_b>')
+    found = [files.inline(document, name, "A") for name in names]
+    for element in found:
+        assert "<b>" not in element and ElementTree.fromstring(element.replace("xlink:", "")) is not None
+    ids = [set(re.findall(r' id="([^"]*)"', element)) for element in found]
+    assert ids[0] and not ids[0] & ids[1], "and no other picture's ids"
 
 
 def test_labels_are_never_read_as_markup_or_formulas(tmp_path: Path) -> None:
