@@ -109,6 +109,27 @@ def test_a_point_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Pa
     assert table.rows[1]["runs"].value is None
 
 
+def test_what_has_not_begun_has_its_row(tmp_path: Path) -> None:
+    done = [variant(tmp_path, d, 0, status="done", metrics=figures(60.0)) for d in (0.0, 0.1)]
+    points = [({"model.delta_init": d}, 0, run) for d, run in zip((0.0, 0.1), done, strict=True)]
+    axes = [{"name": "model.delta_init", "values": [0.0, 0.01, 0.1, 0.5, 1.0]}]
+    add_sweep(tmp_path, "delta", points, axes=axes, seeds=3)
+    table = gather(tmp_path, CONFIGS).sweep_tables[0]
+    rows = {str(row["values.model.delta_init"].value): row for row in table.rows}
+    assert set(rows) == {"0", "0.01", "0.1", "0.5", "1"}
+    assert (rows["0"]["seeds"].value, rows["0"]["status"].value) == ("1 of 3", "1 done, 2 missing")
+    assert (rows["0.5"]["seeds"].value, rows["0.5"]["status"].value) == ("0 of 3", "missing")
+    assert rows["0.5"]["runs"].value is None and table.notes[0] == "Runs: 13 missing, 2 done."
+
+
+def test_of_a_search_only_the_points_that_are_drawn_are_known(tmp_path: Path) -> None:
+    done = add(tmp_path, "c", status="done", metrics=figures(60.0))
+    axes = [{"name": "x", "values": {"low": 0.0, "high": 1.0, "log": False, "whole": False}}]
+    add_sweep(tmp_path, "some", [({"x": 0.5}, 0, done)], axes=axes, seeds=2, search={"sampler": "tpe"})
+    table = gather(tmp_path, CONFIGS).sweep_tables[0]
+    assert [(row["seeds"].value, row["status"].value) for row in table.rows] == [("1 of 2", "1 done, 1 missing")]
+
+
 def test_one_sweep_alone(runs: Path) -> None:
     add(runs, "a", status="done", metrics=figures(90.0))
     add_sweep(runs, "other", [({"x": 1}, 0, "a0quick0")])
