@@ -217,6 +217,9 @@ def _check(path: Path, data: Mapping[str, Any], name: str) -> None:
     for key in ("config", "metrics", "protocol"):
         if not isinstance(data.get(key, None if key == "config" else {}), dict):
             raise BrokenRecord(path, f"'{key}' is not a mapping")
+    for key in ("reason", "started", "ended"):
+        if not isinstance(data.get(key), str | None):
+            raise BrokenRecord(path, f"'{key}' is {data[key]!r}: text was expected")
 
 
 def _save_diff(folder: Path, name: str, provenance: Mapping[str, object]) -> dict[str, object]:
@@ -232,7 +235,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         value = yaml.safe_load(path.read_bytes())
     except FileNotFoundError as error:
         raise BrokenRecord(path, "is missing") from error
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: of a date that no calendar has
         raise BrokenRecord(path, f"cannot be read as YAML: {error}") from error
     if not isinstance(value, dict):
         raise BrokenRecord(path, "is not a mapping")

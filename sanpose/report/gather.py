@@ -14,7 +14,7 @@ from sanpose.report.bill import Watts, bill_table
 from sanpose.report.claims import claims, claims_table
 from sanpose.report.comparisons import table3, table4, table5
 from sanpose.report.complexity import table2
-from sanpose.report.runs import CellRuns, missing_key, preset
+from sanpose.report.runs import CellRuns, preset, unusable
 from sanpose.report.selection import select, settings_of
 from sanpose.report.sweep_points import Point, points_of
 from sanpose.report.sweep_tables import sweep_table
@@ -146,14 +146,14 @@ def _sweeps(runs: Path, wanted: str | None) -> tuple[tuple[Sweep, ...], list[Bro
 
 
 def _usable(records: Sequence[Record]) -> tuple[list[Record], list[Broken]]:
-    """The records that the tables can use, and the others with what they lack."""
+    """The records that the tables can use, and the others with what is wrong in them."""
     usable, foreign = [], []
     for run in records:
-        lacking = missing_key(run.config)
-        if lacking is None:
+        wrong = unusable(run.config)
+        if wrong is None:
             usable.append(_verified(run))
         else:
-            foreign.append(Broken(run.folder, f"its configuration has no '{lacking}'"))
+            foreign.append(Broken(run.folder, wrong))
     return usable, foreign
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -152,8 +153,9 @@ def _wall(bill: Mapping[str, Any], record: ledger.Record) -> float | None:
 
 
 def _number(value: Any, kind: type[Any]) -> Any:
-    """`value` as a number of that kind, None where it is none."""
-    return kind(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """`value` as a number of that kind, None where it is none, or not finite."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return kind(value) if known else None
 
 
 def _with_journal(state: RunState, tail: Tail) -> RunState:
