@@ -1,7 +1,7 @@
 """What each step of the paper's Table 1 buys: the paper's difference beside ours over seeds, and whether ours decides.
 
-Two cells are compared only where their runs were trained in the same way, seed by seed: the pair's two runs start from
-the same seed and differ in nothing but what the step changes.
+Two cells are compared only where their runs were trained in the same way, on the same files of the data that both use,
+seed by seed: the pair's two runs start from the same seed and differ in nothing but what the step changes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from sanpose.errors import UserError
 from sanpose.report import paper
-from sanpose.report.cells import LETTERS
+from sanpose.report.cells import LETTERS, Standing
 from sanpose.report.paired import MOST, Paired, paired, pairs_needed
 from sanpose.report.runs import RUNS, CellRuns, ids, listed, lookup, preset, scale_of
-from sanpose.report.selection import Group, Selection
+from sanpose.report.selection import Group, Selection, same_data
 from sanpose.report.table import Cell, Column, Table
 from sweeps.ledger import Record
 
@@ -48,7 +48,8 @@ COLUMNS = (
 )
 _NOTES = (
     "Differences of MPJPE in mm, later cell minus earlier: below 0 the step helps. Ours: mean ± sample standard"
-    " deviation of the differences between runs of the same seed, trained in the same way but for the step.",
+    " deviation of the differences between runs of the same seed, trained in the same way but for the step, on the same"
+    " files of every source that both use.",
     "Verdict: by a two-sided paired t-test over seeds at 5 %, one test per row, without correction for the number of"
     " rows. Confirmed: a difference of the paper's sign; its size is not judged. Contradicted: of the other sign.",
     "Undecided: 'about n more' is the number of seeds with which the test would find the mean difference seen so far"
@@ -64,7 +65,7 @@ _NOTES = (
 class Claim:
     """One step. `published`: the paper's difference, mm. `seeds`: those done in both cells. `found`: ours, None without
     a seed in common. `runs`: the pairs' runs, earlier and later cell in turn. `changes`: their settings that
-    aren't the preset's."""
+    aren't the preset's. `others`: what else could be compared for this step, in words."""
 
     start: str
     end: str
@@ -74,6 +75,7 @@ class Claim:
     found: Paired | None
     runs: tuple[Record, ...]
     changes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
@@ -116,26 +118,45 @@ def claims(selection: Selection, config_dir: Path) -> tuple[Claim, ...]:
 def claims_table(found: Sequence[Claim], cells: Mapping[str, CellRuns]) -> Table:
     """The claims as a table, one row per step, whatever became of its runs."""
     rows = tuple(_row(claim, cells) for claim in found)
-    return Table("claims", "What each choice buys: the paper's steps, tested (MPJPE, mm)", COLUMNS, rows, _NOTES)
+    others = (
+        f"{claim.start} → {claim.end} can also be tested on other runs, not in its row: {listed(claim.others, 4)}."
+        for claim in found
+        if claim.others
+    )
+    title = "What each choice buys: the paper's steps, tested (MPJPE, mm)"
+    return Table("claims", title, COLUMNS, rows, (*_NOTES, *others))
 
 
 def _claim(start: str, end: str, choice: str, published: float, groups: Sequence[Group]) -> Claim:
-    pairs = [(_pairs(a, b), a, b) for a, b in _comparable(start, end, groups)]
-    if not any(common for common, _, _ in pairs):
+    pairs = [(common, a, b) for a, b in _comparable(start, end, groups) if (common := _pairs(a, b))]
+    if not pairs:
         return Claim(start, end, choice, published, (), None, ())
     # The fullest preset first, and as it is shipped, as in Table 1; then the most seeds; then the newest.
-    common, a, b = max(
-        pairs, key=lambda p: (bool(p[0]), p[1].rank, not p[1].changes, len(p[0]), max(p[1].changed, p[2].changed))
-    )
+    (common, a, b), *others = sorted(pairs, key=lambda pair: _preference(*pair), reverse=True)
     runs = tuple(run for seed in common for run in (a.done[seed], b.done[seed]))
-    return Claim(start, end, choice, published, tuple(common), paired(list(common.values())), runs, a.changes)
+    seen = tuple(_other(*pair) for pair in others)
+    return Claim(start, end, choice, published, tuple(common), paired(list(common.values())), runs, a.changes, seen)
 
 
 def _comparable(start: str, end: str, groups: Sequence[Group]) -> list[tuple[Group, Group]]:
-    """Groups of the two cells, both as defined, that were trained in the same way."""
-    fitting = [g for g in groups if not g.standing.strays]
-    ends = {g.base: g for g in fitting if g.standing.letter == end}
-    return [(g, ends[g.base]) for g in fitting if g.standing.letter == start and g.base in ends]
+    """Every two groups of the two cells, both as defined, that were trained in the same way on the same files."""
+    ends: dict[str, list[Group]] = {}
+    for group in groups:
+        if group.standing == Standing(end):
+            ends.setdefault(group.base, []).append(group)
+    starts = [group for group in groups if group.standing == Standing(start)]
+    return [(a, b) for a in starts for b in ends.get(a.base, ()) if same_data(a.runs[0], b.runs[0])]
+
+
+def _preference(common: Mapping[int, float], a: Group, b: Group) -> tuple[int, bool, int, float, float, float]:
+    return a.rank, not a.changes, len(common), max(a.changed, b.changed), a.changed, b.changed
+
+
+def _other(common: Mapping[int, float], a: Group, b: Group) -> str:
+    """A comparison that is not the one in the table, in words: between which runs, and what it gives."""
+    found, first = paired(list(common.values())), next(iter(common))
+    seeds = f"{len(common)} seed{'s' if len(common) > 1 else ''}"
+    return f"{found.mean:+.2f} ({preset(a.runs[0].config)}, {seeds}, as {a.done[first].id} and {b.done[first].id})"
 
 
 def _pairs(a: Group, b: Group) -> dict[int, float]:
