@@ -74,10 +74,21 @@ class CellRuns:
         spread = statistics.stdev(values) if len(values) > 1 else None
         return Cell(statistics.fmean(values), spread, rank=self.mark or "ours", mark=self.mark)
 
+    def measured(self, *path: str) -> int:
+        """How many seeds that are done have a metric; path: as for `figure`."""
+        return sum(lookup(run.metrics, *path) is not None for run in self.done)
+
 
 def ids(runs: Iterable[Record]) -> Cell:
     """A row's cell of RUNS, empty where there are none."""
     return Cell(" ".join(run.id for run in runs) or None)
+
+
+def difference(ours: Cell, published: float | None) -> Cell:
+    """Ours minus the paper's, empty where either is unknown."""
+    if not isinstance(ours.value, float) or published is None:
+        return Cell(None)
+    return Cell(ours.value - published, mark=ours.mark)
 
 
 def scale_of(runs: Sequence[Record]) -> str:

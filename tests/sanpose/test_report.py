@@ -104,18 +104,51 @@ def test_the_other_tables(runs: Path) -> None:
     assert values(b, "average_with_scale")["Ours here, cell c"] == 78.0
     assert any("40.6" in n and "43.27" in n for n in b.notes) and not any("43.27" in n for n in a.notes)
     assert values(mpii, "average")["Ours here, cell g"] == 57.0 and values(mpii, "head")["Ours here, cell g"] == 50.0
-    assert "Ours here, cell c" not in values(mpii, "average")
+    assert values(mpii, "average")["Ours here, cell c"] is None
     assert values(coco, "APM")["Ours here, cell a"] == pytest.approx(10.0)
-    assert any("c (done, without this metric)" in n and "b (missing)" in n for n in coco.notes)
-    assert len(values(mpii, "average")) == 13 + 2
     for table in (a, b, mpii, coco):
         opened = values(table, "runs")
         assert opened["Ours here, cell g"] == "g0quick0" and opened["Ours, as published"] is None
 
 
-def test_without_any_run_the_papers_own_row_keeps_its_place(tmp_path: Path) -> None:
-    for table in tables(tmp_path, CONFIGS)[2:]:
-        assert str(table.rows[-1][table.columns[0].key].value) == "Ours here, cell g: missing"
+def test_the_other_tables_tell_difference_seeds_and_status_of_every_cell(runs: Path) -> None:
+    _, counted, a, b, mpii, coco = tables(runs, CONFIGS)
+    for table, cell_a, cell_g in ((a, 104.0 - 48.6, 80.0 - 48.6), (b, 94.0 - 40.6, 70.0 - 40.6)):
+        assert values(table, "difference")["Ours here, cell a"] == pytest.approx(cell_a)
+        assert values(table, "difference")["Ours here, cell g"] == pytest.approx(cell_g)
+    assert values(mpii, "difference")["Ours here, cell a"] == pytest.approx(57.0 - 91.7)
+    assert values(coco, "difference")["Ours here, cell a"] == pytest.approx(25.0 - 71.8)
+    epochs = composed("d", "quick")["train"]["epochs"]
+    for table, c in (
+        (a, "done"),
+        (b, "done"),
+        (mpii, "done, without this metric"),
+        (coco, "done, without this metric"),
+    ):
+        ours = {name: value for name, value in values(table, "status").items() if name.startswith("Ours here")}
+        assert list(ours) == [f"Ours here, cell {letter}" for letter in "abcdefg"]
+        assert list(ours.values()) == [
+            "done", "missing", c, f"interrupted at epoch 2 of {epochs}", f"running at epoch 3 of {epochs}",
+            "failed: out of memory: 100% of the_machine & more", "done",
+        ]  # fmt: skip
+        seeds = [values(table, "seeds")[name] for name in ours]
+        assert seeds == [3, 0, 1 if c == "done" else 0, 0, 0, 0, 1]
+        assert values(table, "status")["Ours, as published"] is None
+    assert values(a, "Avg.")["Ours here, cell b"] is None and values(a, "runs")["Ours here, cell f"] == "f0quick0"
+    named = {str(row["network"].value).partition(":")[0]: row for row in counted.rows}
+    assert set(named) == {"ResNet-50, 256×256", "ResNet-50 + SAN, 256×256", *(f"Cell {x} here" for x in "acdefg")}
+    assert named["ResNet-50, 256×256"]["status"].value == "missing", "cell b"
+    assert named["Cell c here"]["difference_mm"].value == pytest.approx(90.0 - 57.9)
+    assert [named[f"Cell {x} here"]["seeds"].value for x in "acdefg"] == [3, 1, 0, 0, 0, 1]
+
+
+def test_without_any_run_every_cell_keeps_its_place(tmp_path: Path) -> None:
+    _, counted, *others = tables(tmp_path, CONFIGS)
+    for table in others:
+        ours = [row for row in table.rows if "status" in row]
+        assert [row["status"].value for row in ours] == ["missing"] * 7
+        assert str(table.rows[-1][table.columns[0].key].value) == "Ours here, cell g"
+    assert [row["status"].value for row in counted.rows] == ["missing"] * 7, "b and c are the published networks"
     assert set(values(tables(tmp_path, CONFIGS)[0], "status").values()) == {"missing"}
 
 
