@@ -6,6 +6,7 @@ seed by seed: the pair's two runs start from the same seed and differ in nothing
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from pathlib import Path
 from sanpose.errors import UserError
 from sanpose.report import paper
 from sanpose.report.cells import LETTERS, Standing
-from sanpose.report.paired import MOST, Paired, paired, pairs_needed
+from sanpose.report.paired import Paired, paired
 from sanpose.report.runs import RUNS, CellRuns, ids, listed, lookup, preset, scale_of
 from sanpose.report.selection import Group, Selection, same_data
 from sanpose.report.table import Cell, Column, Table
+from sanpose.report.verdicts import NOTES, NUMBERS, TESTED, tested, undecided
 from sweeps.ledger import Record
 
 STEPS = (
@@ -33,16 +35,10 @@ COLUMNS = (
     Column("paper_mm", "Paper", signed=True),
     Column("ours_mm", "Ours", digits=2, signed=True),
     Column("seeds", "Seeds", digits=0),
-    Column("interval", "95 % interval (t)"),
-    Column("bootstrap", "95 % interval (bootstrap)"),
-    Column("p_text", "p"),
+    *TESTED,
     Column("verdict", "Verdict"),
     Column("runs_status", "Runs"),
-    Column("p", "p", machine_only=True),
-    Column("interval_low", "Interval, low", machine_only=True),
-    Column("interval_high", "Interval, high", machine_only=True),
-    Column("bootstrap_low", "Bootstrap, low", machine_only=True),
-    Column("bootstrap_high", "Bootstrap, high", machine_only=True),
+    *NUMBERS,
     Column("preset", "Preset", machine_only=True),
     RUNS,
 )
@@ -52,10 +48,7 @@ _NOTES = (
     " files of every source that both use.",
     "Verdict: by a two-sided paired t-test over seeds at 5 %, one test per row, without correction for the number of"
     " rows. Confirmed: a difference of the paper's sign; its size is not judged. Contradicted: of the other sign.",
-    "Undecided: 'about n more' is the number of seeds with which the test would find the mean difference seen so far"
-    " in 80 % of cases, given the spread seen so far. One seed has no spread; two more are the least to ask for.",
-    "The t interval decides because the bootstrap (percentile, 10,000 resamples, fixed seed) is too narrow for few"
-    " seeds: with three it can never reach beyond the smallest and largest difference.",
+    *NOTES,
     "The paper gives one number per cell, without a spread; its d → e changes the flip test along with the input size."
     " Its text credits 3.3 mm to {e, f}; in its table that is e → g.",
 )
@@ -87,19 +80,10 @@ class Claim:
     @property
     def verdict(self) -> str:
         """ "confirmed", "contradicted", or "undecided" with the seeds that are lacking."""
-        if self.found is None:
-            return "undecided: no seed done in both cells, at least 3 are needed"
-        if self.found.decided:
-            same = (self.found.mean < 0) == (self.published < 0)
-            return "confirmed" if same else "contradicted"
-        if self.found.deviation is None:
-            return "undecided: one seed, at least 2 more"
-        if self.found.deviation == 0:
-            return "undecided: the seeds differ by the same amount to the last digit, which separate trainings do not"
-        needed = pairs_needed(self.found.mean, self.found.deviation)
-        if needed is None:
-            return f"undecided: more than {MOST:,} seeds for so small a difference"
-        return f"undecided: about {_plural(max(1, needed - self.found.pairs))}"
+        if self.found is None or not self.found.decided:
+            return undecided(self.found, "both cells")
+        same = (self.found.mean < 0) == (self.published < 0)
+        return "confirmed" if same else "contradicted"
 
 
 def claims(selection: Selection, config_dir: Path) -> tuple[Claim, ...]:
@@ -154,9 +138,9 @@ def _preference(common: Mapping[int, float], a: Group, b: Group) -> tuple[int, b
 
 def _other(common: Mapping[int, float], a: Group, b: Group) -> str:
     """A comparison that is not the one in the table, in words: between which runs, and what it gives."""
-    found, first = paired(list(common.values())), next(iter(common))
+    mean, first = statistics.fmean(common.values()), next(iter(common))
     seeds = f"{len(common)} seed{'s' if len(common) > 1 else ''}"
-    return f"{found.mean:+.2f} ({preset(a.runs[0].config)}, {seeds}, as {a.done[first].id} and {b.done[first].id})"
+    return f"{mean:+.2f} ({preset(a.runs[0].config)}, {seeds}, as {a.done[first].id} and {b.done[first].id})"
 
 
 def _pairs(a: Group, b: Group) -> dict[int, float]:
@@ -183,21 +167,4 @@ def _row(claim: Claim, cells: Mapping[str, CellRuns]) -> dict[str, Cell]:
     if claim.found is None:
         return row
     ours = claim.found
-    row |= {
-        "ours_mm": Cell(ours.mean, ours.deviation or None, mark=claim.mark),
-        "p": Cell(ours.p),
-        "p_text": Cell(_p(ours.p)),
-    }
-    for name, interval in (("interval", ours.interval), ("bootstrap", ours.bootstrap)):
-        if interval is not None:
-            low, high = interval
-            row |= {name: Cell(f"{low:+.2f} to {high:+.2f}"), f"{name}_low": Cell(low), f"{name}_high": Cell(high)}
-    return row
-
-
-def _p(p: float | None) -> str | None:
-    return None if p is None else f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
-
-
-def _plural(seeds: int) -> str:
-    return f"{seeds:,} more seed" + ("s" if seeds > 1 else "")
+    return row | {"ours_mm": Cell(ours.mean, ours.deviation or None, mark=claim.mark)} | tested(ours)

@@ -5,6 +5,7 @@ Plain numbers in and out; knows nothing of runs.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ def pairs_needed(mean: float, deviation: float) -> int | None:
 
     deviation: of the pairs' differences. None when MOST pairs are too few.
     """
-    return next((n for n in range(2, MOST + 1) if _power(abs(mean) / deviation, n) >= POWER), None)
+    effect, numbers = abs(mean) / deviation, range(2, MOST + 1)
+    place = bisect.bisect_left(numbers, True, key=lambda n: _power(effect, n) >= POWER)  # more pairs, more power
+    return numbers[place] if place < len(numbers) else None
 
 
 def _power(effect: float, n: int) -> float:

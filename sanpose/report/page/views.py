@@ -9,6 +9,7 @@ from sanpose.report.runs import RUNS
 from sanpose.report.table import Cell, Column, Table, cell_of, standings, symbols, text_of
 
 VERDICTS = ("confirmed", "contradicted", "undecided")
+_OF_SWEEPS = ("better", "worse")
 _STATES = ("done", "running", "failed", "interrupted", "pruned", "missing", "broken")
 
 
@@ -82,7 +83,7 @@ def _cell(cell: Cell, column: Column, standing: str, signs: Mapping[str, str]) -
 
 
 def _chip(cell: Cell, column: Column) -> str:
-    kinds = {"verdict": VERDICTS, "status": _STATES}.get(column.key, ())
+    kinds = {"verdict": (*VERDICTS, *_OF_SWEEPS), "status": _STATES}.get(column.key, ())
     return next((kind for kind in kinds if str(cell.value or "").startswith(kind)), "")
 
 
