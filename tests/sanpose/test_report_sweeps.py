@@ -132,7 +132,7 @@ def test_of_a_search_only_the_points_that_are_drawn_are_known(tmp_path: Path) ->
 
 def test_every_point_is_tested_against_the_first(tmp_path: Path) -> None:
     """Over three seeds 0.1 is 10 mm better, 0.5 is 5 mm worse, 1 differs by less than the seeds do, 2 has not begun."""
-    noise = {0.0: (0.0, 1.0, 2.0), 0.1: (-10.0, -9.2, -7.9), 0.5: (5.1, 5.9, 7.0), 1.0: (3.0, -2.0, 3.0)}
+    noise = {0.0: (0.0, 1.0, 2.0), 0.1: (-10.0, -7.2, -9.9), 0.5: (5.1, 5.9, 7.0), 1.0: (3.0, -2.0, 3.0)}
     points = [
         ({"model.delta_init": delta}, seed, variant(tmp_path, delta, seed, status="done", metrics=figures(60.0 + more)))
         for delta, values in noise.items()
