@@ -186,9 +186,9 @@ def _within(train: Mapping[str, Any], epoch: Mapping[str, Any]) -> dict[str, Any
     """What a line written within an epoch tells; the epoch's own line, when it has come, knows better."""
     found = {"step": _number(train.get("step"), int), "steps": _number(train.get("steps"), int)}
     found["images_per_s"] = _number(train.get("images_per_s"), float)
-    inside = _number(train.get("epoch"), int)
-    if inside is not None and inside + 1 != epoch.get("epoch"):
-        found |= {"epoch": inside + 1, "loss": _number(train.get("loss"), float)}
+    inside = ledger.epoch_of(train)
+    if inside is not None and inside != epoch.get("epoch"):
+        found |= {"epoch": inside, "loss": _number(train.get("loss"), float)}
         if train.get("delta") is not None:
             found["delta"] = _number(train.get("delta"), float)
     return found

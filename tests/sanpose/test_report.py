@@ -22,7 +22,9 @@ from sanpose.report.build import tables, write
 from sanpose.report.table import Cell, Column, Table, standings, symbols
 from sanpose.report.terminal import to_terminal
 from sanpose.report.writers import WRITERS, to_csv, to_json, to_latex, to_markdown
+from sanpose.status.run import RunFiles
 from sweeps import ledger
+from tests.sanpose import run_records
 from tests.sanpose.recorded import CONFIGS, add, composed, figures
 
 WARNING = "synthetic, small scale: not comparable with the paper's column"
@@ -82,6 +84,26 @@ def test_a_run_whose_process_is_gone_is_not_called_running(tmp_path: Path) -> No
     ledger.append_line(add(tmp_path, "e", status="running") / "metrics.jsonl", {"epoch": 3})
     epochs = composed("e", "quick")["train"]["epochs"]
     told = f"stopped (its process is gone) at epoch 3 of {epochs}"
+    assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == told
+
+
+@pytest.mark.parametrize("last", ["train", "epoch", "evaluation", "note", "untrained"])
+def test_report_and_status_name_the_same_epoch(tmp_path: Path, last: str) -> None:
+    """After two whole epochs, in the middle of the third, or before the first."""
+    lines = [run_records.measured(0, 400.0, "untrained")]
+    if last != "untrained":
+        lines += [run_records.within(0, 50), run_records.after(1), run_records.within(1, 50), run_records.after(2)]
+    lines += {
+        "train": [run_records.within(2, 50)],
+        "evaluation": [run_records.measured(2, 90.0)],
+        "note": [run_records.within(2, 50), {"kind": "note", "epoch": 2, "step": 50, "text": "continued"}],
+    }.get(last, [])
+    folder = add(tmp_path, "e", status="interrupted")
+    run_records.journal(folder, *lines)
+    expected = {"train": 3, "note": 3, "untrained": None}.get(last, 2)
+    assert ledger.read(folder).epoch == RunFiles(folder).refresh().epoch == expected
+    epochs = composed("e", "quick")["train"]["epochs"]
+    told = f"interrupted at epoch {expected} of {epochs}" if expected else "interrupted, no epoch yet"
     assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == told
 
 
