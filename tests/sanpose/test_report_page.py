@@ -221,6 +221,7 @@ def test_hostile_text_is_shown_and_not_run(browser: Any, bad: Path) -> None:
         assert "window.hacked = 1" in body and "<img src=x onerror=" in body and "{{ 7*7 }}" in body
         assert "49" not in visit.text("#runs")
         assert visit.page.evaluate("window.hacked") is None
+        assert visit.page.locator("figure svg").count() > 0 and visit.page.locator("svg b").count() == 0
         assert (
             visit.page.locator("img:not(.photos img), script:not(:last-of-type):not(#data), b:has(> script)").count()
             == 0
