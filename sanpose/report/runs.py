@@ -22,7 +22,7 @@ _NEEDED: dict[str, type] = {
     "data.sources": dict, "eval.flip_test": bool, "train.seed": int,
 }  # fmt: skip
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
-_LARGEST = 1e9  # of a configuration's numbers; their products are to be finite
+_LARGEST = 2**64  # of a configuration's numbers, seeds among them; their products are finite still
 _FINITE = 1e100  # figures beyond are none: sums and squares of those below are finite
 RUNS = Column("runs", "Runs", machine_only=True)  # the ids of the runs that a row is made of
 _REASON = 90  # characters of a failure's reason that fit a table; the whole of it is in the run's folder
