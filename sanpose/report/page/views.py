@@ -39,7 +39,8 @@ class RowView:
 
 @dataclass(frozen=True)
 class HeadView:
-    """`kind`: "paper" for a column of published figures, "ours" for ours beside it, else ""."""
+    """`kind`: "paper" for a column of published figures, "ours" for ours beside it, "status" and "verdict" for those,
+    else ""."""
 
     title: str
     numeric: bool
@@ -89,8 +90,9 @@ def _chip(cell: Cell, column: Column) -> str:
 
 def _kind(column: Column) -> str:
     key = column.key.partition("_")[0]
-    return key if key in ("paper", "ours") else ""
+    return key if key in ("paper", "ours", "status", "verdict") else ""
 
 
 def _numeric(table: Table, column: Column) -> bool:
-    return any(isinstance(cell_of(row, column).value, int | float) for row in table.rows) or column.better is not None
+    known = any(isinstance(cell_of(row, column).value, int | float) for row in table.rows)
+    return known or column.better is not None or column.signed
