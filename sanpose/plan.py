@@ -129,7 +129,7 @@ def _row(
         return Row(label, seed, run, "leave pruned", None)
     told = estimate(config, records)
     if found and found.epoch and found.status != "pruned":
-        rest = max(0.0, 1 - found.epoch / config.train.epochs)
+        rest = max(0.0, 1 - (found.epoch - 1) / config.train.epochs)  # of the epoch itself no one knows how much
         part = Estimate(told.hours * rest, told.accelerators, told.basis)
         return Row(label, seed, run, f"continue at epoch {found.epoch}", part)
     return Row(label, seed, run, "train", told)

@@ -49,9 +49,9 @@ class Broken(NamedTuple):
 class Record:
     """One run as the ledger knows it.
 
-    `status`: one of STATUSES; a run without result.json is "running". `epoch`: the last one named in metrics.jsonl,
-    None when none is, and for a run that is done. `changed`: when the record last changed, seconds since 1970. `extra`:
-    what the project wrote into the record beside the named fields.
+    `status`: one of STATUSES; a run without result.json is "running". `epoch`: the last one that metrics.jsonl tells of
+    (`epoch_of`), None when it tells of none, and for a run that is done. `changed`: when the record last changed,
+    seconds since 1970. `extra`: what the project wrote into the record beside the named fields.
     """
 
     id: str
@@ -175,8 +175,21 @@ def find(root: Path, prefix: str) -> Path:
     raise NoSuchRun(f"no run in {root} begins with '{prefix}'; there are: {', '.join(names) or 'none'}")
 
 
+def epoch_of(line: Mapping[str, Any]) -> int | None:
+    """The epoch that a line of metrics.jsonl tells of, counted from 1: the one that it lies in, or has just ended.
+
+    A line of kind "train" lies within an epoch that it counts from 0. A note, and what was measured before the
+    training, tell of none.
+    """
+    epoch, kind = line.get("epoch"), line.get("kind")
+    if not isinstance(epoch, int) or kind in ("note", "untrained"):
+        return None
+    return epoch + 1 if kind == "train" else epoch
+
+
 def _last_epoch(path: Path) -> int | None:
-    """The last epoch named in a line file, None when none is. Reads a growing piece of its end, last line first.
+    """The last epoch that a line file tells of, None when it tells of none. Reads a growing piece of its end, last line
+    first.
 
     Raises BrokenRecord when a line met on the way is not a JSON object. Those before it are not looked at.
     """
@@ -204,7 +217,7 @@ def _epoch(path: Path, line: bytes) -> int | None:
         raise BrokenRecord(path, f"one of its last lines is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise BrokenRecord(path, "one of its last lines is not a JSON object")
-    return value["epoch"] if isinstance(value.get("epoch"), int) else None
+    return epoch_of(value)
 
 
 def _check(path: Path, data: Mapping[str, Any], name: str) -> None:
@@ -217,6 +230,9 @@ def _check(path: Path, data: Mapping[str, Any], name: str) -> None:
     for key in ("config", "metrics", "protocol"):
         if not isinstance(data.get(key, None if key == "config" else {}), dict):
             raise BrokenRecord(path, f"'{key}' is not a mapping")
+    for key in ("reason", "started", "ended"):
+        if not isinstance(data.get(key), str | None):
+            raise BrokenRecord(path, f"'{key}' is {data[key]!r}: text was expected")
 
 
 def _save_diff(folder: Path, name: str, provenance: Mapping[str, object]) -> dict[str, object]:
@@ -232,7 +248,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         value = yaml.safe_load(path.read_bytes())
     except FileNotFoundError as error:
         raise BrokenRecord(path, "is missing") from error
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: of a date that no calendar has
         raise BrokenRecord(path, f"cannot be read as YAML: {error}") from error
     if not isinstance(value, dict):
         raise BrokenRecord(path, "is not a mapping")

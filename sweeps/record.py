@@ -34,6 +34,9 @@ class Trial:
     reason: str | None = None
 
 
+_KINDS: dict[str, Any] = {"number": int, "label": str, "values": dict, "seed": int, "run": str, "reason": str | None}
+
+
 @dataclass(frozen=True)
 class Sweep:
     """`head`: the content of sweep.json. Its keys: `name`, `title`, `search` (None for a grid), `objectives` (a list of
@@ -77,7 +80,16 @@ def read(root: Path, name: str) -> Sweep:
     path = folder / "trials.jsonl"
     lines = read_lines(path) if path.is_file() else []
     try:
-        latest = {line["number"]: Trial(**line) for line in lines}
-    except (KeyError, TypeError) as error:
+        latest = {trial.number: trial for trial in map(_trial, lines)}
+    except TypeError as error:
         raise BrokenRecord(path, f"a line is not a trial: {error}") from error
     return Sweep(name, folder, head, tuple(latest[number] for number in sorted(latest)))
+
+
+def _trial(line: Mapping[str, Any]) -> Trial:
+    """Raises TypeError for a line that is no trial."""
+    trial = Trial(**line)
+    for name, kind in _KINDS.items():
+        if not isinstance(getattr(trial, name), kind):
+            raise TypeError(f"{name} is {getattr(trial, name)!r}")
+    return trial

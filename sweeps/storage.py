@@ -39,26 +39,35 @@ def copied(folder: Path, name: str, search: Search) -> optuna.Study:
     import optuna
 
     study = optuna.create_study(directions=directions(search.objectives))
-    kept = _kept(folder, name, search.storage)
-    study.add_trials(kept.get_trials(deepcopy=False) if kept else [])
+    found = kept(folder, name, search.storage)
+    study.add_trials(found.get_trials(deepcopy=False) if found else [])
     return study
 
 
-def _kept(folder: Path, name: str, url: str) -> optuna.Study | None:
+def kept(folder: Path, name: str, url: str) -> optuna.Study | None:
+    """The study as it is kept, to be looked at and not written to; None where there is none. url: of the database, ""
+    for the journal file. Raises BadSweep when a database cannot be read."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    # A sweep that has begun has a folder; before that, looking into a database could make its file.
-    if not (folder.is_dir() if url else (folder / JOURNAL).is_file()):
-        return None
     try:
+        if not (folder.is_dir() and _is_there(url) if url else (folder / JOURNAL).is_file()):
+            return None
         storage: Any = optuna.storages.RDBStorage(url, skip_table_creation=True) if url else _journal(folder)
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
         return None
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:  # ImportError: no driver
         told = str(error.__cause__ or error).splitlines()[0]
         raise BadSweep(f"the study in search.storage cannot be read: {told}") from error
+
+
+def _is_there(url: str) -> bool:
+    """Whether looking into a database makes no file: SQLite's is made by whoever looks for it."""
+    from sqlalchemy.engine import make_url
+
+    found = make_url(url)
+    return found.get_backend_name() != "sqlite" or Path(found.database or "").is_file()
 
 
 def _storage(folder: Path, url: str) -> Any:

@@ -52,7 +52,7 @@ def report(
     files = write(found.all_tables, out)
     console = Console()
     # A pipe or a log has no width of its own; 80 columns would break the table's rows into pieces.
-    console = console if console.is_terminal else Console(width=160)
+    console = console if console.is_terminal else Console(width=200)
     for table in found.all_tables if everything else (found.tables[0], found.claims):
         console.print(to_terminal(table))
     names = ", ".join(table.name for table in found.all_tables)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sanpose.report import paper
-from sanpose.report.runs import RUNS, CellRuns, ids, listed, preset, protocol_of, state
+from sanpose.report.runs import RUNS, CellRuns, difference, ids, listed, preset, protocol_of, state
 from sanpose.report.table import Cell, Column, Table
 from sweeps.ledger import Broken, Record
 
@@ -101,14 +101,13 @@ def _left_out(cells: Sequence[CellRuns]) -> list[str]:
 def _row(published: Mapping[str, str], cell: CellRuns) -> dict[str, Cell]:
     reference = paper.number(published["mpjpe_mm"], paper.ABLATION)
     ours = cell.figure("h36m", "mpjpe", "mean_over_frames")
-    difference = None if not isinstance(ours.value, float) or reference is None else ours.value - reference
     evaluated = ours.value is not None or not cell.done
     return {
         "cell": Cell(published["method"]),
         **{key: Cell(text) for key, text in _settings(published, cell.config).items()},
         "paper_mm": Cell(reference, rank="paper"),
         "ours_mm": ours,
-        "difference_mm": Cell(difference, mark=ours.mark if difference is not None else ""),
+        "difference_mm": difference(ours, reference),
         "untrained_mm": cell.figure("h36m", "untrained_mpjpe"),
         "mean_pose_mm": cell.figure("h36m", "mean_pose_mpjpe"),
         "seeds": Cell(len(cell.done)),

@@ -1,22 +1,24 @@
 """What each step of the paper's Table 1 buys: the paper's difference beside ours over seeds, and whether ours decides.
 
-Two cells are compared only where their runs were trained in the same way, seed by seed: the pair's two runs start from
-the same seed and differ in nothing but what the step changes.
+Two cells are compared only where their runs were trained in the same way, on the same files of the data that both use,
+seed by seed: the pair's two runs start from the same seed and differ in nothing but what the step changes.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sanpose.errors import UserError
 from sanpose.report import paper
-from sanpose.report.cells import LETTERS
-from sanpose.report.paired import MOST, Paired, paired, pairs_needed
+from sanpose.report.cells import LETTERS, Standing
+from sanpose.report.paired import Paired, paired
 from sanpose.report.runs import RUNS, CellRuns, ids, listed, lookup, preset, scale_of
-from sanpose.report.selection import Group, Selection
+from sanpose.report.selection import Group, Selection, same_data
 from sanpose.report.table import Cell, Column, Table
+from sanpose.report.verdicts import NOTES, NUMBERS, TESTED, tested, undecided
 from sweeps.ledger import Record
 
 STEPS = (
@@ -33,28 +35,20 @@ COLUMNS = (
     Column("paper_mm", "Paper", signed=True),
     Column("ours_mm", "Ours", digits=2, signed=True),
     Column("seeds", "Seeds", digits=0),
-    Column("interval", "95 % interval (t)"),
-    Column("bootstrap", "95 % interval (bootstrap)"),
-    Column("p_text", "p"),
+    *TESTED,
     Column("verdict", "Verdict"),
     Column("runs_status", "Runs"),
-    Column("p", "p", machine_only=True),
-    Column("interval_low", "Interval, low", machine_only=True),
-    Column("interval_high", "Interval, high", machine_only=True),
-    Column("bootstrap_low", "Bootstrap, low", machine_only=True),
-    Column("bootstrap_high", "Bootstrap, high", machine_only=True),
+    *NUMBERS,
     Column("preset", "Preset", machine_only=True),
     RUNS,
 )
 _NOTES = (
     "Differences of MPJPE in mm, later cell minus earlier: below 0 the step helps. Ours: mean ± sample standard"
-    " deviation of the differences between runs of the same seed, trained in the same way but for the step.",
+    " deviation of the differences between runs of the same seed, trained in the same way but for the step, on the same"
+    " files of every source that both use.",
     "Verdict: by a two-sided paired t-test over seeds at 5 %, one test per row, without correction for the number of"
     " rows. Confirmed: a difference of the paper's sign; its size is not judged. Contradicted: of the other sign.",
-    "Undecided: 'about n more' is the number of seeds with which the test would find the mean difference seen so far"
-    " in 80 % of cases, given the spread seen so far. One seed has no spread; two more are the least to ask for.",
-    "The t interval decides because the bootstrap (percentile, 10,000 resamples, fixed seed) is too narrow for few"
-    " seeds: with three it can never reach beyond the smallest and largest difference.",
+    *NOTES,
     "The paper gives one number per cell, without a spread; its d → e changes the flip test along with the input size."
     " Its text credits 3.3 mm to {e, f}; in its table that is e → g.",
 )
@@ -64,7 +58,7 @@ _NOTES = (
 class Claim:
     """One step. `published`: the paper's difference, mm. `seeds`: those done in both cells. `found`: ours, None without
     a seed in common. `runs`: the pairs' runs, earlier and later cell in turn. `changes`: their settings that
-    aren't the preset's."""
+    aren't the preset's. `others`: what else could be compared for this step, in words."""
 
     start: str
     end: str
@@ -74,6 +68,7 @@ class Claim:
     found: Paired | None
     runs: tuple[Record, ...]
     changes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
@@ -85,19 +80,10 @@ class Claim:
     @property
     def verdict(self) -> str:
         """ "confirmed", "contradicted", or "undecided" with the seeds that are lacking."""
-        if self.found is None:
-            return "undecided: no seed done in both cells, at least 3 are needed"
-        if self.found.decided:
-            same = (self.found.mean < 0) == (self.published < 0)
-            return "confirmed" if same else "contradicted"
-        if self.found.deviation is None:
-            return "undecided: one seed, at least 2 more"
-        if self.found.deviation == 0:
-            return "undecided: the seeds differ by the same amount to the last digit, which separate trainings do not"
-        needed = pairs_needed(self.found.mean, self.found.deviation)
-        if needed is None:
-            return f"undecided: more than {MOST:,} seeds for so small a difference"
-        return f"undecided: about {_plural(max(1, needed - self.found.pairs))}"
+        if self.found is None or not self.found.decided:
+            return undecided(self.found, "both cells")
+        same = (self.found.mean < 0) == (self.published < 0)
+        return "confirmed" if same else "contradicted"
 
 
 def claims(selection: Selection, config_dir: Path) -> tuple[Claim, ...]:
@@ -116,26 +102,45 @@ def claims(selection: Selection, config_dir: Path) -> tuple[Claim, ...]:
 def claims_table(found: Sequence[Claim], cells: Mapping[str, CellRuns]) -> Table:
     """The claims as a table, one row per step, whatever became of its runs."""
     rows = tuple(_row(claim, cells) for claim in found)
-    return Table("claims", "What each choice buys: the paper's steps, tested (MPJPE, mm)", COLUMNS, rows, _NOTES)
+    others = (
+        f"{claim.start} → {claim.end} can also be tested on other runs, not in its row: {listed(claim.others, 4)}."
+        for claim in found
+        if claim.others
+    )
+    title = "What each choice buys: the paper's steps, tested (MPJPE, mm)"
+    return Table("claims", title, COLUMNS, rows, (*_NOTES, *others))
 
 
 def _claim(start: str, end: str, choice: str, published: float, groups: Sequence[Group]) -> Claim:
-    pairs = [(_pairs(a, b), a, b) for a, b in _comparable(start, end, groups)]
-    if not any(common for common, _, _ in pairs):
+    pairs = [(common, a, b) for a, b in _comparable(start, end, groups) if (common := _pairs(a, b))]
+    if not pairs:
         return Claim(start, end, choice, published, (), None, ())
     # The fullest preset first, and as it is shipped, as in Table 1; then the most seeds; then the newest.
-    common, a, b = max(
-        pairs, key=lambda p: (bool(p[0]), p[1].rank, not p[1].changes, len(p[0]), max(p[1].changed, p[2].changed))
-    )
+    (common, a, b), *others = sorted(pairs, key=lambda pair: _preference(*pair), reverse=True)
     runs = tuple(run for seed in common for run in (a.done[seed], b.done[seed]))
-    return Claim(start, end, choice, published, tuple(common), paired(list(common.values())), runs, a.changes)
+    seen = tuple(_other(*pair) for pair in others)
+    return Claim(start, end, choice, published, tuple(common), paired(list(common.values())), runs, a.changes, seen)
 
 
 def _comparable(start: str, end: str, groups: Sequence[Group]) -> list[tuple[Group, Group]]:
-    """Groups of the two cells, both as defined, that were trained in the same way."""
-    fitting = [g for g in groups if not g.standing.strays]
-    ends = {g.base: g for g in fitting if g.standing.letter == end}
-    return [(g, ends[g.base]) for g in fitting if g.standing.letter == start and g.base in ends]
+    """Every two groups of the two cells, both as defined, that were trained in the same way on the same files."""
+    ends: dict[str, list[Group]] = {}
+    for group in groups:
+        if group.standing == Standing(end):
+            ends.setdefault(group.base, []).append(group)
+    starts = [group for group in groups if group.standing == Standing(start)]
+    return [(a, b) for a in starts for b in ends.get(a.base, ()) if same_data(a.runs[0], b.runs[0])]
+
+
+def _preference(common: Mapping[int, float], a: Group, b: Group) -> tuple[int, bool, int, float, float, float]:
+    return a.rank, not a.changes, len(common), max(a.changed, b.changed), a.changed, b.changed
+
+
+def _other(common: Mapping[int, float], a: Group, b: Group) -> str:
+    """A comparison that is not the one in the table, in words: between which runs, and what it gives."""
+    mean, first = statistics.fmean(common.values()), next(iter(common))
+    seeds = f"{len(common)} seed{'s' if len(common) > 1 else ''}"
+    return f"{mean:+.2f} ({preset(a.runs[0].config)}, {seeds}, as {a.done[first].id} and {b.done[first].id})"
 
 
 def _pairs(a: Group, b: Group) -> dict[int, float]:
@@ -162,21 +167,4 @@ def _row(claim: Claim, cells: Mapping[str, CellRuns]) -> dict[str, Cell]:
     if claim.found is None:
         return row
     ours = claim.found
-    row |= {
-        "ours_mm": Cell(ours.mean, ours.deviation or None, mark=claim.mark),
-        "p": Cell(ours.p),
-        "p_text": Cell(_p(ours.p)),
-    }
-    for name, interval in (("interval", ours.interval), ("bootstrap", ours.bootstrap)):
-        if interval is not None:
-            low, high = interval
-            row |= {name: Cell(f"{low:+.2f} to {high:+.2f}"), f"{name}_low": Cell(low), f"{name}_high": Cell(high)}
-    return row
-
-
-def _p(p: float | None) -> str | None:
-    return None if p is None else f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
-
-
-def _plural(seeds: int) -> str:
-    return f"{seeds:,} more seed" + ("s" if seeds > 1 else "")
+    return row | {"ours_mm": Cell(ours.mean, ours.deviation or None, mark=claim.mark)} | tested(ours)

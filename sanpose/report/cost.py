@@ -109,6 +109,6 @@ def _attention(model: Mapping[str, Any], channels: int, positions: int) -> Cost 
         return None
     inner = channels // _REDUCTION
     products = Cost(1, 0, positions**2 * (inner + channels))
-    position = Cost(inner * positions if model["attention_position"] else 0)
+    position = Cost(inner * positions if model.get("attention_position") else 0)
     projections = [_convolution(channels, outputs, 1, positions, bias=True) for outputs in (inner, inner, channels)]
     return sum(projections, products + position)

@@ -14,8 +14,9 @@ from sanpose.report.bill import Watts, bill_table
 from sanpose.report.claims import claims, claims_table
 from sanpose.report.comparisons import table3, table4, table5
 from sanpose.report.complexity import table2
-from sanpose.report.runs import CellRuns, missing_key, preset
+from sanpose.report.runs import CellRuns, preset, unusable
 from sanpose.report.selection import select, settings_of
+from sanpose.report.sweep_compared import compared_table
 from sanpose.report.sweep_points import Point, points_of
 from sanpose.report.sweep_tables import sweep_table
 from sanpose.report.table import Table
@@ -29,7 +30,8 @@ from sweeps.record import Sweep
 @dataclass(frozen=True)
 class Report:
     """`tables`: the paper's Tables 1, 2, 3 a, 3 b, 4, 5. `claims`: what Table 1's steps buy, tested. `sweep_tables`:
-    one per sweep, in the order of `sweeps`, of its `points`. `bill`: hours and energy.
+    one per sweep, in the order of `sweeps`, of its `points`. `compared`: the points tested against the first, None for
+    a search. `bill`: hours and energy.
 
     `cells`: a to g -> the runs that stand for the cell. `records`: the runs that the report is made of, in order of id,
     with the status "stopped" where the record says running and the process is gone;
@@ -42,6 +44,7 @@ class Report:
     tables: tuple[Table, ...]
     claims: Table
     sweep_tables: tuple[Table, ...]
+    compared: tuple[Table | None, ...]
     bill: Table
     cells: Mapping[str, CellRuns]
     records: tuple[Record, ...]
@@ -54,7 +57,8 @@ class Report:
         """Every table, in the order of reading: Table 1, the claims, the paper's other tables, the sweeps, the bill,
         and what could not be read."""
         unreadable = (broken_table(self.broken),) if self.broken else ()
-        return (self.tables[0], self.claims, *self.tables[1:], *self.sweep_tables, self.bill, *unreadable)
+        swept = (t for both in zip(self.sweep_tables, self.compared, strict=True) for t in both if t is not None)
+        return (self.tables[0], self.claims, *self.tables[1:], *swept, self.bill, *unreadable)
 
 
 _ASSUMED = Watts()
@@ -103,6 +107,7 @@ def _gathered(runs: Path, config_dir: Path, sweep: str | None, only_preset: str 
         ),
         claims=claims_table(claims(selection, config_dir), cells),
         sweep_tables=tuple(map(sweep_table, sweeps, points)),
+        compared=tuple(map(compared_table, sweeps, points)),
         bill=bill_table(records, selection.cells, sweeps, watts),
         cells=cells,
         records=records,
@@ -146,14 +151,14 @@ def _sweeps(runs: Path, wanted: str | None) -> tuple[tuple[Sweep, ...], list[Bro
 
 
 def _usable(records: Sequence[Record]) -> tuple[list[Record], list[Broken]]:
-    """The records that the tables can use, and the others with what they lack."""
+    """The records that the tables can use, and the others with what is wrong in them."""
     usable, foreign = [], []
     for run in records:
-        lacking = missing_key(run.config)
-        if lacking is None:
+        wrong = unusable(run.config)
+        if wrong is None:
             usable.append(_verified(run))
         else:
-            foreign.append(Broken(run.folder, f"its configuration has no '{lacking}'"))
+            foreign.append(Broken(run.folder, wrong))
     return usable, foreign
 
 

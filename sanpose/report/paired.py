@@ -5,9 +5,12 @@ Plain numbers in and out; knows nothing of runs.
 
 from __future__ import annotations
 
+import bisect
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 LEVEL = 0.95  # of the intervals; a test decides at 1 - LEVEL
 POWER = 0.8
@@ -53,9 +56,17 @@ def paired(differences: Sequence[float]) -> Paired:
 def _bootstrap(values: Sequence[float]) -> tuple[float, float]:
     import numpy as np
 
-    draws = np.random.default_rng(0).choice(np.asarray(values), (_RESAMPLES, len(values)))
-    low, high = np.quantile(draws.mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    means = np.asarray(values)[_draws(len(values))].mean(axis=0)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+@functools.lru_cache(4)
+def _draws(n: int) -> Any:
+    """Which of n values each resample takes, a column each: the same for every point of a sweep."""
+    import numpy as np
+
+    return np.ascontiguousarray(np.random.default_rng(0).integers(0, n, (_RESAMPLES, n)).T)
 
 
 def pairs_needed(mean: float, deviation: float) -> int | None:
@@ -63,7 +74,9 @@ def pairs_needed(mean: float, deviation: float) -> int | None:
 
     deviation: of the pairs' differences. None when MOST pairs are too few.
     """
-    return next((n for n in range(2, MOST + 1) if _power(abs(mean) / deviation, n) >= POWER), None)
+    effect, numbers = abs(mean) / deviation, range(2, MOST + 1)
+    place = bisect.bisect_left(numbers, True, key=lambda n: _power(effect, n) >= POWER)  # more pairs, more power
+    return numbers[place] if place < len(numbers) else None
 
 
 def _power(effect: float, n: int) -> float:

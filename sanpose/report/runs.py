@@ -5,20 +5,25 @@ Knows the ledger's records and the keys of our configuration and metrics; knows 
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from sanpose.report.cells import setting
 from sanpose.report.table import Cell, Column
 from sweeps.ledger import Record
 
-_NEEDED = (
-    "model.backbone", "model.width", "model.attention", "data.input_width", "data.input_height", "data.sources",
-    "eval.flip_test",
-)  # fmt: skip
+_NEEDED: dict[str, type] = {
+    "model.backbone": str, "model.width": float, "model.attention": str, "model.joints": str,
+    "model.deconv_channels": int, "model.depth_bins": int, "data.input_width": int, "data.input_height": int,
+    "data.sources": dict, "eval.flip_test": bool, "train.seed": int,
+}  # fmt: skip
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
+_LARGEST = 2**64  # of a configuration's numbers, seeds among them; their products are finite still
+_FINITE = 1e100  # figures beyond are none: sums and squares of those below are finite
 RUNS = Column("runs", "Runs", machine_only=True)  # the ids of the runs that a row is made of
 _REASON = 90  # characters of a failure's reason that fit a table; the whole of it is in the run's folder
 
@@ -69,10 +74,21 @@ class CellRuns:
         spread = statistics.stdev(values) if len(values) > 1 else None
         return Cell(statistics.fmean(values), spread, rank=self.mark or "ours", mark=self.mark)
 
+    def measured(self, *path: str) -> int:
+        """How many seeds that are done have a metric; path: as for `figure`."""
+        return sum(lookup(run.metrics, *path) is not None for run in self.done)
+
 
 def ids(runs: Iterable[Record]) -> Cell:
     """A row's cell of RUNS, empty where there are none."""
     return Cell(" ".join(run.id for run in runs) or None)
+
+
+def difference(ours: Cell, published: float | None) -> Cell:
+    """Ours minus the paper's, empty where either is unknown."""
+    if not isinstance(ours.value, float) or published is None:
+        return Cell(None)
+    return Cell(ours.value - published, mark=ours.mark)
 
 
 def scale_of(runs: Sequence[Record]) -> str:
@@ -91,11 +107,11 @@ def summary(states: Iterable[str]) -> str:
 
 
 def lookup(metrics: Mapping[str, Any], *path: str) -> float | None:
-    """A number in nested mappings, None where there is none."""
+    """A number in nested mappings, None where there is none, or one that is not finite."""
     value: Any = metrics
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return float(value) if _number(value) and abs(value) <= _FINITE else None
 
 
 def protocol_of(run: Record, dataset: str) -> str:
@@ -109,9 +125,33 @@ def protocol_of(run: Record, dataset: str) -> str:
     return str(run.protocol.get(dataset) or text or "")
 
 
-def missing_key(config: Mapping[str, Any]) -> str | None:
-    """The first dotted key that the tables need and a configuration lacks, None when it has them all."""
-    return next((dotted for dotted in _NEEDED if setting(config, dotted) is None), None)
+def unusable(config: Mapping[str, Any]) -> str | None:
+    """What the tables need and a configuration lacks, or has in another form; None when it has it all."""
+    try:
+        json.dumps(config, allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"its configuration is not plain data: {error}"
+    sources = setting(config, "data.sources")
+    shares = [f"data.sources.{name}.share" for name in sources] if isinstance(sources, dict) else []
+    wanted = _NEEDED | dict.fromkeys(shares, float)
+    found = ((dotted, setting(config, dotted), kind) for dotted, kind in wanted.items())
+    return next((_told(dotted, value, kind) for dotted, value, kind in found if not _fits(value, kind)), None)
+
+
+def _fits(value: object, kind: type) -> bool:
+    if kind is float or kind is int:
+        return _number(value) and isinstance(value, (int, kind)) and abs(value) <= _LARGEST
+    return isinstance(value, kind)
+
+
+def _told(dotted: str, value: object, kind: type) -> str:
+    if value is None:
+        return f"its configuration has no '{dotted}'"
+    return f"its configuration has {dotted}={short(str(value))}: {_WORDS[kind]} was expected"
+
+
+def _number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def seed_of(run: Record) -> int:

@@ -1,7 +1,8 @@
 """From all runs to those that stand for the cells of Table 1: grouped, so that no figure mixes configurations.
 
 Runs that differ in nothing but the seed (and in what doesn't define a run) make one group; a group is a cell trained in
-one way. Two cells can be compared where their groups were trained in the same way: that is their `base`.
+one way. Two cells can be compared where their groups were trained in the same way, which is their `base`, on the same
+files.
 """
 
 from __future__ import annotations
@@ -122,12 +123,23 @@ def settings_of(run: Record) -> str:
     return _text([_without(run.config, _tree(_SPREAD)), run.extra.get("fingerprints"), run.extra.get("synthetic")])
 
 
+def same_data(a: Record, b: Record) -> bool:
+    """Whether two runs saw the same files of every source that both use, to train on or to be measured on."""
+    one, other = _fingerprints(a), _fingerprints(b)
+    return all(one[name] == other[name] for name in one.keys() & other.keys())
+
+
 def _base(run: Record) -> str:
-    """What two cells must have in common to be compared; of the data files only the one that all cells train on."""
+    """What two cells must have in common to be compared; of the data files only the one that all cells train on: of the
+    others `same_data` tells."""
     settings = _without(run.config, _tree(_SPREAD.union(SETTINGS)))
-    fingerprints = run.extra.get("fingerprints")
-    h36m = fingerprints.get("h36m") if isinstance(fingerprints, Mapping) else None
-    return _text([settings, h36m, run.extra.get("synthetic")])
+    return _text([settings, _fingerprints(run).get("h36m"), run.extra.get("synthetic")])
+
+
+def _fingerprints(run: Record) -> Mapping[str, Any]:
+    """Source -> what its file holds, of the sources that a run uses."""
+    found = run.extra.get("fingerprints")
+    return found if isinstance(found, Mapping) else {}
 
 
 def _text(value: object) -> str:

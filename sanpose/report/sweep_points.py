@@ -10,6 +10,8 @@ from typing import Any, Literal
 from sanpose.headline import PATHS
 from sanpose.report.runs import lookup, scale_of, seed_of, short, state
 from sanpose.report.table import Cell, Column
+from sanpose.status.planned import to_begin
+from sweeps.definition import label
 from sweeps.ledger import Record
 from sweeps.record import Sweep, Trial
 
@@ -87,14 +89,15 @@ def points_of(
     """The points of a sweep, in the order of its plan; one whose runs differ in more than the seed is taken apart.
 
     records: id -> run. keys: id -> what its runs must share to be averaged. unreadable: ids of runs whose record is
-    broken. A trial without a record is a missing one.
+    broken. A trial without a record is a missing one, and so is one that has not begun.
     """
     planned: dict[str, dict[int, Trial]] = {}
-    for trial in sweep.trials:  # a seed tried again takes the place of its earlier trial
+    for trial in (*sweep.trials, *_to_begin(sweep)):  # a seed tried again takes the place of its earlier trial
         planned.setdefault(key_of(trial.values), {})[trial.seed] = trial
     points = []
     for seeds in planned.values():
         first = next(iter(seeds.values()))
+        name = first.label.removesuffix(f", seed {first.seed}")
         groups: dict[str, list[Record]] = {}
         for trial in seeds.values():
             if trial.run in records:
@@ -102,9 +105,22 @@ def points_of(
         lacking = [_lacking(trial, unreadable) for trial in seeds.values() if trial.run not in records]
         for runs in list(groups.values()) or [[]]:
             states = (*map(state, runs), *lacking)
-            points.append(Point(first.label, first.values, tuple(sorted(runs, key=seed_of)), len(seeds), states))
+            points.append(Point(name, first.values, tuple(sorted(runs, key=seed_of)), len(seeds), states))
             lacking = []  # they are counted once, with the point's first configuration
     return tuple(points)
+
+
+def _to_begin(sweep: Sweep) -> list[Trial]:
+    """The points and seeds that have no trial yet: of a grid all, of a search the other seeds of the points drawn."""
+    if sweep.head.get("search") is None:
+        waiting = [(t.label, t.values, t.seed) for t in to_begin(sweep.head, sweep.trials)]
+    else:
+        seeds = sweep.head.get("seeds")
+        wanted = range(seeds if isinstance(seeds, int) else 0)
+        begun = {(key_of(t.values), t.seed) for t in sweep.trials}
+        drawn = {key_of(t.values): t.values for t in sweep.trials}
+        waiting = [(label(v), v, s) for k, v in drawn.items() for s in wanted if (k, s) not in begun]
+    return [Trial(-1, text, values, seed, "") for text, values, seed in waiting]
 
 
 def _lacking(trial: Trial, unreadable: Set[str]) -> str:

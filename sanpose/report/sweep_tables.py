@@ -38,9 +38,9 @@ def sweep_table(sweep: Sweep, points: Sequence[Point]) -> Table:
     return Table(slug(sweep.name), f"Sweep {sweep.name}" + (f": {title}" if title else ""), columns, rows, tuple(notes))
 
 
-def slug(name: str) -> str:
-    """A sweep's name as the name of its table's files, and of a LaTeX label."""
-    return "sweep-" + re.sub(r"[^A-Za-z0-9._-]", "-", name)
+def slug(name: str, kind: str = "sweep") -> str:
+    """A sweep's name as the name of the files of a table of some kind, and of a LaTeX label."""
+    return f"{kind}-" + re.sub(r"[^A-Za-z0-9._-]", "-", name)
 
 
 def _row(point: Point, aims: Sequence[Objective]) -> dict[str, Cell]:

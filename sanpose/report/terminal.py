@@ -21,10 +21,9 @@ def to_terminal(table: Table) -> RenderableType:
     for place, column in enumerate(table.shown):
         numeric = any(isinstance(cell_of(row, column).value, int | float) for row in table.rows)
         justify: Literal["left", "right"] = "right" if numeric else "left"
-        # The rows' names are what the eye looks for: they get their room before the figures.
-        grid.add_column(
-            Text(column.title), justify=justify, overflow="fold", min_width=21 if _names(table, place) else 4
-        )
+        # The rows' names are what the eye looks for, and what became of them: they get their room before the figures.
+        room = 21 if _names(table, place) else 12 if column.key == "status" else 4
+        grid.add_column(Text(column.title), justify=justify, overflow="fold", min_width=room)
 
     def drawn(index: int, cell: Cell, column: Column) -> Text:
         text = Text(text_of(cell, column), style=_STYLES[standing.get((index, column.key), "")])

@@ -121,4 +121,5 @@ def _texts(table: Table, escape: Callable[[str], str], styles: dict[str, str]) -
 
 
 def _numeric(table: Table, column: Column) -> bool:
-    return any(isinstance(cell_of(row, column).value, int | float) for row in table.rows) or column.better is not None
+    known = any(isinstance(cell_of(row, column).value, int | float) for row in table.rows)
+    return known or column.better is not None or column.signed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -152,8 +153,9 @@ def _wall(bill: Mapping[str, Any], record: ledger.Record) -> float | None:
 
 
 def _number(value: Any, kind: type[Any]) -> Any:
-    """`value` as a number of that kind, None where it is none."""
-    return kind(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """`value` as a number of that kind, None where it is none, or not finite."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return kind(value) if known else None
 
 
 def _with_journal(state: RunState, tail: Tail) -> RunState:
@@ -184,9 +186,9 @@ def _within(train: Mapping[str, Any], epoch: Mapping[str, Any]) -> dict[str, Any
     """What a line written within an epoch tells; the epoch's own line, when it has come, knows better."""
     found = {"step": _number(train.get("step"), int), "steps": _number(train.get("steps"), int)}
     found["images_per_s"] = _number(train.get("images_per_s"), float)
-    inside = _number(train.get("epoch"), int)
-    if inside is not None and inside + 1 != epoch.get("epoch"):
-        found |= {"epoch": inside + 1, "loss": _number(train.get("loss"), float)}
+    inside = ledger.epoch_of(train)
+    if inside is not None and inside != epoch.get("epoch"):
+        found |= {"epoch": inside, "loss": _number(train.get("loss"), float)}
         if train.get("delta") is not None:
             found["delta"] = _number(train.get("delta"), float)
     return found

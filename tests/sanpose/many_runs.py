@@ -160,6 +160,7 @@ def hostile(root: Path) -> Path:
     settings = {"data.sources.mpii.file": HOSTILE, "preset": HOSTILE[:40]}
     add(root, "c000000000", settings=settings)
     add(root, "c100000000", status="failed", reason=HOSTILE, settings={"train.seed": 1})
+    maps(add(root, 'x"><b>', settings={**settings, "train.seed": 2}))
     folder = root / "c000000000"
     told = json.loads((folder / "provenance.json").read_text())
     told["machine"]["hostname"], told["command"] = HOSTILE, [HOSTILE]

@@ -22,7 +22,9 @@ from sanpose.report.build import tables, write
 from sanpose.report.table import Cell, Column, Table, standings, symbols
 from sanpose.report.terminal import to_terminal
 from sanpose.report.writers import WRITERS, to_csv, to_json, to_latex, to_markdown
+from sanpose.status.run import RunFiles
 from sweeps import ledger
+from tests.sanpose import run_records
 from tests.sanpose.recorded import CONFIGS, add, composed, figures
 
 WARNING = "synthetic, small scale: not comparable with the paper's column"
@@ -85,6 +87,26 @@ def test_a_run_whose_process_is_gone_is_not_called_running(tmp_path: Path) -> No
     assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == told
 
 
+@pytest.mark.parametrize("last", ["train", "epoch", "evaluation", "note", "untrained"])
+def test_report_and_status_name_the_same_epoch(tmp_path: Path, last: str) -> None:
+    """After two whole epochs, in the middle of the third, or before the first."""
+    lines = [run_records.measured(0, 400.0, "untrained")]
+    if last != "untrained":
+        lines += [run_records.within(0, 50), run_records.after(1), run_records.within(1, 50), run_records.after(2)]
+    lines += {
+        "train": [run_records.within(2, 50)],
+        "evaluation": [run_records.measured(2, 90.0)],
+        "note": [run_records.within(2, 50), {"kind": "note", "epoch": 2, "step": 50, "text": "continued"}],
+    }.get(last, [])
+    folder = add(tmp_path, "e", status="interrupted")
+    run_records.journal(folder, *lines)
+    expected = {"train": 3, "note": 3, "untrained": None}.get(last, 2)
+    assert ledger.read(folder).epoch == RunFiles(folder).refresh().epoch == expected
+    epochs = composed("e", "quick")["train"]["epochs"]
+    told = f"interrupted at epoch {expected} of {epochs}" if expected else "interrupted, no epoch yet"
+    assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == told
+
+
 def test_a_setting_that_strays_from_the_papers_is_shown(runs: Path) -> None:
     folder = next(runs.glob("c0*"))
     config = ledger.read(folder).config
@@ -104,18 +126,51 @@ def test_the_other_tables(runs: Path) -> None:
     assert values(b, "average_with_scale")["Ours here, cell c"] == 78.0
     assert any("40.6" in n and "43.27" in n for n in b.notes) and not any("43.27" in n for n in a.notes)
     assert values(mpii, "average")["Ours here, cell g"] == 57.0 and values(mpii, "head")["Ours here, cell g"] == 50.0
-    assert "Ours here, cell c" not in values(mpii, "average")
+    assert values(mpii, "average")["Ours here, cell c"] is None
     assert values(coco, "APM")["Ours here, cell a"] == pytest.approx(10.0)
-    assert any("c (done, without this metric)" in n and "b (missing)" in n for n in coco.notes)
-    assert len(values(mpii, "average")) == 13 + 2
     for table in (a, b, mpii, coco):
         opened = values(table, "runs")
         assert opened["Ours here, cell g"] == "g0quick0" and opened["Ours, as published"] is None
 
 
-def test_without_any_run_the_papers_own_row_keeps_its_place(tmp_path: Path) -> None:
-    for table in tables(tmp_path, CONFIGS)[2:]:
-        assert str(table.rows[-1][table.columns[0].key].value) == "Ours here, cell g: missing"
+def test_the_other_tables_tell_difference_seeds_and_status_of_every_cell(runs: Path) -> None:
+    _, counted, a, b, mpii, coco = tables(runs, CONFIGS)
+    for table, cell_a, cell_g in ((a, 104.0 - 48.6, 80.0 - 48.6), (b, 94.0 - 40.6, 70.0 - 40.6)):
+        assert values(table, "difference")["Ours here, cell a"] == pytest.approx(cell_a)
+        assert values(table, "difference")["Ours here, cell g"] == pytest.approx(cell_g)
+    assert values(mpii, "difference")["Ours here, cell a"] == pytest.approx(57.0 - 91.7)
+    assert values(coco, "difference")["Ours here, cell a"] == pytest.approx(25.0 - 71.8)
+    epochs = composed("d", "quick")["train"]["epochs"]
+    for table, c in (
+        (a, "done"),
+        (b, "done"),
+        (mpii, "done, without this metric"),
+        (coco, "done, without this metric"),
+    ):
+        ours = {name: value for name, value in values(table, "status").items() if name.startswith("Ours here")}
+        assert list(ours) == [f"Ours here, cell {letter}" for letter in "abcdefg"]
+        assert list(ours.values()) == [
+            "done", "missing", c, f"interrupted at epoch 2 of {epochs}", f"running at epoch 3 of {epochs}",
+            "failed: out of memory: 100% of the_machine & more", "done",
+        ]  # fmt: skip
+        seeds = [values(table, "seeds")[name] for name in ours]
+        assert seeds == [3, 0, 1 if c == "done" else 0, 0, 0, 0, 1]
+        assert values(table, "status")["Ours, as published"] is None
+    assert values(a, "Avg.")["Ours here, cell b"] is None and values(a, "runs")["Ours here, cell f"] == "f0quick0"
+    named = {str(row["network"].value).partition(":")[0]: row for row in counted.rows}
+    assert set(named) == {"ResNet-50, 256×256", "ResNet-50 + SAN, 256×256", *(f"Cell {x} here" for x in "acdefg")}
+    assert named["ResNet-50, 256×256"]["status"].value == "missing", "cell b"
+    assert named["Cell c here"]["difference_mm"].value == pytest.approx(90.0 - 57.9)
+    assert [named[f"Cell {x} here"]["seeds"].value for x in "acdefg"] == [3, 1, 0, 0, 0, 1]
+
+
+def test_without_any_run_every_cell_keeps_its_place(tmp_path: Path) -> None:
+    _, counted, *others = tables(tmp_path, CONFIGS)
+    for table in others:
+        ours = [row for row in table.rows if "status" in row]
+        assert [row["status"].value for row in ours] == ["missing"] * 7
+        assert str(table.rows[-1][table.columns[0].key].value) == "Ours here, cell g"
+    assert [row["status"].value for row in counted.rows] == ["missing"] * 7, "b and c are the published networks"
     assert set(values(tables(tmp_path, CONFIGS)[0], "status").values()) == {"missing"}
 
 

@@ -149,4 +149,6 @@ def test_table_2(tmp_path: Path) -> None:
     assert san["ours_mm"].value == 58.0 and "ours_mm" not in plain
     assert san["runs"].value == "c0paper0" and "runs" not in plain
     small = rows[f"Cell b here: ResNet-18 (width ×{composed('b', 'quick')['model']['width']:g}), 64×64"]
-    assert small["ours_mm"].value == 70.0 and len(rows) == 3
+    assert small["ours_mm"].value == 70.0 and small["difference_mm"].value == pytest.approx(70.0 - 62.2)
+    assert san["difference_mm"].value == pytest.approx(58.0 - 57.9) and san["seeds"].value == 1
+    assert [rows[f"Cell {letter} here"]["status"].value for letter in "adefg"] == ["missing"] * 5 and len(rows) == 8

@@ -147,6 +147,35 @@ def test_only_runs_trained_in_the_same_way_are_compared(tmp_path: Path) -> None:
     assert column(table, "seeds")["b → c"] == 1 and column(table, "ours_mm")["b → c"] == -11.0
 
 
+def test_only_runs_that_saw_the_same_files_are_compared(tmp_path: Path) -> None:
+    one, two = {"h36m": "1", "mpii": "1", "coco": "1"}, {"h36m": "1", "mpii": "1", "coco": "2"}
+    for seed in range(2):
+        done(tmp_path, "d", 60.0 + seed, seed=seed, fingerprints=one)
+        done(tmp_path, "e", 55.0 - seed, seed=seed, fingerprints=two)
+    assert column(found(tmp_path).claims, "seeds")["d → e"] == 0, "COCO is another file"
+    other = {"h36m": "1", "mpii": "2"}
+    done(tmp_path, "c", 70.0, fingerprints=other)
+    assert column(found(tmp_path).claims, "seeds")["c → d"] == 0, "and so is MPII, though c has no COCO"
+    done(tmp_path, "c", 71.0, seed=1, fingerprints={"h36m": "1", "mpii": "1"})
+    assert column(found(tmp_path).claims, "ours_mm")["c → d"] == -10.0
+
+
+@pytest.mark.parametrize("newest", ["1", "2"])
+def test_no_other_group_of_a_cell_hides_the_one_that_fits(tmp_path: Path, newest: str) -> None:
+    """d was trained with two files of COCO, e with one of them: the other d is not in the way, whichever is newer."""
+    for coco, value in (("1", 60.0), ("2", 90.0)):
+        data = {"h36m": "1", "mpii": "1", "coco": coco}
+        done(tmp_path, "d", value, age=0 if coco == newest else 9, fingerprints=data)
+    done(tmp_path, "c", 70.0, fingerprints={"h36m": "1", "mpii": "1"})
+    done(tmp_path, "e", 50.0, fingerprints={"h36m": "1", "mpii": "1", "coco": "1"})
+    table = found(tmp_path).claims
+    assert column(table, "ours_mm")["d → e"] == -10.0
+    shown, left = (-10.0, "+20.00") if newest == "1" else (20.0, "-10.00")
+    assert column(table, "ours_mm")["c → d"] == shown
+    note = next(note for note in table.notes if note.startswith("c → d can also be tested on other runs"))
+    assert f"{left} (quick, 1 seed, as c0quick0 and d0quick" in note
+
+
 def test_an_unmeasured_run_makes_no_pair(tmp_path: Path) -> None:
     done(tmp_path, "b", 70.0)
     add(tmp_path, "c", status="done", metrics={"mpii": {}})

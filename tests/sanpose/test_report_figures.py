@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -19,6 +21,7 @@ from sanpose.config import configs_dir
 from sanpose.errors import UserError
 from sanpose.report.figures import bars, build, files, joints, searches, series, style, training
 from sanpose.report.figures.build import Drawing
+from sanpose.report.figures.study import NoImportanceError, importances
 from sanpose.report.gather import gather
 from sweeps import ledger, record
 from tests.sanpose import many_runs
@@ -35,13 +38,13 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawing]:
     return {drawing.name: drawing for drawing in build.drawings(gather(root, configs_dir()))}
 
 
-def study(root: Path, name: str) -> None:
+def study(root: Path, name: str, url: str = "", widths: int = 4) -> None:
     """The Optuna study that a search would have left: delta decides nothing, the width everything."""
     path = root / "sweeps" / name / "study.log"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    made = optuna.create_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(path))))
+    made = optuna.create_study(study_name=name, storage=url or JournalStorage(JournalFileBackend(str(path))))
     for number in range(24):
-        values = {"model.delta_init": (number % 6) / 10, "data.input_width": 64 + 32 * (number % 4)}
+        values = {"model.delta_init": (number % 6) / 10, "data.input_width": 64 + 32 * (number % widths)}
         kinds = {
             "model.delta_init": optuna.distributions.FloatDistribution(0, 1),
             "data.input_width": optuna.distributions.IntDistribution(64, 160),
@@ -83,6 +86,31 @@ def test_sweeps_have_their_pictures(drawn: dict[str, Drawing]) -> None:
     ranked = [text for text in texts(drawn["sweep-two-importance"].svg) if "." in text and text.islower()]
     assert ranked[0] == "data.input_width"
     assert drawn["sweep-two-pareto"].svg and "sweep-one-pareto" not in drawn
+
+
+def test_importances_out_of_a_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    many_runs.sweep(tmp_path, "two", {"model.delta_init": [0.1, 0.5], "data.input_width": [64, 96]}, 1, storage=url)
+    found = record.read(tmp_path, "two")
+    with pytest.raises(NoImportanceError, match="none in the storage that its record names"):
+        importances(found)
+    assert not (tmp_path / "studies.db").exists(), "nothing is made by looking"
+    study(tmp_path, "two", url)
+    shares = importances(found)
+    assert shares["data.input_width"] > shares["model.delta_init"] and not (found.folder / "study.log").exists()
+    (tmp_path / "studies.db").write_bytes(b"no database")
+    with pytest.raises(NoImportanceError, match="cannot be read"):
+        importances(found)
+
+
+def test_one_key_alone_has_no_importance(tmp_path: Path) -> None:
+    axes = [{"name": "ablation", "values": ["a", "b"]}]
+    many_runs.sweep(tmp_path, "told", {"model.delta_init": [0.1, 0.5]}, 1, axes=axes)
+    many_runs.sweep(tmp_path, "seen", {"model.delta_init": [0.1, 0.5]}, 1)
+    for name, key in (("told", "ablation"), ("seen", "model.delta_init")):
+        study(tmp_path, name, widths=1)
+        with pytest.raises(NoImportanceError, match=f"only {key} was varied"):
+            importances(record.read(tmp_path, name))
 
 
 def test_an_empty_folder_says_why_nothing_is_drawn(tmp_path: Path) -> None:
@@ -167,6 +195,36 @@ def test_inline_pictures_take_the_pages_colours_and_share_no_ids() -> None:
     assert "<style" not in one and "<metadata" not in one and 'aria-label="A"' in one
     ids = [{part.split('"')[0] for part in text.split(' id="')[1:]} for text in (one, two)]
     assert ids[0] and not ids[0] & ids[1] and all(f"#{name}" in one for name in ids[0])
+
+
+def test_inline_pictures_say_what_the_files_say() -> None:
+    """Small numbers on an axis and in a legend, and words that look like markup of a drawing."""
+    labels = ["train.learning_rate 0.0003", "fill: #1a1b1c 'DejaVu Sans' url(#x)", ' id="p0" d="M 0.12345"']
+    with style.house():
+        points = [searches.Measured("x", {"k": i}, i * 0.00025) for i in range(8)]
+        against = files.svg(searches.against(points, "k", "AP"))
+        lines = [(text, [series.Curves({}, {1: 0.5 + i, 2: 0.25 + i}, {}, {})]) for i, text in enumerate(labels)]
+        legend = files.svg(training.delta(lines))
+    for document in (against, legend):
+        assert texts_inside(files.inline(document, "x", "A")) == texts(document)
+    assert "0.00025" in texts(against) and labels[0] in texts(legend) and labels[1] in texts(legend)
+
+
+def texts_inside(element: str) -> list[str]:
+    """The texts of an element of a page, which names no namespace for a parser of XML."""
+    found = re.findall(r"<text[^>]*>(.*?)</text>", element, re.DOTALL)
+    return [html.unescape(re.sub(r"<[^>]*>", "", text)).strip() for text in found]
+
+
+def test_a_runs_folder_cannot_add_markup_to_a_picture() -> None:
+    with style.house():
+        document = files.svg(searches.against([searches.Measured("x", {"k": 1}, 1.0)], "k", "mm"))
+    names = ('joints-x"><b>', 'joints-x">_b>')
+    found = [files.inline(document, name, "A") for name in names]
+    for element in found:
+        assert "<b>" not in element and ElementTree.fromstring(element.replace("xlink:", "")) is not None
+    ids = [set(re.findall(r' id="([^"]*)"', element)) for element in found]
+    assert ids[0] and not ids[0] & ids[1], "and no other picture's ids"
 
 
 def test_labels_are_never_read_as_markup_or_formulas(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_cell_opens_its_runs(browser: Any, made: Path) -> None:
 
 def test_rows_of_the_other_tables_open_their_runs_too(browser: Any, made: Path) -> None:
     with Visit(browser, made) as visit:
-        for table, count in (("table2", 6), ("table3a", 6), ("table3b", 6), ("table4", 0), ("table5", 0)):
+        for table, count in (("table2", 6), ("table3a", 6), ("table3b", 6), ("table4", 6), ("table5", 6)):
             assert visit.page.locator(f"#{table} .open").count() == count, table
             for row in visit.page.locator(f"#{table} tbody tr[data-runs]").all()[:2]:
                 row.locator("td").nth(1).click()
@@ -180,9 +180,10 @@ def test_rows_of_the_other_tables_open_their_runs_too(browser: Any, made: Path) 
                 letter = re.search(r"[Cc]ell ([a-g])", title)
                 assert letter and f"{letter[1]}000000000" in visit.page.inner_text("dialog[open]"), title
                 visit.page.keyboard.press("Escape")
-        assert visit.page.locator("#table2 tr:has(td.paper):not([data-runs])").count() == 2, (
-            "as published, not run here"
+        assert visit.page.locator("#table2 tr:has(td.paper):not([data-runs])").count() == 3, (
+            "two as published, and g, not run here"
         )
+        assert "missing" in visit.text("#table4 tbody tr:last-child")
         visit.page.locator("#table3a tr.published td").first.click()
         assert visit.page.locator("dialog[open]").count() == 0
 
@@ -223,6 +224,7 @@ def test_hostile_text_is_shown_and_not_run(browser: Any, bad: Path) -> None:
         assert "window.hacked = 1" in body and "<img src=x onerror=" in body and "{{ 7*7 }}" in body
         assert "49" not in visit.text("#runs")
         assert visit.page.evaluate("window.hacked") is None
+        assert visit.page.locator("figure svg").count() > 0 and visit.page.locator("svg b").count() == 0
         assert (
             visit.page.locator("img:not(.photos img), script:not(:last-of-type):not(#data), b:has(> script)").count()
             == 0

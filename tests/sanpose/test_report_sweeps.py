@@ -17,7 +17,7 @@ from sanpose.report.bill import Watts, bill_of
 from sanpose.report.build import gather, write
 from sanpose.report.sweep_points import Objective, Point, front
 from sanpose.report.table import standings
-from sanpose.report.writers import to_latex, to_markdown
+from sanpose.report.writers import WRITERS, to_latex, to_markdown
 from sweeps import ledger, record
 from sweeps.ledger import Record
 from tests.sanpose.recorded import CONFIGS, add, add_sweep, figures
@@ -107,6 +107,89 @@ def test_a_point_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Pa
     assert [row["status"].value for row in table.rows] == ["done", "failed: x=2 is too much"]
     assert table.notes[0] == "Runs: 1 done, 1 failed. Failed: 1 × x=2 is too much."
     assert table.rows[1]["runs"].value is None
+
+
+def test_what_has_not_begun_has_its_row(tmp_path: Path) -> None:
+    done = [variant(tmp_path, d, 0, status="done", metrics=figures(60.0)) for d in (0.0, 0.1)]
+    points = [({"model.delta_init": d}, 0, run) for d, run in zip((0.0, 0.1), done, strict=True)]
+    axes = [{"name": "model.delta_init", "values": [0.0, 0.01, 0.1, 0.5, 1.0]}]
+    add_sweep(tmp_path, "delta", points, axes=axes, seeds=3)
+    table = gather(tmp_path, CONFIGS).sweep_tables[0]
+    rows = {str(row["values.model.delta_init"].value): row for row in table.rows}
+    assert set(rows) == {"0", "0.01", "0.1", "0.5", "1"}
+    assert (rows["0"]["seeds"].value, rows["0"]["status"].value) == ("1 of 3", "1 done, 2 missing")
+    assert (rows["0.5"]["seeds"].value, rows["0.5"]["status"].value) == ("0 of 3", "missing")
+    assert rows["0.5"]["runs"].value is None and table.notes[0] == "Runs: 13 missing, 2 done."
+
+
+def test_of_a_search_only_the_points_that_are_drawn_are_known(tmp_path: Path) -> None:
+    done = add(tmp_path, "c", status="done", metrics=figures(60.0))
+    axes = [{"name": "x", "values": {"low": 0.0, "high": 1.0, "log": False, "whole": False}}]
+    add_sweep(tmp_path, "some", [({"x": 0.5}, 0, done)], axes=axes, seeds=2, search={"sampler": "tpe"})
+    table = gather(tmp_path, CONFIGS).sweep_tables[0]
+    assert [(row["seeds"].value, row["status"].value) for row in table.rows] == [("1 of 2", "1 done, 1 missing")]
+
+
+def test_every_point_is_tested_against_the_first(tmp_path: Path) -> None:
+    """Over three seeds 0.1 is 10 mm better, 0.5 is 5 mm worse, 1 differs by less than the seeds do, 2 has not begun."""
+    noise = {0.0: (0.0, 1.0, 2.0), 0.1: (-10.0, -7.2, -9.9), 0.5: (5.1, 5.9, 7.0), 1.0: (3.0, -2.0, 3.0)}
+    points = [
+        ({"model.delta_init": delta}, seed, variant(tmp_path, delta, seed, status="done", metrics=figures(60.0 + more)))
+        for delta, values in noise.items()
+        for seed, more in enumerate(values)
+    ]
+    axes = [{"name": "model.delta_init", "values": [*noise, 2.0]}]
+    add_sweep(tmp_path, "delta", points, axes=axes, seeds=3)
+    report = gather(tmp_path, CONFIGS)
+    table = next(table for table in report.all_tables if table.name == "compared-delta")
+    rows = {str(row["point"].value): row for row in table.rows}
+    assert table.title == "Sweep delta, tested: each point against delta_init 0.0"
+    verdicts = {name.removeprefix("delta_init "): row["verdict"].value for name, row in rows.items()}
+    assert {name: verdicts[name] for name in ("0.1", "0.5")} == {"0.1": "better", "0.5": "worse"}
+    assert str(verdicts["1.0"]).startswith("undecided: about ") and str(verdicts["1.0"]).endswith(" more seeds")
+    assert verdicts["2"] == "undecided: no seed done in both points, at least 3 are needed"
+    found = rows["delta_init 0.1"]
+    assert found["difference"].value == pytest.approx(-10.0333, abs=1e-4) and found["seeds"].value == 3
+    assert str(found["p_text"].value) == f"{found['p'].value:.4f}" and found["interval_high"].value < 0
+    assert found["verdict"].mark.startswith("synthetic, small scale: a verdict on these runs")
+    assert (rows["delta_init 2"]["status"].value, rows["delta_init 2"]["seeds"].value) == ("missing", 0)
+    for writer in WRITERS.values():
+        assert "undecided: about " in writer(table) and "delta_init" in writer(table).replace("\\", "")
+    names = [table.name for table in report.all_tables]
+    assert names.index("compared-delta") == names.index("sweep-delta") + 1
+
+
+def test_a_figure_that_is_to_be_high_is_better_above(tmp_path: Path) -> None:
+    points: list[tuple[dict[str, Any], int, Path | str]] = []
+    for place, values in enumerate([(0.25, 0.26, 0.28), (0.35, 0.365, 0.375)]):
+        for seed, ap in enumerate(values):
+            metrics = {**figures(60.0), "coco": {"AP": ap}}
+            run = variant(tmp_path, place / 10, seed, status="done", metrics=metrics)
+            points.append(({"model.delta_init": place / 10}, seed, run))
+    add_sweep(tmp_path, "ap", points, objectives=[{"name": "ap", "direction": "maximize"}], seeds=3)
+    (table,) = (table for table in gather(tmp_path, CONFIGS).compared if table)
+    assert table.rows[0]["verdict"].value == "better" and "above 0 the point is better" in table.notes[0]
+    assert table.rows[0]["interval"].value == "+0.0876 to +0.1124"
+
+
+def test_points_that_saw_other_files_are_not_tested(tmp_path: Path) -> None:
+    done = {"status": "done", "metrics": figures(60.0)}
+    points = [
+        ({"x": delta}, seed, variant(tmp_path, delta, seed, **done, fingerprints={"h36m": f"{delta}"}))
+        for delta in (0.0, 0.1)
+        for seed in range(2)
+    ]
+    add_sweep(tmp_path, "mixed", points, seeds=2)
+    (table,) = (table for table in gather(tmp_path, CONFIGS).compared if table)
+    assert table.rows[0]["seeds"].value == 0 and table.rows[0]["status"].value == "done"
+
+
+def test_a_search_has_no_first_point(tmp_path: Path) -> None:
+    runs = [variant(tmp_path, d, 0, status="done", metrics=figures(60.0)) for d in (0.0, 0.1)]
+    points = [({"x": i}, 0, run) for i, run in enumerate(runs)]
+    add_sweep(tmp_path, "searched", points, search={"sampler": "tpe"})
+    add_sweep(tmp_path, "single", points[:1])
+    assert gather(tmp_path, CONFIGS).compared == (None, None)
 
 
 def test_one_sweep_alone(runs: Path) -> None:

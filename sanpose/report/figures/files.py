@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Set
 from typing import Any
 
 from sanpose.report.figures import font, style
@@ -49,13 +50,20 @@ def inline(document: str, name: str, title: str) -> str:
     text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     used = set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", text))
-    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
-    text = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", text)
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, variable)
-    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)  # a hundredth of a point is finer than any screen
-    text = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", text)
+    own = re.sub(r"[^A-Za-z0-9.-]", lambda m: f"_{ord(m[0]):x}", name)  # a run's folder may be called anything
+    # Only what stands in a tag is drawing; between tags stand the words and numbers that a reader reads.
+    text = re.sub(r"<[^>]*>", lambda tag: _tag(tag[0], own, used), text)
     head, rest = text.split(">", 1)
     points = float(re.search(r'width="([0-9.]+)pt"', head)[1])  # type: ignore[index]  # matplotlib writes it
     head = re.sub(r' (?:width|height|version|xmlns:xlink|xmlns)="[^"]*"', "", head)
     return f'{head} role="img" aria-label="{title}" style="--points: {points:g}">{rest}'
+
+
+def _tag(tag: str, name: str, used: Set[str]) -> str:
+    """One tag of an SVG document in the page's colours and font. used: the ids that something refers to."""
+    tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
+    tag = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", tag)
+    for colour, variable in _VARIABLES.items():
+        tag = tag.replace(colour, variable)
+    tag = re.sub(r"(\d\.\d\d)\d+", r"\1", tag)  # a hundredth of a point is finer than any screen
+    return re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", tag)

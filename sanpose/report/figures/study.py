@@ -1,13 +1,22 @@
-"""A sweep's Optuna study, where it left one: how much each key matters. Optuna is imported only when there is one."""
+"""A sweep's Optuna study, where it left one, in its folder or in a database: how much each key matters. Optuna is
+imported only where there may be one."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from sweeps import storage
+from sweeps.definition import BadSweep
 from sweeps.record import Sweep
 
-FILE = "study.log"  # Optuna's journal storage
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+
+_ALONE = "only {} was varied: importance is a matter between keys"
 
 
 class NoImportanceError(Exception):
@@ -17,28 +26,51 @@ class NoImportanceError(Exception):
 def importances(sweep: Sweep) -> Mapping[str, float]:
     """Key -> its share (of 1) in the variation of the first objective, by PED-ANOVA, which needs no further package.
 
-    Raises NoImportanceError when the sweep has no study, or one with too few finished trials.
+    Raises NoImportanceError when the sweep has no study, one with too few finished trials, or one that varied one key.
     """
-    path = sweep.folder / FILE
-    if not path.is_file():
-        raise NoImportanceError("the sweep kept no Optuna study: importances are for searches, not for grids")
+    axes, url = sweep.head.get("axes"), sweep.head.get("storage")
+    if isinstance(axes, list) and len(axes) == 1 and isinstance(axes[0], Mapping):
+        raise NoImportanceError(_ALONE.format(axes[0].get("name")))
+    url = url if isinstance(url, str) else ""
+    if not url and not (sweep.folder / storage.JOURNAL).is_file():
+        raise NoImportanceError("the sweep kept no Optuna study: there is none in its folder")
     import optuna
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        study = optuna.load_study(study_name=sweep.name, storage=JournalStorage(JournalFileBackend(str(path))))
-        # PED-ANOVA asks what makes the target low, and warns whoever names a target that this may not be meant.
-        sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else 1.0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            found = get_param_importances(
-                study, evaluator=PedAnovaImportanceEvaluator(), target=lambda trial: sign * float(trial.values[0])
+        study = storage.kept(sweep.folder, sweep.name, url)
+        if study is None:
+            raise NoImportanceError(
+                "the sweep kept no Optuna study: there is none in the storage that its record names"
             )
+        return _shares(study)
+    except BadSweep as error:
+        raise NoImportanceError(str(error)) from error
     except (ValueError, RuntimeError, KeyError, OSError) as error:
         raise NoImportanceError(
             f"Optuna cannot say ({' '.join(str(error).split()) or type(error).__name__})"
         ) from error
+
+
+def _shares(study: optuna.Study) -> dict[str, float]:
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.study import StudyDirection
+    from optuna.trial import TrialState
+
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    values = {name: {repr(trial.params[name]) for trial in done if name in trial.params} for name in _names(done)}
+    varied = [name for name, found in values.items() if len(found) > 1]
+    if len(varied) < 2:
+        raise NoImportanceError(_ALONE.format(varied[0]) if varied else "no two finished trials differ in a key")
+    # PED-ANOVA asks what makes the target low, and warns whoever names a target that this may not be meant.
+    sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found = get_param_importances(
+            study, evaluator=PedAnovaImportanceEvaluator(), target=lambda trial: sign * float(trial.values[0])
+        )
     return {str(name): float(share) for name, share in found.items()}
+
+
+def _names(trials: Sequence[FrozenTrial]) -> list[str]:
+    return list(dict.fromkeys(name for trial in trials for name in trial.params))

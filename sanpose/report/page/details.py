@@ -87,7 +87,7 @@ def when(moment: str | None) -> str:
     """A recorded moment for people: UTC, to the minute; as it stands where it is none."""
     try:
         return datetime.fromisoformat(moment or "").astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: in UTC it would be before the year 1
         return moment or "–"
 
 

@@ -9,6 +9,7 @@ from sanpose.report.runs import RUNS
 from sanpose.report.table import Cell, Column, Table, cell_of, standings, symbols, text_of
 
 VERDICTS = ("confirmed", "contradicted", "undecided")
+_OF_SWEEPS = ("better", "worse")
 _STATES = ("done", "running", "failed", "interrupted", "pruned", "missing", "broken")
 
 
@@ -38,7 +39,8 @@ class RowView:
 
 @dataclass(frozen=True)
 class HeadView:
-    """`kind`: "paper" for a column of published figures, "ours" for ours beside it, else ""."""
+    """`kind`: "paper" for a column of published figures, "ours" for ours beside it, "status" and "verdict" for those,
+    else ""."""
 
     title: str
     numeric: bool
@@ -82,14 +84,15 @@ def _cell(cell: Cell, column: Column, standing: str, signs: Mapping[str, str]) -
 
 
 def _chip(cell: Cell, column: Column) -> str:
-    kinds = {"verdict": VERDICTS, "status": _STATES}.get(column.key, ())
+    kinds = {"verdict": (*VERDICTS, *_OF_SWEEPS), "status": _STATES}.get(column.key, ())
     return next((kind for kind in kinds if str(cell.value or "").startswith(kind)), "")
 
 
 def _kind(column: Column) -> str:
     key = column.key.partition("_")[0]
-    return key if key in ("paper", "ours") else ""
+    return key if key in ("paper", "ours", "status", "verdict") else ""
 
 
 def _numeric(table: Table, column: Column) -> bool:
-    return any(isinstance(cell_of(row, column).value, int | float) for row in table.rows) or column.better is not None
+    known = any(isinstance(cell_of(row, column).value, int | float) for row in table.rows)
+    return known or column.better is not None or column.signed

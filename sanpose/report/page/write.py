@@ -85,7 +85,10 @@ def render(report: Report, drawings: Sequence[Drawing], made: datetime) -> str:
         verdicts=_verdicts(tables[report.claims.name]),
         first=[tables[report.claims.name], tables[report.tables[0].name]],
         others=[tables[table.name] for table in report.tables[1:]],
-        sweeps=[tables[table.name] for table in report.sweep_tables],
+        sweeps=[
+            (tables[table.name], tables[compared.name] if compared else None)
+            for table, compared in zip(report.sweep_tables, report.compared, strict=True)
+        ],
         bill=tables[report.bill.name],
         broken=tables.get("broken"),
         pictures=_pictures(drawings),
