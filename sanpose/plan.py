@@ -20,7 +20,7 @@ from sanpose import recording
 from sanpose.config import Config
 from sanpose.errors import UserError
 from sanpose.report.cost import cost
-from sanpose.sweep import Sweep, corners
+from sanpose.sweep import Sweep
 from sweeps import definition, ledger, record
 from sweeps.ledger import Record
 from sweeps.study import Study
@@ -90,7 +90,7 @@ def make(sweep: Sweep, retry_failed: bool = False) -> Plan:
     rows: list[Row] = []
     for values, seed in asked:
         rows.append(_row(sweep, values, seed, records, rows, retry_failed))
-    samples = [estimate(sweep.config(values, 0), records) for values in corners(sweep.definition)] if drawn else []
+    samples = [estimate(config, records) for config in sweep.checked.configs] if drawn else []
     return Plan(sweep, tuple(rows), drawn, _mean(samples), held)
 
 
@@ -198,6 +198,8 @@ def show(plan: Plan, console: Console) -> None:
     if plan.drawn:
         grid.add_row("...", f"{plan.drawn} more, drawn by {plan.sweep.definition.search.sampler}", *[""] * 3)
     console.print(Text(f"{plan.sweep.name}: {plan.sweep.definition.title}", style="bold"))
+    if plan.sweep.warning:
+        console.print(Text(plan.sweep.warning, style="yellow"))
     if plan.held:
         told = ", ".join(f"{number} {state}" for state, number in plan.held.items())
         console.print(f"the study holds {sum(plan.held.values())} trials ({told}); what is left:")

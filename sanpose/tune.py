@@ -26,7 +26,7 @@ from sanpose.config import Config
 from sanpose.errors import StoppedError, UserError
 from sanpose.headline import headline
 from sanpose.recording import Busy, Open
-from sanpose.sweep import Sweep, corners
+from sanpose.sweep import Sweep
 from sanpose.train import REPOSITORY
 from sweeps import definition, provenance, record
 from sweeps.definition import BadSweep
@@ -187,12 +187,14 @@ def tune(
             study = Study(folder, sweep.name, sweep.definition, sweep.seeds)
         except BadSweep as error:
             raise UserError(f"this sweep cannot be used: {error}") from error
+        if sweep.warning:
+            console.print(f"[yellow]{escape(sweep.warning)}[/]")
         gone = study.repeat_missing(lambda run: not run or (root / run / "result.json").exists())
         if gone:
             console.print(f"{gone} trials are run again: their runs are no longer in {root}")
         if retry_failed:
             console.print(f"{study.retry_failed()} failed trials are tried again")
-        first = sweep.config(corners(sweep.definition)[0], 0)
+        first = sweep.checked.configs[0]
         with connected(first.train.workers, worker.trial_environment(first), dashboard=True) as dashboard:
             from sweeps import runner
 
@@ -246,7 +248,7 @@ def _shown(root: Path, name: str, console: Console) -> Iterator[None]:
 
 def _claim(sweep: Sweep, root: Path) -> None:
     """Make the sweep's record. Raises UserError when there is one of another sweep, or of other data."""
-    identity = recording.run_id(sweep.config(corners(sweep.definition)[0], 0))
+    identity = recording.run_id(sweep.checked.configs[0])
     wanted = {**sweep.head(), "identity": identity}
     path = record.folder_of(root, sweep.name) / "sweep.json"
     if not path.is_file():

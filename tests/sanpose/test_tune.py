@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -109,6 +110,16 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(ray, data, tmp_pat
         file["images/bytes"][ends[20] : ends[21]] = kept
     assert tune.tune(sweep.read(asked), QUIET, retry_failed=True) == {"done": 2}
     assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
+
+
+def test_impossible_points_fail_and_the_others_are_run(ray, data, tmp_path):
+    axes = {"model.attention": ["none", "position"], "model.delta_init": [0.1, 1.0]}
+    asked = [definition(tmp_path, {"title": "attention", "axes": axes}), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
+    said = Console(file=io.StringIO(), width=200)
+    assert tune.tune(sweep.read([*asked, "train.epochs=1"]), said) == {"failed": 2, "done": 2}
+    assert said.file.getvalue().count("2 of the 4 points that were checked cannot be run") == 1
+    trials = record.read(tmp_path / "runs", "deltas-smoke").trials
+    assert ["leaves model.delta_init" in (trial.reason or "") for trial in trials] == [True, True, False, False]
 
 
 def test_several_workers_go_through_ray_train_with_the_same_losses(ray, data, tmp_path):
