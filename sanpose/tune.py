@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -250,9 +250,11 @@ def _claim(sweep: Sweep, root: Path) -> None:
     """Make the sweep's record. Raises UserError when there is one of another sweep, or of other data."""
     identity = recording.run_id(sweep.checked.configs[0])
     wanted = {**sweep.head(), "identity": identity}
+    now = _fingerprints(sweep)
     path = record.folder_of(root, sweep.name) / "sweep.json"
     if not path.is_file():
-        record.write_head(root, sweep.name, {**wanted, "seeds": sweep.seeds, "created": provenance.now()})
+        told = {**wanted, "fingerprints": now, "seeds": sweep.seeds, "created": provenance.now()}
+        record.write_head(root, sweep.name, told)
         return
     try:
         head = record.read(root, sweep.name).head
@@ -262,16 +264,30 @@ def _claim(sweep: Sweep, root: Path) -> None:
     fewer = [
         key for key, now in (("seeds", sweep.seeds), ("trials", wanted["trials"])) if (head.get(key) or 0) > (now or 0)
     ]
-    if differing or fewer:
-        what = (
-            "the data, or what their configuration means" if differing == ["identity"] else ", ".join(differing + fewer)
-        )
+    # A file that was not there yet is not another one; and an earlier version noted none.
+    before = {name: set(those) for name, those in (head.get("fingerprints") or {}).items()}
+    known = {name: before.get(name, set()) | set(those) for name, those in now.items()}
+    data = [f"the data of {name}" for name in now if known[name] not in (before.get(name, set()), set(now[name]))]
+    if differing or fewer or data:
+        if differing == ["identity"]:
+            differing = [] if data else ["the data, or what their configuration means"]
         raise UserError(
-            f"there is a sweep of this name that differs in {what}",
+            f"there is a sweep of this name that differs in {', '.join(differing + fewer + data)}",
             where=path.parent,
             expected="the same definition, overrides and data; seeds and search.trials may only grow",
             hint=f"name={sweep.name}-2",
         )
+    told = {name: sorted(those) for name, those in {**before, **known}.items()}
+    record.write_head(root, sweep.name, {**head, "fingerprints": told})
+
+
+def _fingerprints(sweep: Sweep) -> dict[str, list[str]]:
+    """What the files hold that the checked points use, by source: those that can be read."""
+    found: dict[str, list[str]] = {}
+    for name, file in sorted({used for config in sweep.checked.configs for used in recording.files(config).items()}):
+        with suppress(UserError):
+            found.setdefault(name, []).append(recording.fingerprint(name, file))
+    return {name: sorted(set(those)) for name, those in found.items() if those}
 
 
 def _start(dashboard: str | None) -> dict[str, Any]:

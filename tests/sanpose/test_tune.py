@@ -306,6 +306,37 @@ def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
         tune.tune(first, QUIET)
 
 
+def test_other_data_of_any_trial_is_noticed(data, tmp_path):
+    """COCO is used by the second trial only."""
+    shares = {"without": ["data.sources.coco.share=0"], "with": ["data.sources.coco.share=1"]}
+    content = {"title": "coco", "axes": {"coco": shares}}
+    rest = [x for x in data if not x.startswith("data.sources.coco")]
+    asked = [definition(tmp_path, content), *rest, "eval.sets=[h36m]", f"runs={tmp_path / 'runs'}"]
+    files = [tiny.write(tmp_path / name, "coco", seed=seed) for name, seed in (("a", 1), ("b", 2), ("c", 1))]
+    first, other, moved = (sweep.read([*asked, f"data.sources.coco.file={path}"]) for path in files)
+    root = tmp_path / "runs"
+    record.folder_of(root, first.name).mkdir(parents=True)
+    hidden = files[0].rename(tmp_path / "hidden.h5")
+    tune._claim(first, root)
+    hidden.rename(files[0])
+    tune._claim(first, root)  # the file has come: until then the trial could only fail
+    with pytest.raises(UserError, match=r"differs in the data of coco\n"):
+        tune._claim(other, root)
+    tune._claim(moved, root)
+
+
+def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path):
+    asked = [definition(tmp_path), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
+    first, root = sweep.read(asked), tmp_path / "runs"
+    record.folder_of(root, first.name).mkdir(parents=True)
+    tune._claim(first, root)
+    head = record.read(root, first.name).head
+    told = head.pop("fingerprints")
+    record.write_head(root, first.name, head)
+    tune._claim(first, root)
+    assert record.read(root, first.name).head["fingerprints"] == told and set(told) == {"h36m", "mpii", "coco"}
+
+
 def test_every_shipped_sweep_can_be_read():
     names = sorted(p.stem for p in (config.configs_dir() / "sweep").glob("*.yaml"))
     assert names == ["attention", "data_mix", "delta_init", "full", "input_size", "table1"]
