@@ -153,9 +153,9 @@ class Study:
         self._add(_params(trial), int(trial.user_attrs.get("seed", 0)), repeats=trial.number)
 
     def _repeated(self) -> set[int]:
-        """The numbers of trials that another one has taken the place of."""
+        """The numbers of trials that another one has taken the place of; one that was not drawn whole has not."""
         trials = self.study.get_trials(deepcopy=False)
-        return {t.user_attrs["repeats"] for t in trials if "repeats" in t.user_attrs}
+        return {t.user_attrs["repeats"] for t in trials if "repeats" in t.user_attrs and self._sound(t)}
 
     def _sound(self, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether a trial has its whole point: a driver can die while it is drawn."""

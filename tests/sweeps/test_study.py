@@ -154,6 +154,21 @@ def test_trials_whose_run_is_gone_are_repeated_once(tmp_path):
     assert again.repeat_missing(lambda _run: True) == 0 and ask_all(again) == []
 
 
+def test_a_repeated_trial_whose_driver_dies_while_it_is_drawn_is_repeated_again(tmp_path):
+    first = study(tmp_path)
+    for asked in ask_all(first):
+        first.tell(asked.number, f"run{asked.number}", {"mpjpe_mm": 1.0})
+    again = study(tmp_path)
+    assert again.repeat_missing(lambda run: run != "run1") == 1
+    again.study.ask({"a": again._distributions["a"]})  # the driver dies before it has b
+    third = study(tmp_path)
+    assert third.repeat_missing(lambda run: run != "run1") == 1
+    (asked,) = ask_all(third)
+    assert asked.values == first.study.trials[1].params
+    third.tell(asked.number, "run1", {"mpjpe_mm": 1.0})
+    assert study(tmp_path).repeat_missing(lambda run: run != "run1") == 0
+
+
 def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     for name in ("a", "b"):
