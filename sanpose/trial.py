@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sanpose.config import Config
+from sweeps import ledger
+from sweeps.ledger import BrokenRecord
 from sweeps.runner import OUTCOME, SCORE
 
 _POLL_SECONDS = 0.2
@@ -23,7 +25,8 @@ def trial(payload: dict[str, Any]) -> None:
     """Train a payload's configuration in its folder; report scores along the way, and last the outcome.
 
     payload: {"config": plain, "folder": path, "cuda": bool}. What a run dies of by itself (bad data, a loss that isn't
-    finite, no memory) is its outcome; only the death of a process is left to Tune.
+    finite, no memory) is its outcome; only the death of a process is left to Tune. Of one that dies while the driver
+    takes its outcome in, Tune does not know that it had ended: begun again, a run that is done is left as it is.
     """
     import ray.tune
 
@@ -31,6 +34,8 @@ def trial(payload: dict[str, Any]) -> None:
 
     chosen = config.from_plain(payload["config"])
     folder = Path(payload["folder"])
+    if _done(folder):
+        return
     try:
         train = _here if chosen.train.workers == 1 else _through_ray_train
         outcome = train(chosen, folder, bool(payload["cuda"]))
@@ -40,6 +45,14 @@ def trial(payload: dict[str, Any]) -> None:
     finally:
         gc.collect()
     ray.tune.report({OUTCOME: json.dumps(outcome), "epoch": chosen.train.epochs})
+
+
+def _done(folder: Path) -> bool:
+    """Whether the driver has recorded a run as done."""
+    try:
+        return ledger.read(folder).status == "done"
+    except BrokenRecord:  # not there yet, by what a network file system says: then it has just been begun
+        return False
 
 
 def _here(chosen: Config, folder: Path, cuda: bool) -> dict[str, Any]:

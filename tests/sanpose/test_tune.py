@@ -19,7 +19,7 @@ import yaml
 from rich.console import Console
 
 from cluster.ray_cluster import ray_cluster
-from sanpose import checkpoint, config, journal, plan, recording, sweep, train, tune
+from sanpose import checkpoint, config, journal, keep, plan, recording, sweep, train, tune
 from sanpose.errors import UserError
 from sweeps import ledger, record
 from tests.sanpose import tiny
@@ -182,6 +182,27 @@ for process in psutil.Process(int(sys.argv[2])).children(recursive=True):
             sys.exit(0)
 sys.exit(1)
 """
+
+
+def test_a_process_killed_while_its_record_is_written_does_not_train_again(ray, data, tmp_path, monkeypatch):
+    content = {"title": "one", "axes": {"train.gamma": [0.5]}}
+    asked = sweep.read([definition(tmp_path, content, "one"), *data, *SHORT, f"runs={tmp_path / 'runs'}"])
+    folder = tmp_path / "runs" / recording.run_id(asked.config({"train.gamma": 0.5}, 0))
+    trim, seen = keep.trim, []
+
+    def killing(checkpoints, kept):
+        """The record is written, and the trial's process still waits for its report to be taken in."""
+        for process in psutil.Process().children(recursive=True):
+            if "ray::" in " ".join(process.cmdline()) and any(str(folder) in f.path for f in process.open_files()):
+                process.kill()
+        seen.append((lines(folder), sorted(folder.glob("tensorboard/*"))))
+        return trim(checkpoints, kept)
+
+    monkeypatch.setattr(keep, "trim", killing)
+    assert tune.tune(asked, QUIET, kept=()) == {"done": 1}
+    assert seen == [(lines(folder), sorted(folder.glob("tensorboard/*")))], "a start would begin a file of its own"
+    assert list((folder / "checkpoints").iterdir()) == []
+    assert ledger.read(folder).status == "done"
 
 
 @pytest.mark.slow
