@@ -10,6 +10,7 @@ import gc
 import json
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,9 @@ def _here(chosen: Config, folder: Path, cuda: bool) -> dict[str, Any]:
         if values["epoch"] < chosen.train.epochs:  # a run that has got that far is not given up any more
             ray.tune.report({"epoch": values["epoch"], SCORE: values["score"]})
 
+    # What the last driver did not hear before it died, or was about to give the run up for.
+    for earlier in _evaluations(chosen, folder, 0):
+        ray.tune.report(earlier)
     try:
         with worker.sole(folder):
             figures = loop.train(chosen, folder, engine.Place(0, 1, device), report)
@@ -86,7 +90,7 @@ def _through_ray_train(chosen: Config, folder: Path, _cuda: bool) -> dict[str, A
     """Train in Ray Train's workers, and pass on what their journal says."""
     import ray.tune
 
-    from sanpose import headline, journal, worker
+    from sanpose import worker
 
     result: dict[str, Any] = {}
 
@@ -101,10 +105,18 @@ def _through_ray_train(chosen: Config, folder: Path, _cuda: bool) -> dict[str, A
     told = 0
     while thread.is_alive():
         thread.join(_POLL_SECONDS)
-        for line in journal.read(folder / journal.NAME):
-            if line["kind"] == "evaluation" and told < line["epoch"] < chosen.train.epochs:
-                told = line["epoch"]
-                ray.tune.report({"epoch": told, SCORE: headline.score(line["figures"])})
+        for values in _evaluations(chosen, folder, told):
+            told = values["epoch"]
+            ray.tune.report(values)
     if "error" in result:
         raise result["error"]
     return result
+
+
+def _evaluations(chosen: Config, folder: Path, after: int) -> Iterator[dict[str, Any]]:
+    """The evaluations past an epoch, as reports, that are in a run's journal; not those of the last epoch."""
+    from sanpose import headline, journal
+
+    for line in journal.read(folder / journal.NAME):
+        if line["kind"] == "evaluation" and after < line["epoch"] < chosen.train.epochs:
+            yield {"epoch": line["epoch"], SCORE: headline.score(line["figures"])}

@@ -7,6 +7,7 @@ Knows points, seeds, run ids and figures; does not know what is trained.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import math
@@ -49,9 +50,8 @@ class Study:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.study = (storage.copied if copy else storage.opened)(folder, name, self.search)
-            self.study.pruner = _pruner(self.search)
-            # A continued search must not draw the numbers of its first start again.
-            self.study.sampler = _sampler(self.search, self.search.seed + len(self.study.get_trials(deepcopy=False)))
+        self.study.pruner = _pruner(self.search)
+        self.study.sampler = _sampler(self.search, 0)
         self._open: dict[int, optuna.Trial] = {}
         self._left: Iterator[Asked] = iter(())
         self._enqueue()
@@ -62,8 +62,11 @@ class Study:
         asked = next(self._left, None)
         if asked:
             return asked
-        if not self._waiting() and (self.search.sampler == "grid" or self._count() >= self.search.trials * self.seeds):
-            return None
+        if not self._waiting():
+            count = self._count()
+            if self.search.sampler == "grid" or count >= self.search.trials * self.seeds:
+                return None
+            self.study.sampler = _sampler(self.search, count)
         trial = self.study.ask(self._distributions)
         self._open[trial.number] = trial
         if "seed" not in trial.user_attrs:  # drawn by the sampler: the other seeds follow it
@@ -227,19 +230,24 @@ def _distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.FloatDistribution(low, high, log=log)
 
 
-def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+def _sampler(search: Search, count: int) -> optuna.samplers.BaseSampler:
+    """What draws the trial after so many others. Every trial has a sampler of its own: what it draws depends on the
+    search's seed, on its place and on what has ended before it, but not on how often the driver was started."""
     import optuna
 
     samplers = optuna.samplers
-    match search.sampler:
-        case "tpe":
-            return samplers.TPESampler(seed=seed, n_startup_trials=_WARM_UP, constant_liar=True)
-        case "gp":
-            return samplers.GPSampler(seed=seed, n_startup_trials=_WARM_UP)
-        case "nsga2":
-            return samplers.NSGAIISampler(seed=seed, population_size=max(4, search.trials // 4))
-        case _:
-            return samplers.RandomSampler(seed=seed)
+    seed = int.from_bytes(hashlib.sha256(f"{search.seed} {count}".encode()).digest()[:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match search.sampler:
+            case "tpe":
+                return samplers.TPESampler(seed=seed, n_startup_trials=_WARM_UP, constant_liar=True)
+            case "gp":
+                return samplers.GPSampler(seed=seed, n_startup_trials=_WARM_UP)
+            case "nsga2":
+                return samplers.NSGAIISampler(seed=seed, population_size=max(4, search.trials // 4))
+            case _:
+                return samplers.RandomSampler(seed=seed)
 
 
 def _pruner(search: Search) -> optuna.pruners.BasePruner:

@@ -81,6 +81,43 @@ def test_a_continued_search_does_not_draw_its_first_numbers_again(tmp_path):
     assert len(more) == 3 and not {a.values["a"] for a in more} & {a.values["a"] for a in drawn}
 
 
+def searched(folder, sampler, often):
+    """The points that a search draws one after the other, its driver killed after every so many trials: with one drawn,
+    and with one half drawn."""
+    raw = {"axes": {"a": {"low": 0, "high": 1}, "b": ["x", "y"], "n": {"low": 1, "high": 9, "whole": True}}}
+    objectives = ["mpjpe_mm", "macs"] if sampler == "nsga2" else ["mpjpe_mm"]
+    search = {"sampler": sampler, "trials": 12, "objectives": objectives, "first": [{"a": 0.5, "b": "y", "n": 3}]}
+    folder.mkdir()
+    found, drawn = study(folder, raw=raw, **search), []
+    while (asked := found.next()) is not None:
+        if often and len(drawn) % often == 1:
+            found = study(folder, raw=raw, **search)
+            assert found.next() == asked
+        drawn.append(asked.values)
+        cost = abs(asked.values["a"] - 0.3) + (asked.values["b"] == "y") + asked.values["n"]
+        found.tell(asked.number, "r", {"mpjpe_mm": cost, "macs": 3 - cost})
+        if often and len(drawn) % often == 0 and len(drawn) < 12:
+            found.study.ask({"a": found._distributions["a"]})
+            found = study(folder, raw=raw, **search)
+    return drawn
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
+def test_a_search_draws_the_same_however_often_its_driver_is_killed(tmp_path, sampler):
+    whole = searched(tmp_path / "whole", sampler, 0)
+    assert len({str(values) for values in whole}) == 12
+    assert searched(tmp_path / "killed", sampler, 4) == whole
+
+
+def test_another_seed_draws_other_points(tmp_path):
+    raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 6}}
+    drawn = set()
+    for seed in (-1, 0, 1):
+        (tmp_path / str(seed)).mkdir()
+        drawn |= {one.values["a"] for one in ask_all(study(tmp_path / str(seed), raw=raw, seed=seed))}
+    assert len(drawn) == 18
+
+
 def test_the_end_of_a_trial_is_recorded_as_what_it_was(tmp_path):
     found = study(tmp_path)
     a, b, c, d, *_ = ask_all(found)
