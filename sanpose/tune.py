@@ -50,9 +50,14 @@ class Driver:
     open: dict[str, Open] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
+    begun: dict[str, str] = field(init=False)  # run -> when this sweep last began it
     stopping: bool = False
     stopped: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        trials = record.read(self.sweep.runs.absolute(), self.sweep.name).trials
+        self.begun = {trial.run: trial.started for trial in trials if trial.started}
 
     def begin(self, asked: Asked) -> Begun:
         from sweeps.runner import Begun
@@ -74,9 +79,12 @@ class Driver:
 
         if asked.number not in self.told:
             self.told.add(asked.number)
-            record.append_trial(self.folder, record.Trial(asked.number, label, asked.values, asked.seed, name))
-        known = self._known(recording.recorded(Path(config.runs) / name))
+            self._note(asked, label, name)
+        found = recording.recorded(Path(config.runs) / name)
+        known = self._known(found)
         if known:
+            if found and found.status == "done" and self._began(found):  # its driver may have died before it trimmed
+                keep.trim(found.folder / "checkpoints", self.keep)
             self._say("taken", f"{escape(label)}: taken from run {name}, {escape(_outcome_text(known))}")
             return Begun(name, outcome=known)
         with self.turn:
@@ -87,12 +95,24 @@ class Driver:
             except Busy:
                 return Begun(name)
             self.open[name] = run
+            self.begun[name] = run.common["started"]
+            self._note(asked, label, name)
             if len(self.told) == 1:
                 phases.mark("first trial")
             if self.stopping:
                 stopping.ask(run.folder)
         self.console.print(f"{escape(label)}: run [bold]{name}[/]")
         return Begun(name, {"config": run.config.plain(), "folder": str(run.folder), "cuda": self.cuda})
+
+    def _note(self, asked: Asked, label: str, run: str) -> None:
+        started = self.begun.get(run)
+        record.append_trial(
+            self.folder, record.Trial(asked.number, label, asked.values, asked.seed, run, started=started)
+        )
+
+    def _began(self, found: Record) -> bool:
+        """Whether this sweep was the last to begin a run: the checkpoints of any other run are not its own."""
+        return found.started is not None and self.begun.get(found.id) == found.started
 
     def _known(self, found: Record | None) -> dict[str, Any] | None:
         """What the study is told of a run that needs no training, or None. A run that another sweep gave up is trained,
@@ -127,6 +147,25 @@ class Driver:
             keep.trim(opened.folder / "checkpoints", ())
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
+
+    def trim_pruned(self) -> None:
+        """Trim the pruned runs once more: several workers train on for a moment after their trial was given up."""
+        from sanpose import worker
+
+        if self.sweep.definition.search.pruner == "none":
+            return
+        for run in self.begun:
+            folder = self.sweep.runs.absolute() / run
+            # Where a record cannot be read, or a worker does not end, the next start tries again.
+            with suppress(UserError):
+                if keep.any_left(folder / "checkpoints") and self._is_pruned(folder):
+                    with worker.sole(folder):
+                        if self._is_pruned(folder):  # still: nobody else has begun it
+                            keep.trim(folder / "checkpoints", ())
+
+    def _is_pruned(self, folder: Path) -> bool:
+        found = recording.recorded(folder)
+        return bool(found and found.status == "pruned" and self._began(found))
 
     def stop(self) -> None:
         """Ask every open run to keep a checkpoint and stop; no other trial is begun."""
@@ -202,6 +241,7 @@ def tune(
             driver = Driver(sweep, folder, console, cuda, retry_failed, kept)
             resources, places = worker.trial_resources(first, cuda)
             _write_head(sweep, root, _start(dashboard))
+            driver.trim_pruned()
             try:
                 with (
                     _shown(root, sweep.name, console),
@@ -219,6 +259,7 @@ def tune(
                             max_failures=demand.failures(first.train.max_failures),
                         )
                     )
+                driver.trim_pruned()
                 if driver.stopping:
                     raise StoppedError(f"sweep {sweep.name} has stopped")
             except BaseException:
