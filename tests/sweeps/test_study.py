@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
-from sweeps import definition
+from sweeps import definition, storage
 from sweeps.study import Study
 
 GRID = {"axes": {"a": [0.0, 0.5, 1.0], "b": ["x", "y"]}}
@@ -247,6 +250,38 @@ def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path):
     second = study(tmp_path)
     assert second.next().number == asked.number
     assert len(ask_all(study(tmp_path))) == 6
+
+
+def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_LEFT_SECONDS", 3)
+    asked = study(tmp_path).next()
+    log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
+    lock.symlink_to(log)
+    begun = time.monotonic()
+    second = study(tmp_path)
+    assert second.next() == asked and 3 <= time.monotonic() - begun < 15 and not lock.is_symlink()
+
+
+def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_LEFT_SECONDS", 3)
+    study(tmp_path)
+    log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
+    lock.symlink_to(log)
+    size = log.stat().st_size
+
+    def dashboard():
+        """Writes in two pieces, and takes longer in all than a left lock would stay."""
+        for piece in ('{"op_code":2,"worker_id":"x",', '"study_id":0,"user_attr":{"note":1}}\n'):
+            time.sleep(2)
+            with log.open("a") as file:
+                file.write(piece)
+        lock.unlink()
+
+    writer = threading.Thread(target=dashboard)
+    writer.start()
+    found = study(tmp_path)
+    writer.join()
+    assert log.read_bytes()[size:].startswith(b'{"op_code":2') and found.study.user_attrs["note"] == 1
 
 
 def test_any_rdb_takes_the_journals_place(tmp_path):
