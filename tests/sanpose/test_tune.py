@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -193,8 +194,9 @@ def test_a_process_killed_while_its_record_is_written_does_not_train_again(ray, 
     def killing(checkpoints, kept):
         """The record is written, and the trial's process still waits for its report to be taken in."""
         for process in psutil.Process().children(recursive=True):
-            if "ray::" in " ".join(process.cmdline()) and any(str(folder) in f.path for f in process.open_files()):
-                process.kill()
+            with contextlib.suppress(psutil.Error):  # one that has just ended
+                if "ray::" in " ".join(process.cmdline()) and any(str(folder) in f.path for f in process.open_files()):
+                    process.kill()
         seen.append((lines(folder), sorted(folder.glob("tensorboard/*"))))
         return trim(checkpoints, kept)
 
@@ -205,6 +207,22 @@ def test_a_process_killed_while_its_record_is_written_does_not_train_again(ray, 
     assert ledger.read(folder).status == "done"
 
 
+def killed_at(command: list[str], runs: Path, epochs: int, later: float) -> None:
+    """Start a sweep, and kill its driver a moment after its runs have so many epochs behind them."""
+    process = subprocess.Popen([*command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not any(runs.glob("sweeps/*/study.log")) or epochs_of(runs) < epochs:
+        assert process.poll() is None, "the sweep ended before it could be killed"
+        time.sleep(0.02)
+    time.sleep(later)
+    assert process.poll() is None, "the sweep ended before it could be killed"
+    process.kill()
+    process.wait()
+
+
+def epochs_of(runs: Path) -> int:
+    return sum(path.read_text().count('"kind": "epoch"') for path in runs.glob(f"*/{journal.NAME}"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
@@ -212,18 +230,9 @@ def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
     whole = subprocess.run([*command, f"runs={tmp_path / 'whole'}"], capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
-    chance, killed, runs = random.Random(0), 0, tmp_path / "killed"
-    while killed < 5:
-        process = subprocess.Popen([*command, f"runs={runs}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # Ray needs about five seconds to start, torch another five, and the training ten.
-        try:
-            process.wait(chance.uniform(4, 14))
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-    assert killed >= 3, "the sweep ended before it could be killed"
+    chance, runs = random.Random(0), tmp_path / "killed"
+    for epochs in (0, 8, 17, 26, 35):  # of the 50 that the two runs have together
+        killed_at([*command, f"runs={runs}"], runs, epochs, chance.uniform(0, 0.5))
     done = subprocess.run([*command, f"runs={runs}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     one, two = records(tmp_path / "whole"), records(runs)
@@ -232,6 +241,32 @@ def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
         assert two[name].status == "done" and two[name].metrics == found.metrics
         assert lines(two[name].folder) == lines(found.folder)
     assert len(record.read(runs, "deltas-smoke").trials) == 2
+
+
+@pytest.mark.slow
+def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray, data, tmp_path):
+    """One trial at a time: with all threads, a trial has the machine to itself."""
+    content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
+    content["search"] = {"sampler": "random", "trials": 8, "pruner": "median"}
+    asked = [definition(tmp_path, content, "rates"), *data, *SHORT, "train.threads=0"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    counts = tune.tune(sweep.read([*asked, f"runs={whole}"]), QUIET)
+    assert counts["done"] >= 4 and counts["done"] + counts["pruned"] == 8
+
+    command = [sys.executable, "-m", "sanpose.tune", *asked, f"runs={killed}"]
+    killed_at(command, killed, epochs_of(whole) * 2 // 3, 0.0)
+    ended = {r.id for r in records(killed).values() if r.status in ("done", "pruned")}
+    assert 4 <= len(ended) < 8
+    tune.tune(sweep.read([*asked, f"runs={killed}"]), QUIET)
+
+    one, two = (record.read(runs, "rates-smoke").trials for runs in (whole, killed))
+    assert [(t.number, t.values, t.run) for t in one] == [(t.number, t.values, t.run) for t in two]
+    before, after = records(whole), records(killed)
+    for name, found in before.items():
+        assert (after[name].status, after[name].metrics) == (found.status, found.metrics)
+        assert lines(after[name].folder) == lines(found.folder)
+    again = [name for name in ended if json.loads((killed / name / "provenance.json").read_text())["starts"]]
+    assert again == [], "what had ended is not begun again"
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path):
