@@ -6,9 +6,6 @@ the rest, and alone writes the records. Started again, it goes on where it was.
 
 from __future__ import annotations
 
-import fcntl
-import os
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -20,17 +17,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from cluster import phases
+from sanpose import claim, demand, keep, recording, stopping
 from sanpose import config as configuration
-from sanpose import demand, keep, recording, stopping
 from sanpose.config import Config
 from sanpose.errors import StoppedError, UserError
 from sanpose.headline import headline
 from sanpose.recording import Busy, Open
 from sanpose.sweep import Sweep
 from sanpose.train import REPOSITORY
-from sweeps import definition, provenance, record
+from sweeps import definition, record
 from sweeps.definition import BadSweep
-from sweeps.ledger import BrokenRecord, Record
+from sweeps.ledger import Record
 from sweeps.study import Asked, Study
 
 if TYPE_CHECKING:
@@ -220,8 +217,8 @@ def tune(
     root = sweep.runs.absolute()
     folder = record.folder_of(root, sweep.name)
     folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder):
-        _claim(sweep, root)
+    with claim.held(folder):
+        claim.claim(sweep, root)
         try:
             study = Study(folder, sweep.name, sweep.definition, sweep.seeds)
         except BadSweep as error:
@@ -240,7 +237,7 @@ def tune(
             cuda = worker.device_type(first) == "cuda"
             driver = Driver(sweep, folder, console, cuda, retry_failed, kept)
             resources, places = worker.trial_resources(first, cuda)
-            _write_head(sweep, root, _start(dashboard))
+            claim.begun(sweep, root, dashboard)
             driver.trim_pruned()
             try:
                 with (
@@ -265,7 +262,7 @@ def tune(
             except BaseException:
                 driver.interrupted()
                 raise
-            _write_head(sweep, root, None)
+            claim.ended(sweep, root)
     return driver.counts
 
 
@@ -284,75 +281,6 @@ def _shown(root: Path, name: str, console: Console) -> Iterator[None]:
     with Live(
         get_renderable=lambda: to_terminal(watcher.refresh()), console=console, refresh_per_second=1, transient=True
     ):
-        yield
-
-
-def _claim(sweep: Sweep, root: Path) -> None:
-    """Make the sweep's record. Raises UserError when there is one of another sweep, or of other data."""
-    identity = recording.run_id(sweep.checked.configs[0])
-    wanted = {**sweep.head(), "identity": identity}
-    now = _fingerprints(sweep)
-    path = record.folder_of(root, sweep.name) / "sweep.json"
-    if not path.is_file():
-        told = {**wanted, "fingerprints": now, "seeds": sweep.seeds, "created": provenance.now()}
-        record.write_head(root, sweep.name, told)
-        return
-    try:
-        head = record.read(root, sweep.name).head
-    except BrokenRecord as error:
-        raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
-    differing = [key for key in wanted if key != "trials" and head.get(key) != wanted[key]]
-    fewer = [
-        key for key, now in (("seeds", sweep.seeds), ("trials", wanted["trials"])) if (head.get(key) or 0) > (now or 0)
-    ]
-    # A file that was not there yet is not another one; and an earlier version noted none.
-    before = {name: set(those) for name, those in (head.get("fingerprints") or {}).items()}
-    known = {name: before.get(name, set()) | set(those) for name, those in now.items()}
-    data = [f"the data of {name}" for name in now if known[name] not in (before.get(name, set()), set(now[name]))]
-    if differing or fewer or data:
-        if differing == ["identity"]:
-            differing = [] if data else ["the data, or what their configuration means"]
-        raise UserError(
-            f"there is a sweep of this name that differs in {', '.join(differing + fewer + data)}",
-            where=path.parent,
-            expected="the same definition, overrides and data; seeds and search.trials may only grow",
-            hint=f"name={sweep.name}-2",
-        )
-    told = {name: sorted(those) for name, those in {**before, **known}.items()}
-    record.write_head(root, sweep.name, {**head, "fingerprints": told})
-
-
-def _fingerprints(sweep: Sweep) -> dict[str, list[str]]:
-    """What the files hold that the checked points use, by source: those that can be read."""
-    found: dict[str, list[str]] = {}
-    for name, file in sorted({used for config in sweep.checked.configs for used in recording.files(config).items()}):
-        with suppress(UserError):
-            found.setdefault(name, []).append(recording.fingerprint(name, file))
-    return {name: sorted(set(those)) for name, those in found.items() if those}
-
-
-def _start(dashboard: str | None) -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": provenance.now(), "dashboard": dashboard}
-
-
-def _write_head(sweep: Sweep, root: Path, start: dict[str, Any] | None) -> None:
-    """Record who runs the sweep; without a start, that it has ended."""
-    before = record.read(root, sweep.name).head
-    told = {**before, **sweep.head(), "storage": sweep.definition.search.storage}
-    told["seeds"] = max(sweep.seeds, before.get("seeds", 1))
-    told["planned"] = None if told["trials"] is None else told["trials"] * told["seeds"]
-    told["driver"] = start or before.get("driver")
-    record.write_head(root, sweep.name, {**told, "ended": None if start else provenance.now()})
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold the sweep's folder, so that no second driver runs it. Raises UserError when one does."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError("this sweep is being run by another process", where=folder) from error
         yield
 
 

@@ -20,7 +20,7 @@ import yaml
 from rich.console import Console
 
 from cluster.ray_cluster import ray_cluster
-from sanpose import checkpoint, config, journal, keep, plan, recording, sweep, train, tune
+from sanpose import checkpoint, claim, config, journal, keep, plan, recording, sweep, train, tune
 from sanpose.errors import UserError
 from sweeps import ledger, record
 from tests.sanpose import tiny
@@ -347,18 +347,18 @@ def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
     root = tmp_path / "runs"
     folder = record.folder_of(root, first.name)
     folder.mkdir(parents=True)
-    tune._claim(first, root)
-    tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "seeds=3"]), root)
+    claim.claim(first, root)
+    claim.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "seeds=3"]), root)
     with pytest.raises(UserError, match="differs in overrides"):
-        tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "train.epochs=7"]), root)
+        claim.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "train.epochs=7"]), root)
     moved = tiny.write(tmp_path / "other", "h36m", seed=9)
     with pytest.raises(UserError, match="differs in the data"):
-        tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, f"data.sources.h36m.file={moved}"]), root)
+        claim.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, f"data.sources.h36m.file={moved}"]), root)
     wider = {**DELTAS, "axes": {"model.delta_init": {0.0: ["model.delta_init=0.1"], 0.5: ["model.delta_init=0.5"]}}}
     with pytest.raises(UserError, match="differs in axes"):
-        tune._claim(sweep.read([definition(tmp_path, wider), *data, *SHORT, runs]), root)
+        claim.claim(sweep.read([definition(tmp_path, wider), *data, *SHORT, runs]), root)
     definition(tmp_path)
-    with tune._held(folder), pytest.raises(UserError, match="by another process"):
+    with claim.held(folder), pytest.raises(UserError, match="by another process"):
         tune.tune(first, QUIET)
 
 
@@ -373,23 +373,23 @@ def test_other_data_of_any_trial_is_noticed(data, tmp_path):
     root = tmp_path / "runs"
     record.folder_of(root, first.name).mkdir(parents=True)
     hidden = files[0].rename(tmp_path / "hidden.h5")
-    tune._claim(first, root)
+    claim.claim(first, root)
     hidden.rename(files[0])
-    tune._claim(first, root)  # the file has come: until then the trial could only fail
+    claim.claim(first, root)  # the file has come: until then the trial could only fail
     with pytest.raises(UserError, match=r"differs in the data of coco\n"):
-        tune._claim(other, root)
-    tune._claim(moved, root)
+        claim.claim(other, root)
+    claim.claim(moved, root)
 
 
 def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path):
     asked = [definition(tmp_path), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
     first, root = sweep.read(asked), tmp_path / "runs"
     record.folder_of(root, first.name).mkdir(parents=True)
-    tune._claim(first, root)
+    claim.claim(first, root)
     head = record.read(root, first.name).head
     told = head.pop("fingerprints")
     record.write_head(root, first.name, head)
-    tune._claim(first, root)
+    claim.claim(first, root)
     assert record.read(root, first.name).head["fingerprints"] == told and set(told) == {"h36m", "mpii", "coco"}
 
 
