@@ -103,7 +103,9 @@ class Study:
         if len(self.search.objectives) > 1 or not math.isfinite(value):
             return False
         trial = self._open[number]
-        trial.report(value, epoch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a run that is continued says again what it had said
+            trial.report(value, epoch)
         return self.search.pruner != "none" and trial.should_prune()
 
     def tell(self, number: int, run: str, figures: Mapping[str, float | None]) -> None:
