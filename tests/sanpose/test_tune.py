@@ -364,7 +364,7 @@ def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
 
 def test_other_data_of_any_trial_is_noticed(data, tmp_path):
     """COCO is used by the second trial only."""
-    shares = {"without": ["data.sources.coco.share=0"], "with": ["data.sources.coco.share=1"]}
+    shares = {"alone": ["data.sources.coco.share=0"], "with": ["data.sources.coco.share=1"]}
     content = {"title": "coco", "axes": {"coco": shares}}
     rest = [x for x in data if not x.startswith("data.sources.coco")]
     asked = [definition(tmp_path, content), *rest, "eval.sets=[h36m]", f"runs={tmp_path / 'runs'}"]
