@@ -114,7 +114,7 @@ def _train(profile: Profile, overrides: tuple[str, ...]) -> Asked:
 
 def _tune(profile: Profile, overrides: tuple[str, ...], options: Sequence[str]) -> Asked:
     asked = sweeping.read(overrides)
-    _refuse_misfit(asked.config(sweeping.corners(asked.definition)[0], 0), profile)
+    _refuse_misfit(asked.checked.configs[0], profile)
     runs = asked.runs.absolute()
     given = _last(overrides, "sweep")
     file = Path(given).absolute() if given.endswith((".yaml", ".yml")) else None

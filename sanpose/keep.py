@@ -25,6 +25,11 @@ def kinds(text: str) -> tuple[str, ...]:
     return wanted
 
 
+def any_left(checkpoints: Path) -> bool:
+    """Whether a run has checkpoints, or parts of one."""
+    return checkpoints.is_dir() and any(checkpoints.iterdir())
+
+
 def trim(checkpoints: Path, kept: Collection[str]) -> int:
     """Remove a run's checkpoints but the kept kinds; the bytes that this freed.
 

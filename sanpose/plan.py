@@ -1,7 +1,6 @@
 """`sanpose tune --dry-run`: what a sweep would run, what it would take from the ledger, and what that would cost.
 
-Hours come from recorded runs where there are any: of the same network, input and batch by their images per second,
-else of the nearest network by multiply-accumulates. Without records they are guessed. What they rest on is said.
+What the hours of a trial rest on is said (`estimate`).
 """
 
 from __future__ import annotations
@@ -16,26 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sanpose import config as configuration
-from sanpose import recording
-from sanpose.config import Config
+from sanpose import estimate, recording
 from sanpose.errors import UserError
-from sanpose.report.cost import cost
-from sanpose.sweep import Sweep, corners
+from sanpose.estimate import Estimate, Timed
+from sanpose.sweep import Sweep
 from sweeps import definition, ledger, record
-from sweeps.ledger import Record
 from sweeps.study import Study
-
-GUESSED_CORE_MACS, GUESSED_GPU_MACS = 5e9, 5e12  # per second, of training: a rough guess, said to be one
-_PASSES = 3  # forwards, and backwards twice as much
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Hours of one trial on `accelerators` cores or GPUs, and what they rest on."""
-
-    hours: float
-    accelerators: int
-    basis: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +65,7 @@ class Plan:
 def make(sweep: Sweep, retry_failed: bool = False) -> Plan:
     """The plan of a sweep, from the records that there are, and for a search from its study. Nothing is started or
     written. Raises UserError when they cannot be read."""
-    records = ledger.read_all(sweep.runs)[0] if sweep.runs.is_dir() else []
+    known = estimate.timed(ledger.read_all(sweep.runs)[0] if sweep.runs.is_dir() else [])
     if sweep.definition.search.sampler == "grid":
         asked = [(values, seed) for seed in range(sweep.seeds) for values in sweep.definition.grid()]
         held: dict[str, int] = {}
@@ -89,9 +74,21 @@ def make(sweep: Sweep, retry_failed: bool = False) -> Plan:
         held, asked, drawn = _searched(sweep, retry_failed)
     rows: list[Row] = []
     for values, seed in asked:
-        rows.append(_row(sweep, values, seed, records, rows, retry_failed))
-    samples = [estimate(sweep.config(values, 0), records) for values in corners(sweep.definition)] if drawn else []
-    return Plan(sweep, tuple(rows), drawn, _mean(samples), held)
+        rows.append(_row(sweep, values, seed, known, rows, retry_failed))
+    return Plan(sweep, tuple(rows), drawn, _typical(sweep, known) if drawn else None, held)
+
+
+def _typical(sweep: Sweep, known: Sequence[Timed]) -> Estimate:
+    """The mean of the checked points, but for those whose data cannot be read. Raises UserError when that is all."""
+    found, wrong = [], None
+    for config in sweep.checked.configs:
+        try:
+            found.append(estimate.estimate(config, known))
+        except UserError as error:
+            wrong = error
+    if wrong and not found:
+        raise wrong
+    return estimate.mean(found)
 
 
 def _searched(sweep: Sweep, retry: bool) -> tuple[dict[str, int], list[tuple[definition.Values, int]], int]:
@@ -109,7 +106,7 @@ def _searched(sweep: Sweep, retry: bool) -> tuple[dict[str, int], list[tuple[def
 
 
 def _row(
-    sweep: Sweep, values: definition.Values, seed: int, records: Sequence[Record], rows: Sequence[Row], retry: bool
+    sweep: Sweep, values: definition.Values, seed: int, known: Sequence[Timed], rows: Sequence[Row], retry: bool
 ) -> Row:
     label = definition.label(values)
     try:
@@ -127,64 +124,12 @@ def _row(
         return Row(label, seed, run, "leave failed", None)
     if found and found.status == "pruned" and sweep.definition.search.pruner != "none":
         return Row(label, seed, run, "leave pruned", None)
-    told = estimate(config, records)
+    told = estimate.estimate(config, known)
     if found and found.epoch and found.status != "pruned":
         rest = max(0.0, 1 - (found.epoch - 1) / config.train.epochs)  # of the epoch itself no one knows how much
         part = Estimate(told.hours * rest, told.accelerators, told.basis)
         return Row(label, seed, run, f"continue at epoch {found.epoch}", part)
     return Row(label, seed, run, "train", told)
-
-
-def estimate(config: Config, records: Sequence[Record]) -> Estimate:
-    """What training a configuration would take, by the records of finished runs."""
-    images, macs = _images(config), _macs(config.plain())
-    timed = [r for r in records if r.status == "done" and r.extra.get("bill") and _recorded_images(r)]
-    same = [r for r in timed if _speed_key(r.config) == _speed_key(config.plain())]
-    if same:
-        seconds = sum(r.extra["bill"]["wall_s"] / _recorded_images(r) for r in same) / len(same)
-        many = int(same[0].extra["bill"]["accelerators"])
-        return Estimate(seconds * images / 3600, many, f"measured, {len(same)} runs of this network")
-    near = [r for r in timed if r.config["train"]["accelerator"] == config.train.accelerator and _macs(r.config)]
-    if near and macs:
-        best = min(near, key=lambda r: abs(_macs(r.config) - macs))
-        seconds = best.extra["bill"]["wall_s"] / _recorded_images(best) * macs / _macs(best.config)
-        return Estimate(seconds * images / 3600, int(best.extra["bill"]["accelerators"]), f"scaled from run {best.id}")
-    cpu = config.train.accelerator == "cpu"
-    many = config.train.workers * (recording.cores(config) if cpu else 1)
-    rate = (GUESSED_CORE_MACS if cpu else GUESSED_GPU_MACS) * many
-    return Estimate(_PASSES * macs * images / rate / 3600, many, "a guess, from multiply-accumulates")
-
-
-def _images(config: Config) -> int:
-    """Images that a training looks at."""
-    if config.data.epoch_samples:
-        return config.train.epochs * config.data.epoch_samples
-    from sanpose.data import sources
-
-    return config.train.epochs * sources.mixed(config, sources.opened(config))[1].length
-
-
-def _recorded_images(record: Record) -> int:
-    return int(record.extra["bill"].get("images") or 0)
-
-
-def _macs(plain: dict[str, object]) -> int:
-    found = cost(plain)
-    return found.macs if found else 0
-
-
-def _speed_key(plain: dict[str, object]) -> tuple[object, ...]:
-    """What decides how long one image takes."""
-    model, data, train = (dict(plain[name]) for name in ("model", "data", "train"))  # type: ignore[call-overload]
-    network = {k: v for k, v in model.items() if k not in ("weights", "delta_init")}
-    rest = [train[k] for k in ("batch_size", "precision", "accumulation", "workers", "threads", "accelerator")]
-    return repr(network), data["input_width"], data["input_height"], *rest
-
-
-def _mean(found: Sequence[Estimate]) -> Estimate | None:
-    if not found:
-        return None
-    return Estimate(sum(e.hours for e in found) / len(found), found[0].accelerators, found[0].basis)
 
 
 def show(plan: Plan, console: Console) -> None:
@@ -198,6 +143,8 @@ def show(plan: Plan, console: Console) -> None:
     if plan.drawn:
         grid.add_row("...", f"{plan.drawn} more, drawn by {plan.sweep.definition.search.sampler}", *[""] * 3)
     console.print(Text(f"{plan.sweep.name}: {plan.sweep.definition.title}", style="bold"))
+    if plan.sweep.warning:
+        console.print(Text(plan.sweep.warning, style="yellow"))
     if plan.held:
         told = ", ".join(f"{number} {state}" for state, number in plan.held.items())
         console.print(f"the study holds {sum(plan.held.values())} trials ({told}); what is left:")

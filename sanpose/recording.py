@@ -32,14 +32,22 @@ def run_id(config: Config) -> str:
 
 def fingerprints(config: Config) -> dict[str, str]:
     """What the files that a run uses hold, by source and for a file of weights. Raises UserError as `run_id` does."""
+    return {name: fingerprint(name, file) for name, file in files(config).items()}
+
+
+def files(config: Config) -> dict[str, str]:
+    """The files that a run uses, by source; one of weights as "weights"."""
+    sources = {name: getattr(config.data.sources, name) for name in configuration.SOURCES}
+    used = {n: s.file for n, s in sources.items() if s.share > 0 or n in config.eval.sets}
+    weights = config.model.weights
+    return used | ({} if weights in ("none", "imagenet") else {"weights": weights})
+
+
+def fingerprint(name: str, file: str) -> str:
+    """What one of `files` holds. Raises UserError as `run_id` does."""
     from sanpose.data import packed
 
-    files = {name: getattr(config.data.sources, name) for name in configuration.SOURCES}
-    used = {n: s for n, s in files.items() if s.share > 0 or n in config.eval.sets}
-    found = {name: packed.fingerprint(source.file) for name, source in used.items()}
-    if config.model.weights not in ("none", "imagenet"):
-        found["weights"] = _digest(Path(config.model.weights))
-    return found
+    return _digest(Path(file)) if name == "weights" else packed.fingerprint(file)
 
 
 def _digest(path: Path) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,22 @@ import yaml
 
 from sanpose import config as configuration
 from sanpose.config import Config
+from sanpose.config_reading import check_keys
 from sanpose.errors import UserError, nearest
 from sweeps import definition
 from sweeps.definition import BadSweep, Definition
 
 _CHECKED = 100  # points of a grid that are composed beforehand; of a larger one every option is, once
 OBJECTIVES = {"mpjpe_mm": "h36m", "pckh": "mpii", "ap": "coco", "macs": None}  # and the set that each is measured on
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The points that are composed before a sweep starts. `configs`: of those that can be, with seed 0; `refused`: the
+    others, and why."""
+
+    configs: tuple[Config, ...]
+    refused: tuple[tuple[definition.Values, UserError], ...]
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,28 @@ class Sweep:
     def config(self, values: Mapping[str, Any], seed: int) -> Config:
         """The configuration of one trial. Raises UserError as `config.compose` does."""
         return configuration.compose([*self.overrides, *self.definition.overrides(dict(values)), f"train.seed={seed}"])
+
+    @cached_property
+    def checked(self) -> Checked:
+        """The whole grid; of a large one, and of a search, points that show every option."""
+        grid = self.definition.grid() if self.definition.search.sampler == "grid" else []
+        configs, refused = [], []
+        for values in grid if 0 < len(grid) <= _CHECKED else _corners(self.definition):
+            try:
+                configs.append(self.config(values, 0))
+            except UserError as error:
+                refused.append((values, error))
+        return Checked(tuple(configs), tuple(refused))
+
+    @property
+    def warning(self) -> str | None:
+        """One line on the checked points that no configuration can be made of, or None."""
+        configs, refused = self.checked.configs, self.checked.refused
+        if not refused:
+            return None
+        values, error = refused[0]
+        said = f"{len(refused)} of the {len(configs) + len(refused)} points that were checked cannot be run"
+        return f"{said}, such trials are recorded as failed; the first, {definition.label(values)}: {error.what}"
 
     @property
     def runs(self) -> Path:
@@ -137,10 +170,11 @@ def _refuse_overruled(sweep: Sweep) -> None:
 
 
 def _check(sweep: Sweep) -> None:
-    """Refuse before anything is started what no trial could do."""
-    grid = sweep.definition.grid() if sweep.definition.search.sampler == "grid" else []
-    for values in grid if 0 < len(grid) <= _CHECKED else corners(sweep.definition):
-        config = sweep.config(values, 0)
+    """Refuse before anything is started what no trial could do, and a misspelt key wherever it stands."""
+    check_keys([*sweep.overrides, *_meant(sweep.definition)], configuration.configs_dir(), Config)
+    if not sweep.checked.configs:
+        raise sweep.checked.refused[0][1]
+    for config in sweep.checked.configs:
         for name in sweep.definition.search.objectives:
             if name not in OBJECTIVES:
                 raise UserError(
@@ -156,7 +190,15 @@ def _check(sweep: Sweep) -> None:
             raise UserError("pruning needs evaluations along the way", where="eval.every=0", hint="eval.every=1")
 
 
-def corners(found: Definition) -> list[dict[str, Any]]:
+def _meant(found: Definition) -> Iterator[str]:
+    """Every override that a trial may get from the definition, once."""
+    yield from found.fixed
+    for axis in found.axes:
+        for value in [axis.range.low] if axis.range else axis.options:
+            yield from axis.overrides(value)
+
+
+def _corners(found: Definition) -> list[dict[str, Any]]:
     """Points of a search that show every option of every axis once, and both ends of every range."""
     sides = [[a.range.low, a.range.high] if a.range else list(a.options) for a in found.axes]
     sides = [[int(v) for v in s] if a.range and a.range.whole else s for a, s in zip(found.axes, sides, strict=True)]

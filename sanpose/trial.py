@@ -10,10 +10,13 @@ import gc
 import json
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sanpose.config import Config
+from sweeps import ledger
+from sweeps.ledger import BrokenRecord
 from sweeps.runner import OUTCOME, SCORE
 
 _POLL_SECONDS = 0.2
@@ -23,7 +26,8 @@ def trial(payload: dict[str, Any]) -> None:
     """Train a payload's configuration in its folder; report scores along the way, and last the outcome.
 
     payload: {"config": plain, "folder": path, "cuda": bool}. What a run dies of by itself (bad data, a loss that isn't
-    finite, no memory) is its outcome; only the death of a process is left to Tune.
+    finite, no memory) is its outcome; only the death of a process is left to Tune. Of one that dies while the driver
+    takes its outcome in, Tune does not know that it had ended: begun again, a run that is done is left as it is.
     """
     import ray.tune
 
@@ -31,6 +35,8 @@ def trial(payload: dict[str, Any]) -> None:
 
     chosen = config.from_plain(payload["config"])
     folder = Path(payload["folder"])
+    if _done(folder):
+        return
     try:
         train = _here if chosen.train.workers == 1 else _through_ray_train
         outcome = train(chosen, folder, bool(payload["cuda"]))
@@ -40,6 +46,14 @@ def trial(payload: dict[str, Any]) -> None:
     finally:
         gc.collect()
     ray.tune.report({OUTCOME: json.dumps(outcome), "epoch": chosen.train.epochs})
+
+
+def _done(folder: Path) -> bool:
+    """Whether the driver has recorded a run as done."""
+    try:
+        return ledger.read(folder).status == "done"
+    except BrokenRecord:  # not there yet, by what a network file system says: then it has just been begun
+        return False
 
 
 def _here(chosen: Config, folder: Path, cuda: bool) -> dict[str, Any]:
@@ -58,6 +72,9 @@ def _here(chosen: Config, folder: Path, cuda: bool) -> dict[str, Any]:
         if values["epoch"] < chosen.train.epochs:  # a run that has got that far is not given up any more
             ray.tune.report({"epoch": values["epoch"], SCORE: values["score"]})
 
+    # What the last driver did not hear before it died, or was about to give the run up for.
+    for earlier in _evaluations(chosen, folder, 0):
+        ray.tune.report(earlier)
     try:
         with worker.sole(folder):
             figures = loop.train(chosen, folder, engine.Place(0, 1, device), report)
@@ -73,7 +90,7 @@ def _through_ray_train(chosen: Config, folder: Path, _cuda: bool) -> dict[str, A
     """Train in Ray Train's workers, and pass on what their journal says."""
     import ray.tune
 
-    from sanpose import headline, journal, worker
+    from sanpose import worker
 
     result: dict[str, Any] = {}
 
@@ -88,10 +105,18 @@ def _through_ray_train(chosen: Config, folder: Path, _cuda: bool) -> dict[str, A
     told = 0
     while thread.is_alive():
         thread.join(_POLL_SECONDS)
-        for line in journal.read(folder / journal.NAME):
-            if line["kind"] == "evaluation" and told < line["epoch"] < chosen.train.epochs:
-                told = line["epoch"]
-                ray.tune.report({"epoch": told, SCORE: headline.score(line["figures"])})
+        for values in _evaluations(chosen, folder, told):
+            told = values["epoch"]
+            ray.tune.report(values)
     if "error" in result:
         raise result["error"]
     return result
+
+
+def _evaluations(chosen: Config, folder: Path, after: int) -> Iterator[dict[str, Any]]:
+    """The evaluations past an epoch, as reports, that are in a run's journal; not those of the last epoch."""
+    from sanpose import headline, journal
+
+    for line in journal.read(folder / journal.NAME):
+        if line["kind"] == "evaluation" and after < line["epoch"] < chosen.train.epochs:
+            yield {"epoch": line["epoch"], SCORE: headline.score(line["figures"])}

@@ -6,12 +6,9 @@ the rest, and alone writes the records. Started again, it goes on where it was.
 
 from __future__ import annotations
 
-import fcntl
-import os
-import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,17 +17,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from cluster import phases
+from sanpose import claim, demand, keep, recording, stopping
 from sanpose import config as configuration
-from sanpose import demand, keep, recording, stopping
 from sanpose.config import Config
 from sanpose.errors import StoppedError, UserError
 from sanpose.headline import headline
 from sanpose.recording import Busy, Open
-from sanpose.sweep import Sweep, corners
+from sanpose.sweep import Sweep
 from sanpose.train import REPOSITORY
-from sweeps import definition, provenance, record
+from sweeps import definition, record
 from sweeps.definition import BadSweep
-from sweeps.ledger import BrokenRecord, Record
+from sweeps.ledger import Record
 from sweeps.study import Asked, Study
 
 if TYPE_CHECKING:
@@ -50,9 +47,14 @@ class Driver:
     open: dict[str, Open] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
+    begun: dict[str, str] = field(init=False)  # run -> when this sweep last began it
     stopping: bool = False
     stopped: bool = False
     turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        trials = record.read(self.sweep.runs.absolute(), self.sweep.name).trials
+        self.begun = {trial.run: trial.started for trial in trials if trial.started}
 
     def begin(self, asked: Asked) -> Begun:
         from sweeps.runner import Begun
@@ -74,9 +76,12 @@ class Driver:
 
         if asked.number not in self.told:
             self.told.add(asked.number)
-            record.append_trial(self.folder, record.Trial(asked.number, label, asked.values, asked.seed, name))
-        known = self._known(recording.recorded(Path(config.runs) / name))
+            self._note(asked, label, name)
+        found = recording.recorded(Path(config.runs) / name)
+        known = self._known(found)
         if known:
+            if found and found.status == "done" and self._began(found):  # its driver may have died before it trimmed
+                keep.trim(found.folder / "checkpoints", self.keep)
             self._say("taken", f"{escape(label)}: taken from run {name}, {escape(_outcome_text(known))}")
             return Begun(name, outcome=known)
         with self.turn:
@@ -87,12 +92,24 @@ class Driver:
             except Busy:
                 return Begun(name)
             self.open[name] = run
+            self.begun[name] = run.common["started"]
+            self._note(asked, label, name)
             if len(self.told) == 1:
                 phases.mark("first trial")
             if self.stopping:
                 stopping.ask(run.folder)
         self.console.print(f"{escape(label)}: run [bold]{name}[/]")
         return Begun(name, {"config": run.config.plain(), "folder": str(run.folder), "cuda": self.cuda})
+
+    def _note(self, asked: Asked, label: str, run: str) -> None:
+        started = self.begun.get(run)
+        record.append_trial(
+            self.folder, record.Trial(asked.number, label, asked.values, asked.seed, run, started=started)
+        )
+
+    def _began(self, found: Record) -> bool:
+        """Whether this sweep was the last to begin a run: the checkpoints of any other run are not its own."""
+        return found.started is not None and self.begun.get(found.id) == found.started
 
     def _known(self, found: Record | None) -> dict[str, Any] | None:
         """What the study is told of a run that needs no training, or None. A run that another sweep gave up is trained,
@@ -127,6 +144,25 @@ class Driver:
             keep.trim(opened.folder / "checkpoints", ())
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
+
+    def trim_pruned(self) -> None:
+        """Trim the pruned runs once more: several workers train on for a moment after their trial was given up."""
+        from sanpose import worker
+
+        if self.sweep.definition.search.pruner == "none":
+            return
+        for run in self.begun:
+            folder = self.sweep.runs.absolute() / run
+            # Where a record cannot be read, or a worker does not end, the next start tries again.
+            with suppress(UserError):
+                if keep.any_left(folder / "checkpoints") and self._is_pruned(folder):
+                    with worker.sole(folder):
+                        if self._is_pruned(folder):  # still: nobody else has begun it
+                            keep.trim(folder / "checkpoints", ())
+
+    def _is_pruned(self, folder: Path) -> bool:
+        found = recording.recorded(folder)
+        return bool(found and found.status == "pruned" and self._began(found))
 
     def stop(self) -> None:
         """Ask every open run to keep a checkpoint and stop; no other trial is begun."""
@@ -181,25 +217,28 @@ def tune(
     root = sweep.runs.absolute()
     folder = record.folder_of(root, sweep.name)
     folder.mkdir(parents=True, exist_ok=True)
-    with _held(folder):
-        _claim(sweep, root)
+    with claim.held(folder):
+        claim.claim(sweep, root)
         try:
             study = Study(folder, sweep.name, sweep.definition, sweep.seeds)
         except BadSweep as error:
             raise UserError(f"this sweep cannot be used: {error}") from error
+        if sweep.warning:
+            console.print(f"[yellow]{escape(sweep.warning)}[/]")
         gone = study.repeat_missing(lambda run: not run or (root / run / "result.json").exists())
         if gone:
             console.print(f"{gone} trials are run again: their runs are no longer in {root}")
         if retry_failed:
             console.print(f"{study.retry_failed()} failed trials are tried again")
-        first = sweep.config(corners(sweep.definition)[0], 0)
+        first = sweep.checked.configs[0]
         with connected(first.train.workers, worker.trial_environment(first), dashboard=True) as dashboard:
             from sweeps import runner
 
             cuda = worker.device_type(first) == "cuda"
             driver = Driver(sweep, folder, console, cuda, retry_failed, kept)
             resources, places = worker.trial_resources(first, cuda)
-            _write_head(sweep, root, _start(dashboard))
+            claim.begun(sweep, root, dashboard)
+            driver.trim_pruned()
             try:
                 with (
                     _shown(root, sweep.name, console),
@@ -217,12 +256,13 @@ def tune(
                             max_failures=demand.failures(first.train.max_failures),
                         )
                     )
+                driver.trim_pruned()
                 if driver.stopping:
                     raise StoppedError(f"sweep {sweep.name} has stopped")
             except BaseException:
                 driver.interrupted()
                 raise
-            _write_head(sweep, root, None)
+            claim.ended(sweep, root)
     return driver.counts
 
 
@@ -241,59 +281,6 @@ def _shown(root: Path, name: str, console: Console) -> Iterator[None]:
     with Live(
         get_renderable=lambda: to_terminal(watcher.refresh()), console=console, refresh_per_second=1, transient=True
     ):
-        yield
-
-
-def _claim(sweep: Sweep, root: Path) -> None:
-    """Make the sweep's record. Raises UserError when there is one of another sweep, or of other data."""
-    identity = recording.run_id(sweep.config(corners(sweep.definition)[0], 0))
-    wanted = {**sweep.head(), "identity": identity}
-    path = record.folder_of(root, sweep.name) / "sweep.json"
-    if not path.is_file():
-        record.write_head(root, sweep.name, {**wanted, "seeds": sweep.seeds, "created": provenance.now()})
-        return
-    try:
-        head = record.read(root, sweep.name).head
-    except BrokenRecord as error:
-        raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
-    differing = [key for key in wanted if key != "trials" and head.get(key) != wanted[key]]
-    fewer = [
-        key for key, now in (("seeds", sweep.seeds), ("trials", wanted["trials"])) if (head.get(key) or 0) > (now or 0)
-    ]
-    if differing or fewer:
-        what = (
-            "the data, or what their configuration means" if differing == ["identity"] else ", ".join(differing + fewer)
-        )
-        raise UserError(
-            f"there is a sweep of this name that differs in {what}",
-            where=path.parent,
-            expected="the same definition, overrides and data; seeds and search.trials may only grow",
-            hint=f"name={sweep.name}-2",
-        )
-
-
-def _start(dashboard: str | None) -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": provenance.now(), "dashboard": dashboard}
-
-
-def _write_head(sweep: Sweep, root: Path, start: dict[str, Any] | None) -> None:
-    """Record who runs the sweep; without a start, that it has ended."""
-    before = record.read(root, sweep.name).head
-    told = {**before, **sweep.head(), "storage": sweep.definition.search.storage}
-    told["seeds"] = max(sweep.seeds, before.get("seeds", 1))
-    told["planned"] = None if told["trials"] is None else told["trials"] * told["seeds"]
-    told["driver"] = start or before.get("driver")
-    record.write_head(root, sweep.name, {**told, "ended": None if start else provenance.now()})
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold the sweep's folder, so that no second driver runs it. Raises UserError when one does."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError("this sweep is being run by another process", where=folder) from error
         yield
 
 

@@ -24,7 +24,8 @@ FOLDER = "sweeps"
 class Trial:
     """`number`: from 0, in the order of the plan. `label`: for people, as "delta_init 0.1". `values`: the swept keys
     and their values. `run`: the ledger's id. `reason`: why no run could be begun; where not even its id could be told,
-    `run` is empty."""
+    `run` is empty. `started`: when this sweep last began the run, by the run's own record; None where it only took
+    it."""
 
     number: int
     label: str
@@ -32,6 +33,7 @@ class Trial:
     seed: int
     run: str
     reason: str | None = None
+    started: str | None = None
 
 
 _KINDS: dict[str, Any] = {"number": int, "label": str, "values": dict, "seed": int, "run": str, "reason": str | None}

@@ -3,6 +3,8 @@ or copied to look at it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "study.log"
+_LEFT_SECONDS = 5  # Optuna itself waits 30: its lock may be anybody's, while here the sweep's folder is held
 
 
 def opened(folder: Path, name: str, search: Search) -> optuna.Study:
@@ -87,10 +90,34 @@ def _journal(folder: Path) -> Any:
 
 
 def _mend(path: Path) -> None:
-    """Cut off what a killed machine left of a last line: the next line would be joined to it, and neither be read."""
+    """Cut off what a killed machine left of a last line: the next line would be joined to it, and neither be read.
+
+    The lock of a driver that was killed while it wrote is taken from it. It could also be that of a dashboard, so it
+    must have been there for a while without a write: a write takes milliseconds.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
     if not path.exists():
         return
-    with path.open("r+b") as file:
-        data = file.read()
-        if data and not data.endswith(b"\n"):
-            file.truncate(data.rfind(b"\n") + 1)
+    lock = JournalFileSymlinkLock(str(path), grace_period=_LEFT_SECONDS)
+    with _quiet():  # Optuna would warn of the lock that it takes away
+        lock.acquire()
+    try:
+        with path.open("r+b") as file:
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -7,6 +7,7 @@ Knows points, seeds, run ids and figures; does not know what is trained.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import math
@@ -49,9 +50,8 @@ class Study:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.study = (storage.copied if copy else storage.opened)(folder, name, self.search)
-            self.study.pruner = _pruner(self.search)
-            # A continued search must not draw the numbers of its first start again.
-            self.study.sampler = _sampler(self.search, self.search.seed + len(self.study.get_trials(deepcopy=False)))
+        self.study.pruner = _pruner(self.search)
+        self.study.sampler = _sampler(self.search, 0)
         self._open: dict[int, optuna.Trial] = {}
         self._left: Iterator[Asked] = iter(())
         self._enqueue()
@@ -62,8 +62,11 @@ class Study:
         asked = next(self._left, None)
         if asked:
             return asked
-        if not self._waiting() and (self.search.sampler == "grid" or self._count() >= self.search.trials * self.seeds):
-            return None
+        if not self._waiting():
+            count = self._count()
+            if self.search.sampler == "grid" or count >= self.search.trials * self.seeds:
+                return None
+            self.study.sampler = _sampler(self.search, count)
         trial = self.study.ask(self._distributions)
         self._open[trial.number] = trial
         if "seed" not in trial.user_attrs:  # drawn by the sampler: the other seeds follow it
@@ -100,7 +103,9 @@ class Study:
         if len(self.search.objectives) > 1 or not math.isfinite(value):
             return False
         trial = self._open[number]
-        trial.report(value, epoch)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a run that is continued says again what it had said
+            trial.report(value, epoch)
         return self.search.pruner != "none" and trial.should_prune()
 
     def tell(self, number: int, run: str, figures: Mapping[str, float | None]) -> None:
@@ -153,9 +158,9 @@ class Study:
         self._add(_params(trial), int(trial.user_attrs.get("seed", 0)), repeats=trial.number)
 
     def _repeated(self) -> set[int]:
-        """The numbers of trials that another one has taken the place of."""
+        """The numbers of trials that another one has taken the place of; one that was not drawn whole has not."""
         trials = self.study.get_trials(deepcopy=False)
-        return {t.user_attrs["repeats"] for t in trials if "repeats" in t.user_attrs}
+        return {t.user_attrs["repeats"] for t in trials if "repeats" in t.user_attrs and self._sound(t)}
 
     def _sound(self, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether a trial has its whole point: a driver can die while it is drawn."""
@@ -227,19 +232,24 @@ def _distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
     return optuna.distributions.FloatDistribution(low, high, log=log)
 
 
-def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+def _sampler(search: Search, count: int) -> optuna.samplers.BaseSampler:
+    """What draws the trial after so many others. Every trial has a sampler of its own: what it draws depends on the
+    search's seed, on its place and on what has ended before it, but not on how often the driver was started."""
     import optuna
 
     samplers = optuna.samplers
-    match search.sampler:
-        case "tpe":
-            return samplers.TPESampler(seed=seed, n_startup_trials=_WARM_UP, constant_liar=True)
-        case "gp":
-            return samplers.GPSampler(seed=seed, n_startup_trials=_WARM_UP)
-        case "nsga2":
-            return samplers.NSGAIISampler(seed=seed, population_size=max(4, search.trials // 4))
-        case _:
-            return samplers.RandomSampler(seed=seed)
+    seed = int.from_bytes(hashlib.sha256(f"{search.seed} {count}".encode()).digest()[:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match search.sampler:
+            case "tpe":
+                return samplers.TPESampler(seed=seed, n_startup_trials=_WARM_UP, constant_liar=True)
+            case "gp":
+                return samplers.GPSampler(seed=seed, n_startup_trials=_WARM_UP)
+            case "nsga2":
+                return samplers.NSGAIISampler(seed=seed, population_size=max(4, search.trials // 4))
+            case _:
+                return samplers.RandomSampler(seed=seed)
 
 
 def _pruner(search: Search) -> optuna.pruners.BasePruner:

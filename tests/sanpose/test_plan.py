@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 
 from sanpose import keep, plan, recording, sweep, tune
+from sanpose.errors import UserError
 from sanpose.sweep import Sweep
 from sweeps import ledger, record
 from sweeps.definition import Values
@@ -18,6 +19,8 @@ from tests.sanpose import tiny
 
 RATES = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
 # Every value goes with another one, but 6 images do not fall into 4 parts, nor 8 into 3.
+ATTENTION_AXES = {"model.attention": ["none", "position"], "model.delta_init": [0.1, 1.0]}  # none goes with no delta
+ATTENTION = {"title": "attention", "axes": ATTENTION_AXES}
 BATCHES = {"title": "batches", "axes": {"train.batch_size": [6, 8], "train.accumulation": [3, 4]}}
 
 
@@ -93,6 +96,32 @@ def test_a_point_that_cannot_be_composed_is_planned_as_such(tmp_path: Path, data
     found = plan.make(batches)
     assert [row.action for row in found.rows] == ["cannot be run", "train"]
     assert "cannot be split" in found.rows[0].why and found.rows[0].why in shown(found)
+
+
+@pytest.mark.parametrize(
+    ("more", "actions", "said"),
+    [
+        ((), ["cannot be run", "cannot be run", "train", "train"], "2 of the 4 points"),
+        (("search.sampler=tpe", "search.trials=3"), [], "1 of the 2 points"),  # of (none, 0.1) and (position, 1.0)
+    ],
+)
+def test_a_sweep_with_impossible_points_is_read_and_says_so(
+    tmp_path: Path, data: list[str], more: tuple[str, ...], actions: list[str], said: str
+) -> None:
+    found = asked(tmp_path, ATTENTION, data, *more)
+    assert found.warning and said in found.warning and "attention none, delta_init 0.1: model.att" in found.warning
+    planned = plan.make(found)
+    assert [row.action for row in planned.rows] == actions and planned.drawn == 3 * bool(more)
+    assert found.warning in shown(planned) and planned.hours > 0
+    assert asked(tmp_path, RATES, data, "search.sampler=tpe").warning is None
+
+
+def test_what_no_point_could_do_and_a_misspelt_key_in_one_option_are_refused(tmp_path: Path, data: list[str]) -> None:
+    with pytest.raises(UserError, match="attention=none leaves"):
+        asked(tmp_path, {**ATTENTION, "axes": {**ATTENTION_AXES, "model.attention": ["none"]}}, data)
+    options = {"small": ["model.widht=0.5"], "whole": []}
+    with pytest.raises(UserError, match=r"did you mean 'model\.width'"):
+        asked(tmp_path, {"title": "widths", "axes": {"width": options}}, data)
 
 
 def test_a_point_that_cannot_be_composed_is_recorded_with_its_reason(tmp_path: Path, data: list[str]) -> None:

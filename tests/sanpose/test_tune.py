@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import random
@@ -18,7 +20,7 @@ import yaml
 from rich.console import Console
 
 from cluster.ray_cluster import ray_cluster
-from sanpose import checkpoint, config, journal, plan, recording, sweep, train, tune
+from sanpose import checkpoint, claim, config, journal, keep, plan, recording, sweep, train, tune
 from sanpose.errors import UserError
 from sweeps import ledger, record
 from tests.sanpose import tiny
@@ -111,6 +113,16 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(ray, data, tmp_pat
     assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
 
 
+def test_impossible_points_fail_and_the_others_are_run(ray, data, tmp_path):
+    axes = {"model.attention": ["none", "position"], "model.delta_init": [0.1, 1.0]}
+    asked = [definition(tmp_path, {"title": "attention", "axes": axes}), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
+    said = Console(file=io.StringIO(), width=200)
+    assert tune.tune(sweep.read([*asked, "train.epochs=1"]), said) == {"failed": 2, "done": 2}
+    assert said.file.getvalue().count("2 of the 4 points that were checked cannot be run") == 1
+    trials = record.read(tmp_path / "runs", "deltas-smoke").trials
+    assert ["leaves model.delta_init" in (trial.reason or "") for trial in trials] == [True, True, False, False]
+
+
 def test_several_workers_go_through_ray_train_with_the_same_losses(ray, data, tmp_path):
     folders = []
     for workers in (1, 2):
@@ -173,6 +185,44 @@ sys.exit(1)
 """
 
 
+def test_a_process_killed_while_its_record_is_written_does_not_train_again(ray, data, tmp_path, monkeypatch):
+    content = {"title": "one", "axes": {"train.gamma": [0.5]}}
+    asked = sweep.read([definition(tmp_path, content, "one"), *data, *SHORT, f"runs={tmp_path / 'runs'}"])
+    folder = tmp_path / "runs" / recording.run_id(asked.config({"train.gamma": 0.5}, 0))
+    trim, seen = keep.trim, []
+
+    def killing(checkpoints, kept):
+        """The record is written, and the trial's process still waits for its report to be taken in."""
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # one that has just ended
+                if "ray::" in " ".join(process.cmdline()) and any(str(folder) in f.path for f in process.open_files()):
+                    process.kill()
+        seen.append((lines(folder), sorted(folder.glob("tensorboard/*"))))
+        return trim(checkpoints, kept)
+
+    monkeypatch.setattr(keep, "trim", killing)
+    assert tune.tune(asked, QUIET, kept=()) == {"done": 1}
+    assert seen == [(lines(folder), sorted(folder.glob("tensorboard/*")))], "a start would begin a file of its own"
+    assert list((folder / "checkpoints").iterdir()) == []
+    assert ledger.read(folder).status == "done"
+
+
+def killed_at(command: list[str], runs: Path, epochs: int, later: float) -> None:
+    """Start a sweep, and kill its driver a moment after its runs have so many epochs behind them."""
+    process = subprocess.Popen([*command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not any(runs.glob("sweeps/*/study.log")) or epochs_of(runs) < epochs:
+        assert process.poll() is None, "the sweep ended before it could be killed"
+        time.sleep(0.02)
+    time.sleep(later)
+    assert process.poll() is None, "the sweep ended before it could be killed"
+    process.kill()
+    process.wait()
+
+
+def epochs_of(runs: Path) -> int:
+    return sum(path.read_text().count('"kind": "epoch"') for path in runs.glob(f"*/{journal.NAME}"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
@@ -180,18 +230,9 @@ def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
     whole = subprocess.run([*command, f"runs={tmp_path / 'whole'}"], capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
-    chance, killed, runs = random.Random(0), 0, tmp_path / "killed"
-    while killed < 5:
-        process = subprocess.Popen([*command, f"runs={runs}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # Ray needs about five seconds to start, torch another five, and the training ten.
-        try:
-            process.wait(chance.uniform(4, 14))
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-    assert killed >= 3, "the sweep ended before it could be killed"
+    chance, runs = random.Random(0), tmp_path / "killed"
+    for epochs in (0, 8, 17, 26, 35):  # of the 50 that the two runs have together
+        killed_at([*command, f"runs={runs}"], runs, epochs, chance.uniform(0, 0.5))
     done = subprocess.run([*command, f"runs={runs}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     one, two = records(tmp_path / "whole"), records(runs)
@@ -200,6 +241,32 @@ def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
         assert two[name].status == "done" and two[name].metrics == found.metrics
         assert lines(two[name].folder) == lines(found.folder)
     assert len(record.read(runs, "deltas-smoke").trials) == 2
+
+
+@pytest.mark.slow
+def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray, data, tmp_path):
+    """One trial at a time: with all threads, a trial has the machine to itself."""
+    content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
+    content["search"] = {"sampler": "random", "trials": 8, "pruner": "median"}
+    asked = [definition(tmp_path, content, "rates"), *data, *SHORT, "train.threads=0"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    counts = tune.tune(sweep.read([*asked, f"runs={whole}"]), QUIET)
+    assert counts["done"] >= 4 and counts["done"] + counts["pruned"] == 8
+
+    command = [sys.executable, "-m", "sanpose.tune", *asked, f"runs={killed}"]
+    killed_at(command, killed, epochs_of(whole) * 2 // 3, 0.0)
+    ended = {r.id for r in records(killed).values() if r.status in ("done", "pruned")}
+    assert 4 <= len(ended) < 8
+    tune.tune(sweep.read([*asked, f"runs={killed}"]), QUIET)
+
+    one, two = (record.read(runs, "rates-smoke").trials for runs in (whole, killed))
+    assert [(t.number, t.values, t.run) for t in one] == [(t.number, t.values, t.run) for t in two]
+    before, after = records(whole), records(killed)
+    for name, found in before.items():
+        assert (after[name].status, after[name].metrics) == (found.status, found.metrics)
+        assert lines(after[name].folder) == lines(found.folder)
+    again = [name for name in ended if json.loads((killed / name / "provenance.json").read_text())["starts"]]
+    assert again == [], "what had ended is not begun again"
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path):
@@ -280,19 +347,50 @@ def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
     root = tmp_path / "runs"
     folder = record.folder_of(root, first.name)
     folder.mkdir(parents=True)
-    tune._claim(first, root)
-    tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "seeds=3"]), root)
+    claim.claim(first, root)
+    claim.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "seeds=3"]), root)
     with pytest.raises(UserError, match="differs in overrides"):
-        tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "train.epochs=7"]), root)
+        claim.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "train.epochs=7"]), root)
     moved = tiny.write(tmp_path / "other", "h36m", seed=9)
     with pytest.raises(UserError, match="differs in the data"):
-        tune._claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, f"data.sources.h36m.file={moved}"]), root)
+        claim.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, f"data.sources.h36m.file={moved}"]), root)
     wider = {**DELTAS, "axes": {"model.delta_init": {0.0: ["model.delta_init=0.1"], 0.5: ["model.delta_init=0.5"]}}}
     with pytest.raises(UserError, match="differs in axes"):
-        tune._claim(sweep.read([definition(tmp_path, wider), *data, *SHORT, runs]), root)
+        claim.claim(sweep.read([definition(tmp_path, wider), *data, *SHORT, runs]), root)
     definition(tmp_path)
-    with tune._held(folder), pytest.raises(UserError, match="by another process"):
+    with claim.held(folder), pytest.raises(UserError, match="by another process"):
         tune.tune(first, QUIET)
+
+
+def test_other_data_of_any_trial_is_noticed(data, tmp_path):
+    """COCO is used by the second trial only."""
+    shares = {"alone": ["data.sources.coco.share=0"], "with": ["data.sources.coco.share=1"]}
+    content = {"title": "coco", "axes": {"coco": shares}}
+    rest = [x for x in data if not x.startswith("data.sources.coco")]
+    asked = [definition(tmp_path, content), *rest, "eval.sets=[h36m]", f"runs={tmp_path / 'runs'}"]
+    files = [tiny.write(tmp_path / name, "coco", seed=seed) for name, seed in (("a", 1), ("b", 2), ("c", 1))]
+    first, other, moved = (sweep.read([*asked, f"data.sources.coco.file={path}"]) for path in files)
+    root = tmp_path / "runs"
+    record.folder_of(root, first.name).mkdir(parents=True)
+    hidden = files[0].rename(tmp_path / "hidden.h5")
+    claim.claim(first, root)
+    hidden.rename(files[0])
+    claim.claim(first, root)  # the file has come: until then the trial could only fail
+    with pytest.raises(UserError, match=r"differs in the data of coco\n"):
+        claim.claim(other, root)
+    claim.claim(moved, root)
+
+
+def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path):
+    asked = [definition(tmp_path), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
+    first, root = sweep.read(asked), tmp_path / "runs"
+    record.folder_of(root, first.name).mkdir(parents=True)
+    claim.claim(first, root)
+    head = record.read(root, first.name).head
+    told = head.pop("fingerprints")
+    record.write_head(root, first.name, head)
+    claim.claim(first, root)
+    assert record.read(root, first.name).head["fingerprints"] == told and set(told) == {"h36m", "mpii", "coco"}
 
 
 def test_every_shipped_sweep_can_be_read():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
-from sweeps import definition
+from sweeps import definition, storage
 from sweeps.study import Study
 
 GRID = {"axes": {"a": [0.0, 0.5, 1.0], "b": ["x", "y"]}}
@@ -81,6 +84,43 @@ def test_a_continued_search_does_not_draw_its_first_numbers_again(tmp_path):
     assert len(more) == 3 and not {a.values["a"] for a in more} & {a.values["a"] for a in drawn}
 
 
+def searched(folder, sampler, often):
+    """The points that a search draws one after the other, its driver killed after every so many trials: with one drawn,
+    and with one half drawn."""
+    raw = {"axes": {"a": {"low": 0, "high": 1}, "b": ["x", "y"], "n": {"low": 1, "high": 9, "whole": True}}}
+    objectives = ["mpjpe_mm", "macs"] if sampler == "nsga2" else ["mpjpe_mm"]
+    search = {"sampler": sampler, "trials": 12, "objectives": objectives, "first": [{"a": 0.5, "b": "y", "n": 3}]}
+    folder.mkdir()
+    found, drawn = study(folder, raw=raw, **search), []
+    while (asked := found.next()) is not None:
+        if often and len(drawn) % often == 1:
+            found = study(folder, raw=raw, **search)
+            assert found.next() == asked
+        drawn.append(asked.values)
+        cost = abs(asked.values["a"] - 0.3) + (asked.values["b"] == "y") + asked.values["n"]
+        found.tell(asked.number, "r", {"mpjpe_mm": cost, "macs": 3 - cost})
+        if often and len(drawn) % often == 0 and len(drawn) < 12:
+            found.study.ask({"a": found._distributions["a"]})
+            found = study(folder, raw=raw, **search)
+    return drawn
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
+def test_a_search_draws_the_same_however_often_its_driver_is_killed(tmp_path, sampler):
+    whole = searched(tmp_path / "whole", sampler, 0)
+    assert len(whole) == 12 and len({str(values) for values in whole}) > 8  # a crossover may repeat a point
+    assert searched(tmp_path / "killed", sampler, 4) == whole
+
+
+def test_another_seed_draws_other_points(tmp_path):
+    raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 6}}
+    drawn = set()
+    for seed in (-1, 0, 1):
+        (tmp_path / str(seed)).mkdir()
+        drawn |= {one.values["a"] for one in ask_all(study(tmp_path / str(seed), raw=raw, seed=seed))}
+    assert len(drawn) == 18
+
+
 def test_the_end_of_a_trial_is_recorded_as_what_it_was(tmp_path):
     found = study(tmp_path)
     a, b, c, d, *_ = ask_all(found)
@@ -154,6 +194,21 @@ def test_trials_whose_run_is_gone_are_repeated_once(tmp_path):
     assert again.repeat_missing(lambda _run: True) == 0 and ask_all(again) == []
 
 
+def test_a_repeated_trial_whose_driver_dies_while_it_is_drawn_is_repeated_again(tmp_path):
+    first = study(tmp_path)
+    for asked in ask_all(first):
+        first.tell(asked.number, f"run{asked.number}", {"mpjpe_mm": 1.0})
+    again = study(tmp_path)
+    assert again.repeat_missing(lambda run: run != "run1") == 1
+    again.study.ask({"a": again._distributions["a"]})  # the driver dies before it has b
+    third = study(tmp_path)
+    assert third.repeat_missing(lambda run: run != "run1") == 1
+    (asked,) = ask_all(third)
+    assert asked.values == first.study.trials[1].params
+    third.tell(asked.number, "again", {"mpjpe_mm": 1.0})
+    assert study(tmp_path).repeat_missing(lambda run: run != "run1") == 0
+
+
 def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path):
     url = f"sqlite:///{tmp_path / 'study.db'}"
     for name in ("a", "b"):
@@ -195,6 +250,38 @@ def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path):
     second = study(tmp_path)
     assert second.next().number == asked.number
     assert len(ask_all(study(tmp_path))) == 6
+
+
+def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_LEFT_SECONDS", 3)
+    asked = study(tmp_path).next()
+    log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
+    lock.symlink_to(log)
+    begun = time.monotonic()
+    second = study(tmp_path)
+    assert second.next() == asked and 3 <= time.monotonic() - begun < 15 and not lock.is_symlink()
+
+
+def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_LEFT_SECONDS", 3)
+    study(tmp_path)
+    log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
+    lock.symlink_to(log)
+    size = log.stat().st_size
+
+    def dashboard():
+        """Writes in two pieces, and takes longer in all than a left lock would stay."""
+        for piece in ('{"op_code":2,"worker_id":"x",', '"study_id":0,"user_attr":{"note":1}}\n'):
+            time.sleep(2)
+            with log.open("a") as file:
+                file.write(piece)
+        lock.unlink()
+
+    writer = threading.Thread(target=dashboard)
+    writer.start()
+    found = study(tmp_path)
+    writer.join()
+    assert log.read_bytes()[size:].startswith(b'{"op_code":2') and found.study.user_attrs["note"] == 1
 
 
 def test_any_rdb_takes_the_journals_place(tmp_path):
