@@ -64,7 +64,7 @@ class Driver:
             name = recording.run_id(config)
             return self._begin(asked, label, config, name)
         except UserError as error:  # a combination that a sampler has drawn, a broken record: the others may be sound
-            trial = record.Trial(asked.number, label, asked.values, asked.seed, name, str(error))
+            trial = _trial(asked, label, name, str(error))
             record.append_trial(self.folder, trial)
             self._say("failed", f"[red]{escape(label)} cannot be run:[/] {escape(str(error))}")
             return Begun(name, outcome={"failure": str(error)})
@@ -74,7 +74,7 @@ class Driver:
 
         if asked.number not in self.told:
             self.told.add(asked.number)
-            record.append_trial(self.folder, record.Trial(asked.number, label, asked.values, asked.seed, name))
+            record.append_trial(self.folder, _trial(asked, label, name))
         known = self._known(recording.recorded(Path(config.runs) / name))
         if known:
             self._say("taken", f"{escape(label)}: taken from run {name}, {escape(_outcome_text(known))}")
@@ -146,6 +146,10 @@ class Driver:
     def _say(self, kind: str, text: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self.console.print(text)
+
+
+def _trial(asked: Asked, label: str, run: str, reason: str | None = None) -> record.Trial:
+    return record.Trial(asked.number, label, asked.values, asked.seed, run, reason, asked.repeats)
 
 
 def _figures(found: Record) -> dict[str, float | None]:

@@ -24,7 +24,7 @@ FOLDER = "sweeps"
 class Trial:
     """`number`: from 0, in the order of the plan. `label`: for people, as "delta_init 0.1". `values`: the swept keys
     and their values. `run`: the ledger's id. `reason`: why no run could be begun; where not even its id could be told,
-    `run` is empty."""
+    `run` is empty. `repeats`: the number of the failed or lost trial that this one is in the place of."""
 
     number: int
     label: str
@@ -32,6 +32,7 @@ class Trial:
     seed: int
     run: str
     reason: str | None = None
+    repeats: int | None = None
 
 
 @dataclass(frozen=True)
