@@ -287,7 +287,8 @@ def _write_head(sweep: Sweep, root: Path, start: dict[str, Any] | None) -> None:
     told["seeds"] = max(sweep.seeds, before.get("seeds", 1))
     told["planned"] = None if told["trials"] is None else told["trials"] * told["seeds"]
     told["driver"] = start or before.get("driver")
-    record.write_head(root, sweep.name, {**told, "ended": None if start else provenance.now()})
+    folder = record.write_head(root, sweep.name, {**told, "ended": None if start else provenance.now()})
+    record.keep_storage(folder, sweep.definition.search.storage)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
     <root>/sweeps/<name>/sweep.json     what was asked for, and by whom it is being run
                          trials.jsonl   one line per trial; the last line of a number wins
+                         storage        the URL of the study's database, where a password is in it: for its owner alone
 
 A trial is one point of a sweep with one seed, and stands for one run of the ledger; runs may be shared between sweeps.
 Figures and states are in the runs' own records, not here.
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.files import BrokenRecord, append_line, read_json, read_lines, to_json, write_atomic
+from sweeps.secrecy import masked
 
 SCHEMA = 1
 FOLDER = "sweeps"
+_STORAGE = "storage"
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,37 @@ def names(root: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if (p / "sweep.json").is_file()) if folder.is_dir() else []
 
 
-def write_head(root: Path, name: str, head: Mapping[str, object]) -> Path:
-    """Write a sweep's sweep.json, whole or not at all; gives the sweep's folder."""
+def write_head(root: Path, name: str, head: Mapping[str, Any]) -> Path:
+    """Write a sweep's sweep.json, whole or not at all, without a password; gives the sweep's folder."""
     folder = folder_of(root, name)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "sweep.json", to_json({**head, "schema": SCHEMA, "name": name}))
+    write_atomic(folder / "sweep.json", to_json({**_shown(head), "schema": SCHEMA, "name": name}))
     return folder
+
+
+def keep_storage(folder: Path, url: str) -> None:
+    """Keep the URL of a study's database where only its owner can read it, if there is a password in it."""
+    path = folder / _STORAGE
+    if masked(url) != url:
+        write_atomic(path, url, 0o600)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def storage(sweep: Sweep) -> str:
+    """The URL of a study's database, "" where it has none. Raises PermissionError for another's that has a password."""
+    path = sweep.folder / _STORAGE
+    return path.read_text() if path.exists() else str(sweep.head.get("storage") or "")
+
+
+def _shown(head: Mapping[str, Any]) -> dict[str, Any]:
+    """A head without the password of the study's database, which sweeps recorded before had in it."""
+    found, search = dict(head), head.get("search")
+    if isinstance(head.get("storage"), str):
+        found["storage"] = masked(head["storage"])
+    if isinstance(search, Mapping) and isinstance(search.get("storage"), str):
+        found["search"] = {**search, "storage": masked(search["storage"])}
+    return found
 
 
 def append_trial(folder: Path, trial: Trial) -> None:
@@ -70,7 +98,8 @@ def append_trial(folder: Path, trial: Trial) -> None:
 
 
 def read(root: Path, name: str) -> Sweep:
-    """A sweep's record. Raises BrokenRecord when a file of it is absent, torn, or not what it should be."""
+    """A sweep's record, its head without a password. Raises BrokenRecord when a file of it is absent, torn, or not what
+    it should be."""
     folder = folder_of(root, name)
     head = read_json(folder / "sweep.json")
     if head.get("schema") != SCHEMA:
@@ -81,4 +110,4 @@ def read(root: Path, name: str) -> Sweep:
         latest = {line["number"]: Trial(**line) for line in lines}
     except (KeyError, TypeError) as error:
         raise BrokenRecord(path, f"a line is not a trial: {error}") from error
-    return Sweep(name, folder, head, tuple(latest[number] for number in sorted(latest)))
+    return Sweep(name, folder, _shown(head), tuple(latest[number] for number in sorted(latest)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.definition import BadSweep, Search, directions
+from sweeps.secrecy import masked
 
 if TYPE_CHECKING:
     import optuna
@@ -29,7 +30,7 @@ def opened(folder: Path, name: str, search: Search) -> optuna.Study:
     if owner is None:
         study.set_user_attr("folder", str(folder.resolve()))
     elif search.storage and owner != str(folder.resolve()):
-        raise BadSweep(f"the study {name} in {search.storage} is that of {owner}: another name was expected")
+        raise BadSweep(f"the study {name} in {masked(search.storage)} is that of {owner}: another name was expected")
     return study
 
 
@@ -57,7 +58,7 @@ def _kept(folder: Path, name: str, url: str) -> optuna.Study | None:
     except KeyError:
         return None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        told = str(error.__cause__ or error).splitlines()[0]
+        told = masked(str(error.__cause__ or error).splitlines()[0])
         raise BadSweep(f"the study in search.storage cannot be read: {told}") from error
 
 

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -372,6 +373,21 @@ def test_a_tool_that_does_not_start_says_why(tmp_path: Path) -> None:
         tools.port("optuna", "delta")
     with pytest.raises(UserError, match="no tool 'rm'"):
         tools.port("rm")
+
+
+def test_a_database_s_password_is_on_no_command_line(tmp_path: Path) -> None:
+    url = "postgresql://u:secr\u00e9t@h/db"
+    folder = write_sweep(tmp_path, "delta", [], storage=url)
+    record.keep_storage(folder, url)
+    (tmp_path / "tool").mkdir()
+    command = Tools(tmp_path)._command("optuna", "delta", 1, tmp_path / "tool")
+    assert "secr" not in " ".join(command)
+    given = tomllib.loads(Path(command[command.index("--from-config") + 1]).read_text())
+    assert given["optuna_dashboard"]["storage"] == url
+    (folder / "storage").unlink()
+    (folder / "storage").mkdir()  # unreadable, also for root
+    with pytest.raises(UserError, match="only its owner"):
+        Tools(tmp_path)._command("optuna", "delta", 1, tmp_path / "tool")
 
 
 @pytest.mark.slow

@@ -295,6 +295,31 @@ def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
         tune.tune(first, QUIET)
 
 
+def test_a_database_s_password_is_kept_apart_and_may_change(data, tmp_path):
+    runs, root = f"runs={tmp_path / 'runs'}", tmp_path / "runs"
+    url = "postgresql://u:{}@h/db"
+
+    def asked(password):
+        more = ("search.sampler=random", f"search.storage={url.format(password)}")
+        return sweep.read([definition(tmp_path), *data, *SHORT, runs, *more])
+
+    folder = record.folder_of(root, asked("secret1").name)
+    folder.mkdir(parents=True)
+    tune._claim(asked("secret1"), root)
+    tune._write_head(asked("secret1"), root, None)
+    head = json.loads((folder / "sweep.json").read_text())
+    assert head["storage"] == head["search"]["storage"] == url.format("***")
+    head["storage"] = head["search"]["storage"] = url.format("secret1")  # as sweeps were recorded before
+    (folder / "sweep.json").write_text(json.dumps(head))
+    tune._claim(asked("secret2"), root)
+    tune._write_head(asked("secret2"), root, None)
+    assert "secret" not in (folder / "sweep.json").read_text()
+    assert record.storage(record.read(root, asked("secret2").name)) == url.format("secret2")
+    other = sweep.read([definition(tmp_path), *data, *SHORT, runs, "search.sampler=random"])
+    with pytest.raises(UserError, match="differs in search"):
+        tune._claim(other, root)
+
+
 def test_every_shipped_sweep_can_be_read():
     names = sorted(p.stem for p in (config.configs_dir() / "sweep").glob("*.yaml"))
     assert names == ["attention", "data_mix", "delta_init", "full", "input_size", "table1"]
