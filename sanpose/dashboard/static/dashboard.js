@@ -122,7 +122,7 @@ function tools() {
     }
     button.disabled = false;
   };
-  const buttons = [el("button", { type: "button", onclick: start("tensorboard") }, "TensorBoard")];
+  const buttons = [el("button", { type: "button", onclick: start("tensorboard") }, selected === LOOSE ? "TensorBoard of all runs" : "TensorBoard")];
   if (selected !== LOOSE) buttons.unshift(el("button", { type: "button", onclick: start("optuna") }, "Optuna dashboard"));
   return el("div", { id: "tools" }, ...buttons, el("span", { id: "ray", class: "quiet", hidden: selected === LOOSE }), answer);
 }
