@@ -103,7 +103,10 @@ function summary() {
   ray.dataset.told = told;
   if (!address) ray.replaceChildren("Ray's dashboard: no address recorded");
   else if (["ended", "stopped"].includes(sweep.state)) ray.replaceChildren("Ray's dashboard: ended with the sweep");
-  else ray.replaceChildren(el("a", { href: address, target: "_blank", rel: "noopener" }, `Ray's dashboard: ${address}`));
+  else {
+    ray.replaceChildren(el("a", { href: address, target: "_blank", rel: "noopener" }, `Ray's dashboard: ${address}`),
+      " asks for a token: what is in ", el("code", {}, "~/.ray/auth_token"), " on the machine of the sweep, or in the job's ", el("code", {}, "token"));
+  }
 }
 
 function tools() {
