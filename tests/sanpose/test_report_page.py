@@ -236,6 +236,12 @@ def test_pictures_and_predictions_are_there(browser: Any, made: Path) -> None:
         assert "not drawn, as the sweep kept no Optuna study" in visit.text("main")
 
 
+def test_without_predictions_the_section_says_so(browser: Any, bad: Path) -> None:
+    with Visit(browser, bad) as visit:
+        assert "No run’s folder has pictures" in visit.text("#predictions .absent")
+        assert visit.page.locator("#predictions img").count() == 0
+
+
 @pytest.mark.parametrize("name", ["made", "bad"])
 def test_a_phone_scrolls_tables_and_not_the_page(browser: Any, name: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(name)
