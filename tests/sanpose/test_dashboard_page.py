@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -169,6 +170,19 @@ def test_thousands_of_runs_are_paged_and_found(page: Any, tmp_path: Path) -> Non
         assert "rows 51\u2013100" in page.locator("#pager").inner_text()
         write_run(runs, "0000000060", "failed", reason="late")
         page.wait_for_selector("[data-run='0000000060'].s-failed", timeout=5000)
+
+
+def test_a_point_that_a_search_drew_again_is_one_cell_and_two_trials(page: Any, runs: Path) -> None:
+    driver = {"host": socket.gethostname(), "pid": os.getpid(), "started": None, "dashboard": "http://127.0.0.1:1"}
+    trials = [("lr 1", 0, A), ("lr 2", 0, C), ("lr 1", 0, A)]
+    write_sweep(runs, "random", trials, search={"sampler": "random"}, planned=4, axes=[], seeds=1, driver=driver)
+    with held(runs / C), dashboard(runs) as served:
+        page.goto(f"{served.url}#sweep=random")
+        page.wait_for_selector("#grid .cell")
+        assert page.locator(f"#grid [data-run='{A}']").count() == 1
+        assert page.locator("#summary .counts").inner_text().split("\n") == ["1 running", "2 done", "1 to be drawn"]
+        assert "2 of 4 done" in page.locator("[data-sweep=random]").inner_text()
+        assert "~/.ray/auth_token" in page.locator("#ray").inner_text(), "Ray's page asks for a token"
 
 
 SWEEP = {"title": "What delta buys", "fixed": ["ablation=c"], "axes": {"model.delta_init": [0.0, 0.5]}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -245,6 +246,15 @@ def test_without_predictions_the_section_says_so(tmp_path: Path) -> None:
     section = text.partition('id="predictions"')[2].partition("</section>")[0]
     assert "No run’s folder has pictures" in section
     assert '<a href="#predictions">' in text
+
+
+def test_a_command_that_was_recorded_with_a_password_is_shown_without(tmp_path: Path) -> None:
+    path = write_run(tmp_path, "a" * 10, "done", 60.0) / "provenance.json"
+    command = ["sanpose", "tune", "search.storage=postgresql://u:secret@h/db"]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "command": command}))
+    text = render(gather(tmp_path, configs_dir()), [], datetime.now(UTC))
+    assert "postgresql://u:***@h/db" in text
+    assert "secret" not in text
 
 
 @pytest.mark.parametrize("name", ["made", "bad"])
