@@ -96,4 +96,5 @@ def _write_head(sweep: Sweep, root: Path, told: Mapping[str, Any]) -> None:
     head = {"driver": None, **before, **sweep.head(), "storage": sweep.definition.search.storage}
     head["seeds"] = max(sweep.seeds, before.get("seeds", 1))
     head["planned"] = None if head["trials"] is None else head["trials"] * head["seeds"]
-    record.write_head(root, sweep.name, {**head, **told})
+    folder = record.write_head(root, sweep.name, {**head, **told})
+    record.keep_storage(folder, sweep.definition.search.storage)

@@ -16,6 +16,7 @@ from sanpose.config_reading import check_keys
 from sanpose.errors import UserError, nearest
 from sweeps import definition
 from sweeps.definition import BadSweep, Definition
+from sweeps.secrecy import masked
 
 _CHECKED = 100  # points of a grid that are composed beforehand; of a larger one every option is, once
 OBJECTIVES = {"mpjpe_mm": "h36m", "pckh": "mpii", "ap": "coco", "macs": None}  # and the set that each is measured on
@@ -101,9 +102,9 @@ def _means(axis: definition.Axis) -> dict[str, list[str]]:
 
 
 def _search(search: definition.Search) -> dict[str, Any]:
-    """What decides how a search goes on; how long it goes on does not."""
-    names = ("sampler", "pruner", "grace", "reduction", "seed", "storage")
-    return {name: getattr(search, name) for name in names}
+    """What decides how a search goes on; how long it goes on does not, nor does the password of its database."""
+    names = ("sampler", "pruner", "grace", "reduction", "seed")
+    return {name: getattr(search, name) for name in names} | {"storage": masked(search.storage)}
 
 
 def read(arguments: Sequence[str]) -> Sweep:

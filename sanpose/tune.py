@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ class Driver:
             name = recording.run_id(config)
             return self._begin(asked, label, config, name)
         except UserError as error:  # a combination that a sampler has drawn, a broken record: the others may be sound
-            trial = record.Trial(asked.number, label, asked.values, asked.seed, name, str(error))
+            trial = _trial(asked, label, name, str(error))
             record.append_trial(self.folder, trial)
             self._say("failed", f"[red]{escape(label)} cannot be run:[/] {escape(str(error))}")
             return Begun(name, outcome={"failure": str(error)})
@@ -102,10 +102,7 @@ class Driver:
         return Begun(name, {"config": run.config.plain(), "folder": str(run.folder), "cuda": self.cuda})
 
     def _note(self, asked: Asked, label: str, run: str) -> None:
-        started = self.begun.get(run)
-        record.append_trial(
-            self.folder, record.Trial(asked.number, label, asked.values, asked.seed, run, started=started)
-        )
+        record.append_trial(self.folder, replace(_trial(asked, label, run), started=self.begun.get(run)))
 
     def _began(self, found: Record) -> bool:
         """Whether this sweep was the last to begin a run: the checkpoints of any other run are not its own."""
@@ -182,6 +179,10 @@ class Driver:
     def _say(self, kind: str, text: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self.console.print(text)
+
+
+def _trial(asked: Asked, label: str, run: str, reason: str | None = None) -> record.Trial:
+    return record.Trial(asked.number, label, asked.values, asked.seed, run, reason, repeats=asked.repeats)
 
 
 def _figures(found: Record) -> dict[str, float | None]:

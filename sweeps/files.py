@@ -25,7 +25,7 @@ class BrokenRecord(Exception):  # noqa: N818 - it names what is wrong
         return BrokenRecord, (self.path, self.reason)
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Write a file whole or not at all: a temporary file beside it, flushed to the disk, then os.replace."""
     data = content.encode() if isinstance(content, str) else content
     handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -34,7 +34,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(part).chmod(0o644)
+        Path(part).chmod(mode)
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)

@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweeps.secrecy import masked
+
 SNAPSHOT = ".provenance.json"  # in a copy of the code that a job runs
 GIT_SECONDS = 20  # a network file system can be slow; a run must not hang on it
 
@@ -26,12 +28,12 @@ GIT_SECONDS = 20  # a network file system can be slow; a run must not hang on it
 def collect(repository: Path, packages: Sequence[str], extra: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Everything needed to say what produced a run; plain data, written by `ledger.create`.
 
-    Keys: `at` (UTC, ISO 8601), `command`, `git` (see `git_state`), `packages` (name -> version, None where it isn't
-    installed), `python`, `platform`, `machine` (hostname, CPU model, CPUs present and usable), `extra`.
+    Keys: `at` (UTC, ISO 8601), `command` (no passwords), `git` (see `git_state`), `packages` (name -> version, None
+    where it isn't installed), `python`, `platform`, `machine` (hostname, CPU model, CPUs present and usable), `extra`.
     """
     return {
         "at": now(),
-        "command": list(sys.argv),
+        "command": [masked(word) for word in sys.argv],
         "git": git_state(repository),
         "packages": {name: _version(name) for name in packages},
         "python": platform.python_version(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.definition import BadSweep, Search, directions
+from sweeps.secrecy import masked
 
 if TYPE_CHECKING:
     import optuna
@@ -32,7 +33,7 @@ def opened(folder: Path, name: str, search: Search) -> optuna.Study:
     if owner is None:
         study.set_user_attr("folder", str(folder.resolve()))
     elif search.storage and owner != str(folder.resolve()):
-        raise BadSweep(f"the study {name} in {search.storage} is that of {owner}: another name was expected")
+        raise BadSweep(f"the study {name} in {masked(search.storage)} is that of {owner}: another name was expected")
     return study
 
 
@@ -61,7 +62,7 @@ def kept(folder: Path, name: str, url: str) -> optuna.Study | None:
     except KeyError:
         return None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:  # ImportError: no driver
-        told = str(error.__cause__ or error).splitlines()[0]
+        told = masked(str(error.__cause__ or error).splitlines()[0])
         raise BadSweep(f"the study in search.storage cannot be read: {told}") from error
 
 

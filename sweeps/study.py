@@ -29,11 +29,13 @@ _WARM_UP = 8  # points that a model-based sampler draws at random before it has 
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial that is to be run: its number in the study, its point, its seed."""
+    """A trial that is to be run: its number in the study, its point, its seed. `repeats`: the number of the one that it
+    is in the place of."""
 
     number: int
     values: Values
     seed: int
+    repeats: int | None = None
 
 
 class Study:
@@ -205,7 +207,8 @@ class Study:
 
     def _asked(self, trial: optuna.Trial) -> Asked:
         point = {axis.name: trial.params[axis.name] for axis in self.definition.axes}
-        return Asked(trial.number, point, int(trial.user_attrs.get("seed", 0)))
+        told = trial.user_attrs
+        return Asked(trial.number, point, int(told.get("seed", 0)), told.get("repeats"))
 
 
 def _params(trial: optuna.trial.FrozenTrial) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -40,8 +41,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script: a UserError or a refused argument ends in exit code 2, Ctrl-C in 130, a stop that was asked
-    for in 75."""
+    """The console script: a UserError, a refused argument, or what the system refuses (a folder that cannot be written
+    to, a full disk) ends in exit code 2, Ctrl-C in 130, a stop that was asked for in 75."""
     try:
         cli.main(standalone_mode=False)
     except (UserError, ClusterError) as error:
@@ -61,3 +62,16 @@ def main() -> None:
         sys.exit(130)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
+    except OSError as error:  # click has dealt with a closed pipe
+        click.echo(f"error: {_refused(error)}", err=True)
+        sys.exit(2)
+
+
+def _refused(error: OSError) -> UserError:
+    """What the operating system has said, as a message."""
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return UserError(
+        f"the system refuses: {error.strerror or error}",
+        where=" -> ".join(names) or None,
+        hint="another path; or look at its permissions, and at the room on its disk",
+    )

@@ -21,17 +21,33 @@ _PROBLEMS_SHOWN = 20
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--all", "every_image", is_flag=True, help="Decode every image, not 200 of them.")
 def check(file: Path, sheet: Path | None, as_json: bool, every_image: bool) -> None:
-    """Examine a packed file and draw 24 of its samples. Exit code 1: problems found; 2: unreadable."""
+    """Examine a packed file and draw 24 of its samples. Exit code 1: problems found; 2: unreadable, or no sheet can be
+    written where --sheet says."""
     data = packed.read(file)
     report = examine(data, every_image=every_image)
-    sheet = sheet or file.with_name(file.stem + ".check.png")
-    draw.write_png(sheet, contact_sheet(data))
+    path = sheet or file.with_name(file.stem + ".check.png")
+    if not as_json:
+        click.echo("\n".join(_lines(report)))
+    refused = _draw(path, data)
     if as_json:
-        click.echo(json.dumps({**report.as_dict(), "sheet": str(sheet)}, indent=1))
-    else:
-        click.echo("\n".join([*_lines(report), f"contact sheet: {sheet}"]))
+        click.echo(json.dumps({**report.as_dict(), "sheet": None if refused else str(path)}, indent=1))
+    elif not refused:
+        click.echo(f"contact sheet: {path}")
+    if refused:
+        click.echo(f"the contact sheet cannot be written to {path}: {refused}", err=True)
+    if sheet and refused:
+        sys.exit(2)
     if report.problems:
         sys.exit(1)
+
+
+def _draw(path: Path, data: packed.Packed) -> str | None:
+    """Draw the contact sheet; why it cannot be written, or None: beside the file there may be no room for another."""
+    try:
+        draw.write_png(path, contact_sheet(data))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _lines(report: Report) -> list[str]:

@@ -72,13 +72,15 @@ def _show(asked: Asked) -> None:
     from cluster.profiles import LOCAL
     from cluster.sbatch import joiner_text, sbatch_text
     from sanpose import submission
+    from sweeps.secrecy import masked
 
     job = submission.spec(asked, submission.code(asked))
+    command = shlex.join(map(masked, job.command))
     if asked.profile.name == LOCAL:
-        click.echo(f"here, in {job.cwd}, with the code in {job.snapshot}:\n{shlex.join(job.command)}")
+        click.echo(f"here, in {job.cwd}, with the code in {job.snapshot}:\n{command}")
         return
     click.echo(sbatch_text(job), nl=False)
     if job.joiner:
         click.echo(f"\n# up to {job.most} of these join it:\n{joiner_text(job)}", nl=False)
     click.echo(f"# goes to sbatch; the job's folder: {job.folder}")
-    click.echo(f"# the launcher runs there: {shlex.join(job.command)}")
+    click.echo(f"# the launcher runs there: {command}")

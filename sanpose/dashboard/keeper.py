@@ -1,4 +1,5 @@
-"""`python -m sanpose.dashboard.keeper COMMAND...`: run a command until standard input closes, then end it.
+"""`python -m sanpose.dashboard.keeper FOLDER COMMAND...`: run a command until standard input closes, then end it and
+remove its folder.
 
 The pipe's other end belongs to whoever started this; it closes when that process ends, however it ends.
 """
@@ -6,6 +7,7 @@ The pipe's other end belongs to whoever started this; it closes when that proces
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +16,15 @@ import threading
 _SECONDS = 5.0
 
 
-def keep(command: list[str]) -> int:
-    """Run a command in a session of its own; gives its exit code."""
+def keep(folder: str, command: list[str]) -> int:
+    """Run a command in a session of its own; gives its exit code. folder: its own, which goes with it."""
     # Ctrl-C in the terminal goes to everyone in it; our sign is the pipe alone.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
-    return child.wait()
+    code = child.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+    return code
 
 
 def _end_with_input(child: subprocess.Popen[bytes]) -> None:
@@ -36,4 +40,4 @@ def _end_with_input(child: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(keep(sys.argv[1:]))
+    sys.exit(keep(sys.argv[1], sys.argv[2:]))

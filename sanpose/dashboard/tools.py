@@ -1,11 +1,14 @@
 """Optuna's dashboard and TensorBoard beside ours: started when asked for, on the loopback, ended with us.
 
 Each runs below a keeper (`sanpose.dashboard.keeper`) that ends it when our end of a pipe closes, even if we are killed.
+Each has a folder that nobody else can read, for what it is told and must not be on its command line: of TensorBoard the
+links to a sweep's runs, of Optuna's dashboard the study's URL. It goes with it.
 """
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -14,17 +17,21 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from sanpose.dashboard.links import link
 from sanpose.errors import UserError
 from sweeps import record
 from sweeps.files import BrokenRecord
+from sweeps.secrecy import masked
 
 STUDY = "study.log"
 _START_SECONDS = 60.0  # TensorBoard imports for a long time on a busy machine
 _STOP_SECONDS = 10.0
+_LINK_SECONDS = 5.0  # as often as TensorBoard looks itself
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,18 @@ class _Tool:
     process: subprocess.Popen[bytes]
     port: int
     log: IO[bytes]
+    folder: Path
+
+    def end(self) -> None:
+        """Give the sign, if it has not been given, and wait."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        try:
+            self.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        self.log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)  # where the keeper was killed
 
 
 class Tools:
@@ -41,13 +60,16 @@ class Tools:
         self._runs = runs
         self._lock = threading.Lock()
         self._running: dict[tuple[str, str], _Tool] = {}
+        self._linking: threading.Thread | None = None
+        self._stopped = threading.Event()
 
     def port(self, name: str, sweep: str = "") -> int:
-        """The port of "tensorboard" (of all runs), or of "optuna" for a sweep's study; started if it is not running.
+        """The port of "tensorboard", of a sweep's runs or of all where none is named, or of "optuna" for a sweep's
+        study; started if it is not running.
 
         Raises UserError when there is no such tool or study, or when it does not answer.
         """
-        key = (name, sweep if name == "optuna" else "")
+        key = (name, sweep)
         with self._lock:
             tool = self._running.get(key)
             if tool is None or tool.process.poll() is not None:
@@ -56,52 +78,85 @@ class Tools:
 
     def stop(self) -> None:
         """End all of them."""
+        self._stopped.set()
+        if self._linking:
+            self._linking.join()
         with self._lock:
             for tool in self._running.values():
                 assert tool.process.stdin
-                tool.process.stdin.close()  # the keeper's sign
+                tool.process.stdin.close()  # the keeper's sign, to all before any is waited for
             for tool in self._running.values():
-                try:
-                    tool.process.wait(_STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    tool.process.kill()
-                tool.log.close()
+                tool.end()
             self._running.clear()
 
     def _start(self, name: str, sweep: str) -> _Tool:
-        port = _free_port()
-        command = [sys.executable, "-m", "sanpose.dashboard.keeper", *self._command(name, sweep, port)]
+        folder = Path(tempfile.mkdtemp(prefix="sanpose-tool-"))  # mode 0700
+        try:
+            port = _free_port()
+            command = self._command(name, sweep, port, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         log = tempfile.TemporaryFile()  # noqa: SIM115 - as long-lived as the process
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
-        tool = _Tool(process, port, log)
+        keeper = [sys.executable, "-m", "sanpose.dashboard.keeper", str(folder), *command]
+        process = subprocess.Popen(keeper, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+        tool = _Tool(process, port, log, folder)
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
                 log.seek(0)
                 last = log.read().decode(errors="replace").strip().splitlines()[-3:]
-                raise UserError(f"{name} did not start", where=" / ".join(last) or None)
+                tool.end()
+                raise UserError(f"{name} did not start", where=" / ".join(map(masked, last)) or None)
             time.sleep(0.1)
         return tool
 
-    def _command(self, name: str, sweep: str, port: int) -> list[str]:
+    def _command(self, name: str, sweep: str, port: int, folder: Path) -> list[str]:
         place = ["--host", "127.0.0.1", "--port", str(port)]
         if name == "tensorboard":
-            return [_program(name), "--logdir", str(self._runs), *place]
+            shown = self._links(sweep, folder) if sweep else self._runs
+            return [_program(name), "--logdir", str(shown), *place]
         if name != "optuna":
             raise UserError(f"there is no tool '{name}'", expected="optuna or tensorboard")
-        return [_program("optuna-dashboard"), self._study(sweep), *place]
+        # The URL of a database may hold a password, and everybody can read a command line.
+        settings = folder / "optuna.toml"
+        settings.write_text(f"[optuna_dashboard]\nstorage = {json.dumps(self._study(sweep), ensure_ascii=False)}\n")
+        return [_program("optuna-dashboard"), "--from-config", str(settings), *place]
+
+    def _links(self, sweep: str, folder: Path) -> Path:
+        """The tool's folder, with links to the sweep's runs, which `_keep_linking` adds to."""
+        try:
+            link(self._runs, sweep, folder)
+        except BrokenRecord as error:
+            raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
+        if self._linking is None:
+            self._linking = threading.Thread(target=self._keep_linking, daemon=True)
+            self._linking.start()
+        return folder
+
+    def _keep_linking(self) -> None:
+        while not self._stopped.wait(_LINK_SECONDS):
+            with self._lock:
+                shown = [(key[1], tool.folder) for key, tool in self._running.items() if key[0] == "tensorboard"]
+            for sweep, folder in shown:
+                if sweep:
+                    with suppress(BrokenRecord, OSError):  # the page says what is wrong; the next look may do
+                        link(self._runs, sweep, folder)
 
     def _study(self, sweep: str) -> str:
         """Where a sweep's study is stored: the URL of a database, or its journal file."""
         try:
-            url = record.read(self._runs, sweep).head.get("storage")
+            url = record.storage(record.read(self._runs, sweep))
         except BrokenRecord as error:
             raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
+        except OSError as error:
+            raise UserError(
+                "the study's database has a password that only its owner can read", where=error.filename
+            ) from error
         path = record.folder_of(self._runs, sweep) / STUDY
         if not url and not path.is_file():
             raise UserError(f"sweep '{sweep}' has no Optuna study", where=path, expected="a sweep that has begun")
-        return str(url or path)
+        return url or str(path)
 
 
 def _program(name: str) -> str:

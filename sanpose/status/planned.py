@@ -12,15 +12,15 @@ from sweeps import record
 from sweeps.definition import label
 
 
-def latest(trials: Iterable[record.Trial]) -> list[record.Trial]:
-    """One trial for each run: a point that was tried again, or drawn twice, counts once. One without a run, for it
-    could not be begun, counts where no other trial is of the same point and seed."""
+def latest(head: Mapping[str, Any], trials: Iterable[record.Trial]) -> list[record.Trial]:
+    """The trials that count: all but those that another one was begun in the place of. Two may stand for one run: two
+    points that mean the same, or one that a search has drawn twice. A grid has every point and seed once."""
     every = list(trials)
-    begun = {trial.run: trial for trial in every if trial.run}
-    lost = {_key(trial.values, trial.seed): trial for trial in every if not trial.run}
-    there = {_key(trial.values, trial.seed) for trial in begun.values()} if lost else set()
-    found = [*begun.values(), *(trial for key, trial in lost.items() if key not in there)]
-    return sorted(found, key=lambda trial: trial.number)
+    again = {trial.repeats for trial in every}
+    counted = [trial for trial in every if trial.number not in again]
+    if head.get("search") is not None:
+        return counted
+    return sorted({_key(t.values, t.seed): t for t in counted}.values(), key=lambda trial: trial.number)
 
 
 def to_begin(head: Mapping[str, Any], begun: Iterable[record.Trial]) -> tuple[TrialState, ...]:

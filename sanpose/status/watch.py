@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from sanpose.errors import UserError, nearest
@@ -112,15 +112,22 @@ def _run_of(trial: record.Trial, states: dict[str, RunState]) -> RunState:
     return found
 
 
+def _distinct(trials: Collection[TrialState]) -> list[RunState]:
+    """The runs of trials, one that several stand for once: it is trained once."""
+    named = {trial.run.id: trial.run for trial in trials if trial.run.id}
+    return [*named.values(), *(trial.run for trial in trials if not trial.run.id)]
+
+
 def _sweep_state(sweep: record.Sweep, states: dict[str, RunState]) -> SweepState:
-    begun = tuple(TrialState(t.number, t.label, t.values, t.seed, _run_of(t, states)) for t in latest(sweep.trials))
+    counted = latest(sweep.head, sweep.trials)
+    begun = tuple(TrialState(t.number, t.label, t.values, t.seed, _run_of(t, states)) for t in counted)
     trials, more = begun + to_begin(sweep.head, sweep.trials), to_draw(sweep.head, len(begun))
     state, reason = driver(sweep.head)
     told = sweep.head.get("driver")
     address = told.get("dashboard") if isinstance(told, dict) else None
     # Pages show it as a link, which must not be able to run a script.
     dashboard = address if isinstance(address, str) and address.startswith(("http://", "https://")) else None
-    ends = ends_at([trial.run for trial in trials], more) if state != "ended" else None
+    ends = ends_at(_distinct(trials), more) if state != "ended" else None
     return SweepState(
         sweep.name, str(sweep.head.get("title") or sweep.name), state, reason, dashboard, trials, more, ends
     )

@@ -115,6 +115,24 @@ def test_the_command(studio: packed.Packed, tmp_path: Path, monkeypatch, capsys)
     assert (tmp_path / "b.png").is_file()
 
 
+def test_where_no_sheet_can_be_written_the_report_stands(studio: packed.Packed, tmp_path, monkeypatch, capsys) -> None:
+    missing = tmp_path / "none" / "x.png"
+    assert run(monkeypatch, studio.path, "--sheet", missing) == 2
+    told = capsys.readouterr()
+    assert "no problems found" in told.out and "contact sheet:" not in told.out
+    assert told.err == f"the contact sheet cannot be written to {missing}: No such file or directory\n"
+
+    def refuse(path: Path, _image: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("sanpose.draw.write_png", refuse)  # a read-only folder
+    assert run(monkeypatch, studio.path) == 0, "nobody has asked for a sheet"
+    told = capsys.readouterr()
+    assert "no problems found" in told.out and "cannot be written" in told.err
+    assert run(monkeypatch, studio.path, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["sheet"] is None
+
+
 def test_a_damaged_image_is_a_problem_and_a_cut_file_is_unreadable(
     studio: packed.Packed, tmp_path: Path, monkeypatch, capsys
 ) -> None:

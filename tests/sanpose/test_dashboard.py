@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from sanpose.dashboard.address import listen, token_and_port
 from sanpose.dashboard.curves import LOG_LINES, Curves, log_tail, thinned
 from sanpose.dashboard.feed import Feed
 from sanpose.dashboard.guard import Guard
+from sanpose.dashboard.links import link
 from sanpose.dashboard.tools import Tools
 from sanpose.errors import UserError
 from sanpose.status.watch import Watcher
@@ -374,11 +376,75 @@ def test_a_tool_that_does_not_start_says_why(tmp_path: Path) -> None:
         tools.port("rm")
 
 
+def test_a_database_s_password_is_on_no_command_line(tmp_path: Path) -> None:
+    url = "postgresql://u:secr\u00e9t@h/db"
+    folder = write_sweep(tmp_path, "delta", [], storage=url)
+    record.keep_storage(folder, url)
+    (tmp_path / "tool").mkdir()
+    command = Tools(tmp_path)._command("optuna", "delta", 1, tmp_path / "tool")
+    assert "secr" not in " ".join(command)
+    given = tomllib.loads(Path(command[command.index("--from-config") + 1]).read_text())
+    assert given["optuna_dashboard"]["storage"] == url
+    (folder / "storage").unlink()
+    (folder / "storage").mkdir()  # unreadable, also for root
+    with pytest.raises(UserError, match="only its owner"):
+        Tools(tmp_path)._command("optuna", "delta", 1, tmp_path / "tool")
+
+
+def test_the_runs_of_a_sweep_are_linked_as_they_begin(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", A, "done", 60.0)
+    write_run(tmp_path / "runs", C, "done", 60.0)
+    trials = [
+        ("lr 1/3", 0, A),
+        ("lr 1/3", 0, A),
+        ("lr 2", 0, B),
+        ("lr 3", 0, ".."),
+        ("lr 4", 0, "../runs"),
+        ("lr 5", 0, ""),
+    ]
+    write_sweep(tmp_path / "runs", "delta", trials)
+    folder = tmp_path / "links"
+    folder.mkdir()
+    link(tmp_path / "runs", "delta", folder)
+    assert [path.name for path in folder.iterdir()] == [f"lr 1_3 {A}"]
+    assert (folder / f"lr 1_3 {A}").samefile(tmp_path / "runs" / A)
+    write_run(tmp_path / "runs", B, "running")
+    link(tmp_path / "runs", "delta", folder)
+    assert {path.name for path in folder.iterdir()} == {f"lr 1_3 {A}", f"lr 2 {B}"}
+
+
 @pytest.mark.slow
-def test_tensorboard_starts(tmp_path: Path) -> None:
-    write_run(tmp_path, A, "done", 60.0)
+def test_tensorboard_shows_a_sweep_s_runs_and_all_runs_where_no_sweep_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    monkeypatch.setattr("sanpose.dashboard.tools._LINK_SECONDS", 0.2)
+
+    def begin(name: str) -> None:
+        with SummaryWriter(str(write_run(tmp_path, name, "running") / "tensorboard")) as board:
+            board.add_scalar("loss", 1.0, 0)
+
+    def shown(port: int, count: int) -> set[str]:
+        deadline = time.monotonic() + 30
+        while len(found := json.loads(_get(port, "/data/runs"))) < count and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return set(found)
+
+    for name in (A, C):
+        begin(name)
+    write_sweep(tmp_path, "delta", [("lr 1", 0, A), ("lr 2", 0, B)])
     tools = Tools(tmp_path)
     try:
-        assert b"TensorBoard" in _get(tools.port("tensorboard"), "/")
+        one = tools.port("tensorboard", "delta")
+        (folder,) = (tool.folder for tool in tools._running.values())
+        assert shown(one, 1) == {f"lr 1 {A}/tensorboard"}
+        begin(B)
+        assert shown(one, 2) == {f"lr 1 {A}/tensorboard", f"lr 2 {B}/tensorboard"}
+        every = tools.port("tensorboard")
+        assert every != one
+        assert shown(every, 3) == {f"{name}/tensorboard" for name in (A, B, C)}
     finally:
         tools.stop()
+    assert not folder.exists()
+    assert (tmp_path / A / "result.json").exists(), "the links go, not what they lead to"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from sanpose.headline import headline
+from sweeps import ledger, record
+from tests.sanpose import tiny
 from tests.sanpose.run_records import after, held, journal, measured, within, write_run, write_sweep
-from tests.sanpose.test_dashboard import dashboard
+from tests.sanpose.test_dashboard import _get, dashboard
 
 pytestmark = pytest.mark.browser
 CHROMIUM = Path("/usr/bin/chromium")
@@ -162,3 +170,101 @@ def test_thousands_of_runs_are_paged_and_found(page: Any, tmp_path: Path) -> Non
         assert "rows 51\u2013100" in page.locator("#pager").inner_text()
         write_run(runs, "0000000060", "failed", reason="late")
         page.wait_for_selector("[data-run='0000000060'].s-failed", timeout=5000)
+
+
+def test_a_point_that_a_search_drew_again_is_one_cell_and_two_trials(page: Any, runs: Path) -> None:
+    driver = {"host": socket.gethostname(), "pid": os.getpid(), "started": None, "dashboard": "http://127.0.0.1:1"}
+    trials = [("lr 1", 0, A), ("lr 2", 0, C), ("lr 1", 0, A)]
+    write_sweep(runs, "random", trials, search={"sampler": "random"}, planned=4, axes=[], seeds=1, driver=driver)
+    with held(runs / C), dashboard(runs) as served:
+        page.goto(f"{served.url}#sweep=random")
+        page.wait_for_selector("#grid .cell")
+        assert page.locator(f"#grid [data-run='{A}']").count() == 1
+        assert page.locator("#summary .counts").inner_text().split("\n") == ["1 running", "2 done", "1 to be drawn"]
+        assert "2 of 4 done" in page.locator("[data-sweep=random]").inner_text()
+        assert "~/.ray/auth_token" in page.locator("#ray").inner_text(), "Ray's page asks for a token"
+
+
+SWEEP = {"title": "What delta buys", "fixed": ["ablation=c"], "axes": {"model.delta_init": [0.0, 0.5]}}
+# Every tenth of a second: when the page first shows a run as done and the sweep as ended, and what it shows until then.
+WATCH = """
+window.ended = {}; window.shown = {};
+setInterval(() => {
+  for (const cell of document.querySelectorAll("#grid .cell[data-run]")) {
+    (window.shown[cell.dataset.run] ??= new Set()).add(cell.innerText.replace(/\\s+/g, " ").trim());
+    if (cell.matches(".s-done")) window.ended[cell.dataset.run] ??= Date.now() / 1000;
+  }
+  if (document.querySelector("#summary").innerText.includes("ended (")) window.ended.sweep ??= Date.now() / 1000;
+}, 100);
+"""
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """The runs' folder of a sweep of two trials that has just been started, and its driver."""
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "deltas.yaml").write_text(yaml.safe_dump(SWEEP))
+    runs = folder / "runs"
+    runs.mkdir()
+    overrides = tiny.overrides(folder, "train.epochs=20", "eval.sets=[h36m]", "eval.every=5")
+    command = [sys.executable, "-m", "sanpose.tune", f"sweep={folder / 'deltas.yaml'}", *overrides]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    yield runs, process
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_real_sweep_is_seen_from_its_begin_to_its_end(page: Any, sweep: tuple[Path, subprocess.Popen[bytes]]) -> None:
+    runs, driver = sweep
+    page.set_default_timeout(150_000)  # on a busy machine
+    with dashboard(runs) as served:
+        page.goto(served.url)
+        page.click("[data-sweep='deltas-smoke']")
+        page.evaluate(WATCH)
+        page.wait_for_selector("#grid .cell.s-running")
+        page.wait_for_selector("#running td:has-text('epoch')")
+        page.wait_for_selector("#curves svg .dot")
+        page.wait_for_selector("#summary p:has-text('ended (')")
+        page.wait_for_timeout(500)  # for the watch to have seen it too
+        seen, shown = page.evaluate(
+            "[window.ended, Object.fromEntries(Object.entries(window.shown).map(([id, texts]) => [id, [...texts]]))]"
+        )
+        assert driver.wait(60) == 0, (runs.parent / "log").read_text()
+        told = record.read(runs, "deltas-smoke")
+        assert sorted(seen) == sorted([*(trial.run for trial in told.trials), "sweep"])
+        for trial in told.trials:
+            run = ledger.read(runs / trial.run)
+            assert -0.5 < seen[trial.run] - run.changed < 5, "the page shows the end soon after the record"
+            epochs = [text for text in shown[trial.run] if text.startswith("running") and "epoch" in text]
+            assert len(set(epochs)) >= 2, f"its progress was seen: {shown[trial.run]}"
+            assert f"{headline(run.metrics)['mpjpe_mm']:.1f} mm" in cell(page, trial.run)
+        assert -0.5 < seen["sweep"] - (told.folder / "sweep.json").stat().st_mtime < 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_optuna_s_dashboard_has_the_trials_of_a_real_sweep(sweep: tuple[Path, subprocess.Popen[bytes]]) -> None:
+    runs, driver = sweep
+    assert driver.wait(200) == 0, (runs.parent / "log").read_text()
+    with dashboard(runs) as served:
+        served.told("/api/changes")
+        status, _, body = served.ask("/tools/optuna?sweep=deltas-smoke", method="POST", **served.origin)
+        assert status == 200, body
+        port = json.loads(body)["port"]
+        (study,) = json.loads(_get(port, "/api/studies"))["study_summaries"]
+        found = json.loads(_get(port, f"/api/studies/{study['study_id']}?after=0"))
+    assert (found["name"], found["directions"]) == ("deltas-smoke", ["minimize"])
+    trials = {trial["number"]: trial for trial in found["trials"]}
+    told = record.read(runs, "deltas-smoke").trials
+    assert sorted(trials) == [trial.number for trial in told] == [0, 1]
+    for trial in told:
+        its = trials[trial.number]
+        points = {param["name"]: float(param["param_external_value"]) for param in its["params"]}
+        notes = {note["key"]: note["value"] for note in its["user_attrs"]}
+        figures = headline(ledger.read(runs / trial.run).metrics)
+        assert (its["state"], points, its["values"]) == ("Complete", trial.values, [figures["mpjpe_mm"]])
+        assert (notes["run"], notes["seed"]) == (trial.run, str(trial.seed))

@@ -131,8 +131,9 @@ def test_a_point_that_cannot_be_composed_is_recorded_with_its_reason(tmp_path: P
     record.write_head(batches.runs, batches.name, batches.head())
     driver = tune.Driver(batches, folder, Console(quiet=True), False, False, keep.KINDS)
     bad = {"train.batch_size": 8, "train.accumulation": 3}
-    begun = driver.begin(Asked(7, bad, 0))
+    begun = driver.begin(Asked(7, bad, 0, repeats=3))
     assert begun.run == "" and begun.payload is None and "cannot be split" in (begun.outcome or {})["failure"]
     (trial,) = record.read(batches.runs, batches.name).trials
-    assert (trial.number, trial.values, trial.run) == (7, bad, "") and "cannot be split" in (trial.reason or "")
+    assert (trial.number, trial.values, trial.run, trial.repeats) == (7, bad, "", 3)
+    assert "cannot be split" in (trial.reason or "")
     assert list(batches.runs.iterdir()) == [batches.runs / "sweeps"] and driver.counts == {"failed": 1}

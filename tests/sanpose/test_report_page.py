@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from sanpose import draw
 from sanpose.config import configs_dir
 from sanpose.report import page
 from sanpose.report.gather import gather
+from sanpose.report.page.write import render
 from tests.sanpose import many_runs
+from tests.sanpose.run_records import write_run
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.browser
@@ -239,6 +243,23 @@ def test_pictures_and_predictions_are_there(browser: Any, made: Path) -> None:
         assert "street.overlay.png" in visit.text("#predictions")
         assert visit.page.eval_on_selector_all("#predictions img", "all => all.map(i => i.naturalWidth)") == [5, 1]
         assert "not drawn, as the sweep kept no Optuna study" in visit.text("main")
+
+
+def test_without_predictions_the_section_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path, "a" * 10, "done", 60.0)
+    text = render(gather(tmp_path, configs_dir()), [], datetime.now(UTC))
+    section = text.partition('id="predictions"')[2].partition("</section>")[0]
+    assert "No run’s folder has pictures" in section
+    assert '<a href="#predictions">' in text
+
+
+def test_a_command_that_was_recorded_with_a_password_is_shown_without(tmp_path: Path) -> None:
+    path = write_run(tmp_path, "a" * 10, "done", 60.0) / "provenance.json"
+    command = ["sanpose", "tune", "search.storage=postgresql://u:secret@h/db"]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "command": command}))
+    text = render(gather(tmp_path, configs_dir()), [], datetime.now(UTC))
+    assert "postgresql://u:***@h/db" in text
+    assert "secret" not in text
 
 
 @pytest.mark.parametrize("name", ["made", "bad"])

@@ -29,6 +29,7 @@ from sweeps.files import write_atomic
 from tests.sanpose.run_records import (
     EPOCHS,
     after,
+    held,
     held_elsewhere,
     journal,
     measured,
@@ -282,6 +283,33 @@ def test_a_search_says_how_many_it_will_draw(tmp_path: Path) -> None:
     write_sweep(tmp_path, "tpe", [("lr 0.1", 0, A)], search={"sampler": "tpe"}, planned=20, axes=[], seeds=1)
     (sweep,) = snapshot(tmp_path).sweeps
     assert (len(sweep.trials), sweep.to_draw, sweep.counts) == (1, 19, {"waiting": 20})
+
+
+def test_a_point_that_a_search_draws_again_is_a_trial_of_its_own(tmp_path: Path) -> None:
+    """Four trials over two runs: none is left to be drawn; one that was tried again counts once."""
+    write_run(tmp_path, A, "done", 60.0)
+    write_run(tmp_path, B, "done", 61.0)
+    head = {"search": {"sampler": "random"}, "planned": 4, "axes": [], "seeds": 1}
+    folder = write_sweep(tmp_path, "random", [("lr 1", 0, A), ("lr 2", 0, B), ("lr 1", 0, A)], **head)
+    (sweep,) = snapshot(tmp_path).sweeps
+    assert (sweep.to_draw, sweep.counts) == (1, {"waiting": 1, "done": 3})
+    record.append_trial(folder, record.Trial(3, "lr 2", {"model.delta_init": "lr 2"}, 0, B))
+    record.append_trial(folder, record.Trial(4, "lr 2", {"model.delta_init": "lr 2"}, 0, B, repeats=3))
+    (sweep,) = snapshot(tmp_path).sweeps
+    assert (sweep.to_draw, sweep.counts, [t.number for t in sweep.trials]) == (0, {"done": 4}, [0, 1, 2, 4])
+
+
+def test_two_points_of_a_grid_may_stand_for_one_run_which_takes_its_time_once(tmp_path: Path) -> None:
+    write_run(tmp_path, A, "running")
+    journal(tmp_path / A, within(1, 50))
+    axes = [{"name": "model.delta_init", "values": ["zero", "none", "one"]}]
+    begun = [("zero", 0, A), ("none", 0, A)]
+    write_sweep(tmp_path, "delta", begun, axes=axes, seeds=1, search=None)
+    with held(tmp_path / A):
+        (sweep,) = snapshot(tmp_path).sweeps
+    assert [(t.number, t.run.state) for t in sweep.trials] == [(0, "running"), (1, "running"), (None, "waiting")]
+    run = sweep.trials[0].run
+    assert sweep.ends_at == ends_at([run, RunState("", "waiting")]), "one runs, not two side by side"
 
 
 def test_when_a_sweep_ends() -> None:

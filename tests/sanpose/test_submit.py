@@ -51,6 +51,13 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(project: Path, data: lis
     assert f"runs={project}/runs" in shown
 
 
+def test_a_dry_run_shows_no_password(project: Path, data: list[str], slurm: Commands) -> None:
+    given = ["sweep=delta_init", *data, "cluster=mine.yaml", "search.storage=postgresql://u:secret@h/db"]
+    shown = run("submit", "tune", *given, "--dry-run").output
+    assert "search.storage=postgresql://u:***@h/db" in shown
+    assert "secret" not in shown
+
+
 def test_a_training_is_submitted_with_its_code_and_recorded(project: Path, data: list[str], slurm: Commands) -> None:
     shown = submitted(data, "train.workers=2").output
     found = only(project)

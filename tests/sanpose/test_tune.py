@@ -393,6 +393,31 @@ def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path):
     assert record.read(root, first.name).head["fingerprints"] == told and set(told) == {"h36m", "mpii", "coco"}
 
 
+def test_a_database_s_password_is_kept_apart_and_may_change(data, tmp_path):
+    runs, root = f"runs={tmp_path / 'runs'}", tmp_path / "runs"
+    url = "postgresql://u:{}@h/db"
+
+    def asked(password):
+        more = ("search.sampler=random", f"search.storage={url.format(password)}")
+        return sweep.read([definition(tmp_path), *data, *SHORT, runs, *more])
+
+    folder = record.folder_of(root, asked("secret1").name)
+    folder.mkdir(parents=True)
+    claim.claim(asked("secret1"), root)
+    claim.ended(asked("secret1"), root)
+    head = json.loads((folder / "sweep.json").read_text())
+    assert head["storage"] == head["search"]["storage"] == url.format("***")
+    head["storage"] = head["search"]["storage"] = url.format("secret1")  # as sweeps were recorded before
+    (folder / "sweep.json").write_text(json.dumps(head))
+    claim.claim(asked("secret2"), root)
+    claim.ended(asked("secret2"), root)
+    assert "secret" not in (folder / "sweep.json").read_text()
+    assert record.storage(record.read(root, asked("secret2").name)) == url.format("secret2")
+    other = sweep.read([definition(tmp_path), *data, *SHORT, runs, "search.sampler=random"])
+    with pytest.raises(UserError, match="differs in search"):
+        claim.claim(other, root)
+
+
 def test_every_shipped_sweep_can_be_read():
     names = sorted(p.stem for p in (config.configs_dir() / "sweep").glob("*.yaml"))
     assert names == ["attention", "data_mix", "delta_init", "full", "input_size", "table1"]

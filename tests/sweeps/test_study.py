@@ -142,7 +142,7 @@ def test_failed_trials_are_tried_again_only_when_asked_and_once(tmp_path):
     assert again.next() is None
     assert again.retry_failed() == 1
     asked = again.next()
-    assert asked.values == first.study.trials[2].params and again.next() is None
+    assert asked.values == first.study.trials[2].params and asked.repeats == 2 and again.next() is None
     again.tell(asked.number, "r", {"mpjpe_mm": 1.0})
     assert again.retry_failed() == 0
 

@@ -50,6 +50,12 @@ function trials() {
   return runs.map((trial) => ({ ...trial, run: known.runs.get(trial.id) ?? { state: "waiting" } }));
 }
 
+/** Without the trials whose run another one before them stands for as well. */
+function distinct(all) {
+  const seen = new Set();
+  return all.filter(({ id }) => !seen.has(id) && seen.add(id));
+}
+
 function counts(runs) {
   const found = {};
   for (const run of runs) found[run.state] = (found[run.state] ?? 0) + 1;
@@ -97,7 +103,10 @@ function summary() {
   ray.dataset.told = told;
   if (!address) ray.replaceChildren("Ray's dashboard: no address recorded");
   else if (["ended", "stopped"].includes(sweep.state)) ray.replaceChildren("Ray's dashboard: ended with the sweep");
-  else ray.replaceChildren(el("a", { href: address, target: "_blank", rel: "noopener" }, `Ray's dashboard: ${address}`));
+  else {
+    ray.replaceChildren(el("a", { href: address, target: "_blank", rel: "noopener" }, `Ray's dashboard: ${address}`),
+      " asks for a token: what is in ", el("code", {}, "~/.ray/auth_token"), " on the machine of the sweep, or in the job's ", el("code", {}, "token"));
+  }
 }
 
 function tools() {
@@ -116,7 +125,7 @@ function tools() {
     }
     button.disabled = false;
   };
-  const buttons = [el("button", { type: "button", onclick: start("tensorboard") }, "TensorBoard")];
+  const buttons = [el("button", { type: "button", onclick: start("tensorboard") }, selected === LOOSE ? "TensorBoard of all runs" : "TensorBoard")];
   if (selected !== LOOSE) buttons.unshift(el("button", { type: "button", onclick: start("optuna") }, "Optuna dashboard"));
   return el("div", { id: "tools" }, ...buttons, el("span", { id: "ray", class: "quiet", hidden: selected === LOOSE }), answer);
 }
@@ -126,7 +135,7 @@ function grid() {
 }
 
 function running() {
-  const all = trials().filter(({ run }) => ["running", "unverified"].includes(run.state));
+  const all = distinct(trials()).filter(({ run }) => ["running", "unverified"].includes(run.state));
   if (!all.length) return place("running").replaceChildren(el("p", { class: "quiet" }, "Nothing runs."));
   const head = ["trial", "progress", "loss", "figure", "delta", "images/s", "left"].map((name) => el("th", { scope: "col" }, name));
   const rows = all.slice(0, AT_ONCE).map(({ id, label, run }) => {
@@ -143,7 +152,7 @@ function running() {
 
 /** The curves of what runs, else of what changed last; asked for again when one of them has changed. */
 async function curves() {
-  const all = trials().filter(({ run }) => run.changed !== undefined && run.state !== "broken");
+  const all = distinct(trials()).filter(({ run }) => run.changed !== undefined && run.state !== "broken");
   const live = all.filter(({ run }) => run.state === "running");
   const chosen = (live.length ? live : all.toSorted((a, b) => b.run.changed - a.run.changed)).slice(0, COLOURS);
   const wanted = JSON.stringify(chosen.map(({ id, run }) => [id, run.changed]));
@@ -160,7 +169,7 @@ async function curves() {
 }
 
 function attention() {
-  const here = trials();
+  const here = distinct(trials());
   const all = TROUBLE.flatMap((state) => here.filter(({ run }) => run.state === state));
   const unread = known.broken.map(([path, reason]) => el("li", {}, el("code", {}, path), el("span", { class: "reason" }, reason)));
   const list = all.slice(0, more).map(({ id, label, run }) => el("li", {},

@@ -16,7 +16,8 @@ export function rowsOf(sweep) {
   for (const [label, seed, id] of known.trials.get(sweep) ?? []) {
     if (!rows.has(label)) rows.set(label, { label, runs: new Map() });
     const runs = rows.get(label).runs;
-    runs.set(seed, [...(runs.get(seed) ?? []), id]);
+    const there = runs.get(seed) ?? [];
+    if (id === "" || !there.includes(id)) runs.set(seed, [...there, id]); // a search can draw a point again
   }
   return [...rows.values()];
 }

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sweeps import storage
+from sweeps import record, storage
 from sweeps.definition import BadSweep
 from sweeps.record import Sweep
 
@@ -28,10 +28,13 @@ def importances(sweep: Sweep) -> Mapping[str, float]:
 
     Raises NoImportanceError when the sweep has no study, one with too few finished trials, or one that varied one key.
     """
-    axes, url = sweep.head.get("axes"), sweep.head.get("storage")
+    axes = sweep.head.get("axes")
     if isinstance(axes, list) and len(axes) == 1 and isinstance(axes[0], Mapping):
         raise NoImportanceError(_ALONE.format(axes[0].get("name")))
-    url = url if isinstance(url, str) else ""
+    try:
+        url = record.storage(sweep)
+    except OSError as error:
+        raise NoImportanceError("the URL of its study's database, with a password, is for its owner to read") from error
     if not url and not (sweep.folder / storage.JOURNAL).is_file():
         raise NoImportanceError("the sweep kept no Optuna study: there is none in its folder")
     import optuna

@@ -20,6 +20,7 @@ from sanpose.report.runs import lookup, state
 from sanpose.report.sweep_points import best_first, objectives_of
 from sweeps.files import BrokenRecord, read_json
 from sweeps.ledger import Record
+from sweeps.secrecy import masked
 
 MOST = 10_000
 CURVES = 2_000
@@ -147,7 +148,7 @@ def _provenance(run: Record) -> Iterable[tuple[str, str]]:
     command, starts = told.get("command"), told.get("starts")
     lines = [
         ("commit", f"{git['commit']}{dirty}" if git.get("commit") else "not known"),
-        ("command", " ".join(map(str, command)) if isinstance(command, list) else ""),
+        ("command", " ".join(masked(str(word)) for word in command) if isinstance(command, list) else ""),
         (
             "machine",
             ", ".join(f"{key} {value}" for key, value in machine.items() if not isinstance(value, list | dict)),

@@ -1,0 +1,58 @@
+"""What the operating system refuses reaches a person as one message."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from sanpose import cli
+from tests.sanpose import tiny
+from tests.sanpose import tiny_sets as sets
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["sanpose", *map(str, words)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return int(caught.value.code or 0)
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    lines = capsys.readouterr().err.partition("error: ")[2].splitlines()  # after what it has said of its progress
+    assert lines[0].startswith("the system refuses: ")
+    assert [line[:10] for line in lines[1:]] == ["  where:  ", "  try:    "]
+    return lines
+
+
+def test_a_packed_file_in_a_place_that_cannot_be(tmp_path: Path, monkeypatch, capsys) -> None:
+    sets.coco(tmp_path / "coco")
+    prepare = ("data", "prepare", "coco", "--src", tmp_path / "coco", "--out")
+    assert run(monkeypatch, *prepare, "/proc/x/c.h5") == 2
+    assert told(capsys)[1].endswith("/proc/x")
+    (tmp_path / "a.h5").touch()
+    assert run(monkeypatch, *prepare, tmp_path / "a.h5" / "x.h5") == 2
+    assert str(tmp_path / "a.h5") in told(capsys)[1]
+
+
+def test_runs_in_a_place_that_cannot_be(tmp_path: Path, monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "train", *tiny.overrides(tmp_path), "runs=/proc/x") == 2
+    assert told(capsys)[1].endswith("/proc/x")
+
+
+def test_whatever_the_system_says_is_told(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def refuse(error: OSError) -> list[str]:
+        def fail(**_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(cli.cli, "main", fail)
+        assert run(monkeypatch) == 2
+        return capsys.readouterr().err.splitlines()
+
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert refuse(full)[0] == "error: the system refuses: No space left on device"
+    assert refuse(OSError("h5py's own words"))[0] == "error: the system refuses: h5py's own words"
+    assert "a -> b" in refuse(PermissionError(13, "Permission denied", "a", None, b"b"))[1]
