@@ -11,19 +11,24 @@ from rich.text import Text
 
 from sanpose.report.table import Cell, Column, Table, cell_of, standings, symbols, text_of
 
+_MANY = 15  # columns
+_FIXED = {"names": 21, "status": 16}  # characters, where there are many
 _STYLES = {"best": "bold green", "second": "underline", "": ""}
 
 
 def to_terminal(table: Table) -> RenderableType:
     """A renderable for a rich console: title, marks, the table, notes."""
     standing, signs = standings(table), symbols(table)
+    wide = len(table.shown) > _MANY
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, pad_edge=False)
     for place, column in enumerate(table.shown):
         numeric = any(isinstance(cell_of(row, column).value, int | float) for row in table.rows)
         justify: Literal["left", "right"] = "right" if numeric else "left"
         # The rows' names are what the eye looks for, and what became of them: they get their room before the figures.
-        room = 21 if _names(table, place) else 12 if column.key == "status" else 4
-        grid.add_column(Text(column.title), justify=justify, overflow="fold", min_width=room)
+        names = _names(table, place)
+        # In a wide table rich takes from these first, and then cuts the last columns off.
+        fixed = _FIXED.get("names" if names else column.key) if wide else None
+        grid.add_column(Text(column.title), justify=justify, overflow="fold", min_width=21 if names else 4, width=fixed)
 
     def drawn(index: int, cell: Cell, column: Column) -> Text:
         text = Text(text_of(cell, column), style=_STYLES[standing.get((index, column.key), "")])

@@ -294,7 +294,11 @@ def test_the_command(runs: Path, tmp_path: Path) -> None:
     }
     assert {p.name for p in out.iterdir()} == names | {"report.md"}
     before = {p.name: p.read_bytes() for p in out.iterdir()}
-    assert "Table 5" in CliRunner().invoke(report, [*arguments, "--all"]).output
+    printed = CliRunner().invoke(report, [*arguments, "--all"]).output
+    assert "Table 5" in printed
+    lines = printed.partition("Table 3 a.")[2].partition("Table 3 b.")[0].splitlines()
+    found = {line.split()[3]: line.split()[-1] for line in lines if line.startswith("Ours here,")}
+    assert found["b"] == "missing" and found["g"] == "done", "the last of twenty columns is there"
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
