@@ -19,7 +19,6 @@ from sanpose.report import page
 from sanpose.report.gather import gather
 from sanpose.report.page.write import render
 from tests.sanpose import many_runs
-from tests.sanpose.run_records import write_run
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.browser
@@ -246,7 +245,7 @@ def test_pictures_and_predictions_are_there(browser: Any, made: Path) -> None:
 
 
 def test_without_predictions_the_section_says_so(tmp_path: Path) -> None:
-    write_run(tmp_path, "a" * 10, "done", 60.0)
+    many_runs.add(tmp_path, "a" * 10)
     text = render(gather(tmp_path, configs_dir()), [], datetime.now(UTC))
     section = text.partition('id="predictions"')[2].partition("</section>")[0]
     assert "No run’s folder has pictures" in section
@@ -254,7 +253,7 @@ def test_without_predictions_the_section_says_so(tmp_path: Path) -> None:
 
 
 def test_a_command_that_was_recorded_with_a_password_is_shown_without(tmp_path: Path) -> None:
-    path = write_run(tmp_path, "a" * 10, "done", 60.0) / "provenance.json"
+    path = many_runs.add(tmp_path, "a" * 10) / "provenance.json"
     command = ["sanpose", "tune", "search.storage=postgresql://u:secret@h/db"]
     path.write_text(json.dumps({**json.loads(path.read_text()), "command": command}))
     text = render(gather(tmp_path, configs_dir()), [], datetime.now(UTC))

@@ -105,7 +105,8 @@ function summary() {
   else if (["ended", "stopped"].includes(sweep.state)) ray.replaceChildren("Ray's dashboard: ended with the sweep");
   else {
     ray.replaceChildren(el("a", { href: address, target: "_blank", rel: "noopener" }, `Ray's dashboard: ${address}`),
-      " asks for a token: what is in ", el("code", {}, "~/.ray/auth_token"), " on the machine of the sweep, or in the job's ", el("code", {}, "token"));
+      " asks for a token: what is in ", el("code", {}, "~/.ray/auth_token"), " where the sweep runs; for one in a Slurm job, in ",
+      el("code", {}, "runs/jobs/NAME/ray/*/token"));
   }
 }
 
