@@ -18,7 +18,16 @@ from sanpose.report.paired import Paired, paired
 from sanpose.report.runs import RUNS, CellRuns, ids, listed, lookup, preset, scale_of
 from sanpose.report.selection import Group, Selection, same_data
 from sanpose.report.table import Cell, Column, Table
-from sanpose.report.verdicts import NOTES, NUMBERS, TESTED, tested, undecided
+from sanpose.report.verdicts import (
+    BOOTSTRAP,
+    BOOTSTRAP_NUMBERS,
+    DECIDES,
+    NUMBERS,
+    TESTED,
+    UNDECIDED,
+    tested,
+    undecided,
+)
 from sweeps.ledger import Record
 
 STEPS = (
@@ -35,10 +44,13 @@ COLUMNS = (
     Column("paper_mm", "Paper", signed=True),
     Column("ours_mm", "Ours", digits=2, signed=True),
     Column("seeds", "Seeds", digits=0),
-    *TESTED,
+    TESTED[0],
+    BOOTSTRAP,
+    *TESTED[1:],
     Column("verdict", "Verdict"),
     Column("runs_status", "Runs"),
     *NUMBERS,
+    *BOOTSTRAP_NUMBERS,
     Column("preset", "Preset", machine_only=True),
     RUNS,
 )
@@ -48,7 +60,8 @@ _NOTES = (
     " files of every source that both use.",
     "Verdict: by a two-sided paired t-test over seeds at 5 %, one test per row, without correction for the number of"
     " rows. Confirmed: a difference of the paper's sign; its size is not judged. Contradicted: of the other sign.",
-    *NOTES,
+    UNDECIDED,
+    DECIDES,
     "The paper gives one number per cell, without a spread; its d → e changes the flip test along with the input size."
     " Its text credits 3.3 mm to {e, f}; in its table that is e → g.",
 )

@@ -20,8 +20,9 @@ _RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences of pairs, in their own unit. `interval`: Student's t; `bootstrap`: percentile; `p`: of the two-sided
-    paired t-test. All three None for fewer than two pairs, and where the pairs do not differ among themselves."""
+    """Differences of pairs, in their own unit. `interval`: Student's t; `bootstrap`: percentile, if asked for; `p`: of
+    the two-sided paired t-test. All three None for fewer than two pairs, and where the pairs do not differ
+    among themselves."""
 
     mean: float
     deviation: float | None
@@ -35,8 +36,11 @@ class Paired:
         return self.p is not None and self.p < 1 - LEVEL
 
 
-def paired(differences: Sequence[float]) -> Paired:
-    """Mean, spread, intervals and test of at least one difference; the same to the bit for the same numbers."""
+def paired(differences: Sequence[float], *, resampled: bool = True) -> Paired:
+    """Mean, spread, intervals and test of at least one difference; the same to the bit for the same numbers.
+
+    resampled: whether with the bootstrap's interval, which takes most of the time.
+    """
     values = sorted(differences)  # so that the order of the seeds changes no bit
     n = len(values)
     mean = math.fsum(values) / n
@@ -50,7 +54,7 @@ def paired(differences: Sequence[float]) -> Paired:
     error = deviation / math.sqrt(n)
     half = float(special.stdtrit(n - 1, (1 + LEVEL) / 2)) * error
     p = float(2 * special.stdtr(n - 1, -abs(mean) / error))
-    return Paired(mean, deviation, n, (mean - half, mean + half), _bootstrap(values), p)
+    return Paired(mean, deviation, n, (mean - half, mean + half), _bootstrap(values) if resampled else None, p)
 
 
 def _bootstrap(values: Sequence[float]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from sanpose.report.selection import same_data
 from sanpose.report.sweep_points import Objective, Point, objectives_of
 from sanpose.report.sweep_tables import slug
 from sanpose.report.table import Cell, Column, Table
-from sanpose.report.verdicts import NOTES, NUMBERS, TESTED, tested, undecided
+from sanpose.report.verdicts import NUMBERS, TESTED, UNDECIDED, tested, undecided
 from sweeps.ledger import Record
 from sweeps.record import Sweep
 
@@ -48,13 +48,13 @@ def compared_table(sweep: Sweep, points: Sequence[Point]) -> Table | None:
     )
     title = f"Sweep {sweep.name}, tested: each point against {first.label}"
     rows = tuple(_row(first, point, aim) for point in others)
-    return Table(slug(sweep.name, "compared"), title, columns, rows, (what, _VERDICT, *NOTES))
+    return Table(slug(sweep.name, "compared"), title, columns, rows, (what, _VERDICT, UNDECIDED))
 
 
 def _row(first: Point, point: Point, aim: Objective) -> dict[str, Cell]:
     pairs = _pairs(first, point, aim)
     runs = [run for a, b, _ in pairs for run in (a, b)]
-    found = paired([value for _, _, value in pairs]) if pairs else None
+    found = paired([value for _, _, value in pairs], resampled=False) if pairs else None
     scale = scale_of(runs)
     mark = f"{scale}: a verdict on these runs, not on the paper's experiment" if scale else ""
     row = {

@@ -8,28 +8,29 @@ from __future__ import annotations
 from sanpose.report.paired import MOST, Paired, pairs_needed
 from sanpose.report.table import Cell, Column
 
-TESTED = (
-    Column("interval", "95 % interval (t)"),
-    Column("bootstrap", "95 % interval (bootstrap)"),
-    Column("p_text", "p"),
-)
+TESTED = (Column("interval", "95 % interval (t)"), Column("p_text", "p"))
 NUMBERS = (
     Column("p", "p", machine_only=True),
     Column("interval_low", "Interval, low", machine_only=True),
     Column("interval_high", "Interval, high", machine_only=True),
+)
+BOOTSTRAP = Column("bootstrap", "95 % interval (bootstrap)")
+BOOTSTRAP_NUMBERS = (
     Column("bootstrap_low", "Bootstrap, low", machine_only=True),
     Column("bootstrap_high", "Bootstrap, high", machine_only=True),
 )
-NOTES = (
+UNDECIDED = (
     "Undecided: 'about n more' is the number of seeds with which the test would find the mean difference seen so far"
-    " in 80 % of cases, given the spread seen so far. One seed has no spread; two more are the least to ask for.",
+    " in 80 % of cases, given the spread seen so far. One seed has no spread; two more are the least to ask for."
+)
+DECIDES = (
     "The t interval decides because the bootstrap (percentile, 10,000 resamples, fixed seed) is too narrow for few"
-    " seeds: with three it can never reach beyond the smallest and largest difference.",
+    " seeds: with three it can never reach beyond the smallest and largest difference."
 )
 
 
 def tested(found: Paired, digits: int = 2) -> dict[str, Cell]:
-    """The cells of TESTED and NUMBERS, without those of intervals where there are none; digits: of their ends."""
+    """The cells of the columns above, without those of intervals where there are none; digits: of their ends."""
     row = {"p": Cell(found.p), "p_text": Cell(_p(found.p))}
     for name, interval in (("interval", found.interval), ("bootstrap", found.bootstrap)):
         if interval is not None:
