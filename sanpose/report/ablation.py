@@ -50,7 +50,7 @@ def table1(cells: Sequence[CellRuns], others: Sequence[Record], broken: Sequence
     rows = [
         _row(row, ours.get(row["method"], CellRuns(row["method"]))) for row in paper.rows(config_dir, paper.ABLATION)
     ]
-    notes = [*_NOTES, *protocol_notes(cells, "h36m"), *_left_out(cells)]
+    notes = [*_NOTES, *_unlearned(cells), *protocol_notes(cells, "h36m"), *_left_out(cells)]
     notes += _changed(cells)
     notes += [
         f"Cell {c.letter}'s runs bear its name, but are not the cell as defined: {', '.join(c.strays)}."
@@ -76,6 +76,22 @@ def protocol_notes(cells: Sequence[CellRuns], dataset: str) -> list[str]:
         for text in dict.fromkeys(filter(None, (protocol_of(run, dataset) for run in cell.done))):
             texts.setdefault(text, []).append(cell.letter)
     return [f"Measured, {'cells' if len(who) > 1 else 'cell'} {', '.join(who)}: {text}" for text, who in texts.items()]
+
+
+def _unlearned(cells: Sequence[CellRuns]) -> list[str]:
+    """The cells that have learned less than a training must: their figures say nothing of the choices."""
+    low = []
+    for cell in cells:
+        names = ("mpjpe", "mean_over_frames"), ("untrained_mpjpe",), ("mean_pose_mpjpe",)
+        ours, untrained, mean_pose = (cell.figure("h36m", *name).value for name in names)
+        if isinstance(ours, float) and (_more(ours, untrained, 0.5) or _more(ours, mean_pose, 1.0)):
+            low.append(cell.letter)
+    who = f"{'Cells' if len(low) > 1 else 'Cell'} {', '.join(low)}"
+    return [f"{who}: not half the error of the untrained network, or no better than the mean pose."] if low else []
+
+
+def _more(ours: float, other: object, share: float) -> bool:
+    return isinstance(other, float) and ours > share * other
 
 
 def _changed(cells: Sequence[CellRuns]) -> list[str]:

@@ -80,6 +80,16 @@ def test_table1_has_every_cell_and_its_state(runs: Path) -> None:
     assert {cell.mark for row in table.rows for cell in row.values()} == {"", WARNING}
 
 
+def test_cells_that_have_not_learned_are_named(tmp_path: Path) -> None:
+    for cell, mpjpe in (("a", 150.0), ("b", 210.0), ("c", 199.0)):
+        add(tmp_path, cell, status="done", metrics=figures(mpjpe))
+    few = figures(190.0)
+    few["h36m"] |= {"untrained_mpjpe": 300.0, "mean_pose_mpjpe": 250.0}
+    add(tmp_path, "d", status="done", metrics=few)
+    (told,) = (note for note in tables(tmp_path, CONFIGS)[0].notes if "mean pose." in note and "half" in note)
+    assert told.startswith("Cells b, d: not half the error of the untrained network")
+
+
 def test_a_run_whose_process_is_gone_is_not_called_running(tmp_path: Path) -> None:
     ledger.append_line(add(tmp_path, "e", status="running") / "metrics.jsonl", {"epoch": 3})
     epochs = composed("e", "quick")["train"]["epochs"]
