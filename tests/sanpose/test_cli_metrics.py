@@ -168,6 +168,7 @@ def test_h36m_bad_predictions(run: Run, tmp_path: Path, h36m_h5: Path, name: str
         ("pred.txt", b"1 2 3", "'.txt'"),
         ("pred.mat", b"not a mat file, but long enough to have a header" * 9, "cannot be read"),
         ("pred.h5", b"not hdf5", "cannot be read"),
+        *((f"pred.{kind}", b"\x01\x02\x03\x04" * n, "cannot be read") for kind in ("mat", "npz") for n in (0, 16, 75)),
     ],
 )
 def test_unreadable_files(
@@ -182,6 +183,37 @@ def test_unreadable_files(
 
 
 def test_a_pickle_is_not_executed(run: Run, tmp_path: Path, h36m_h5: Path) -> None:
+@pytest.mark.parametrize("keep", [0, 64, 127, 128, 200, 300, 0.5, 0.99])
+@pytest.mark.parametrize("kind", ["mat", "compressed.mat", "npz", "compressed.npz"])
+def test_files_cut_short(run: Run, tmp_path: Path, h36m_h5: Path, kind: str, keep: float) -> None:
+    path = tmp_path / f"pred.{kind}"
+    if kind.endswith("mat"):
+        savemat(path, {"keypoints3d": off_by(1.0)}, do_compression="compressed" in kind)
+    else:
+        (np.savez_compressed if "compressed" in kind else np.savez)(path, keypoints3d=off_by(1.0))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
+    code, out, err = run("h36m", "--gt", h36m_h5, "--pred", path)
+    assert (code, out) == (2, "")
+    assert "cannot be read" in err or "has no 'keypoints3d'" in err
+    assert path.name in err
+
+
+@pytest.mark.parametrize("share", [0.25, 0.4, 0.55, 0.7])
+def test_compressed_files_overwritten(run: Run, tmp_path: Path, h36m_h5: Path, share: float) -> None:
+    poses = off_by(1.0).round()  # else zlib finds nothing to compress, and stores it
+    np.savez_compressed(tmp_path / "pred.npz", keypoints3d=poses)
+    savemat(tmp_path / "pred.mat", {"keypoints3d": poses}, do_compression=True)
+    for name in ("pred.npz", "pred.mat"):
+        data = bytearray((tmp_path / name).read_bytes())
+        at = int(share * len(data))
+        data[at : at + 40] = b"\xff" * 40
+        (tmp_path / name).write_bytes(data)
+        code, out, err = run("h36m", "--gt", h36m_h5, "--pred", tmp_path / name)
+        assert (code, out) == (2, "")
+        assert f"the {name[4:]} file cannot be read" in err
+
+
     np.savez(tmp_path / "pred.npz", keypoints3d=np.array([{"a": 1}], dtype=object))
     code, _, err = run("h36m", "--gt", h36m_h5, "--pred", tmp_path / "pred.npz")
     assert code == 2

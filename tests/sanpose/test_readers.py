@@ -14,7 +14,7 @@ import pytest
 import scipy.io
 
 from sanpose.data.cameras import back_project, person_box, project
-from sanpose.data.readers import coco, h36m, mpii, mpii_mat
+from sanpose.data.readers import coco, files, h36m, mpii, mpii_mat
 from sanpose.data.readers.h36m_select import Selection, Video
 from sanpose.data.readers.listing import Bad, Listing, validate
 from sanpose.errors import UserError
@@ -168,11 +168,16 @@ def test_mpii_official_mat_with_absent_and_empty_fields(tmp_path: Path) -> None:
     assert listing.columns["box"][0] == pytest.approx([12, 12, 40, 40])
 
 
-def test_mpii_mat_cut_short(tmp_path: Path) -> None:
+def test_mpii_mat_fields_that_are_missing(tmp_path: Path) -> None:
     tiny.mpii_mat(tmp_path)
     path = tmp_path / "mpii_human_pose_v1_u12_1.mat"
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match="cannot be read"):
+    whole = path.read_bytes()
+    for field in (b"image\0", b"name\0", b"x\0", b"objpos\0", b"annopoints\0"):
+        path.write_bytes(whole.replace(field, b"_" * (len(field) - 1) + b"\0"))
+        bad = Bad(skip=True)
+        assert not len(validate(mpii_mat.read(tmp_path, bad), bad))
+    path.write_bytes(whole.replace(b"name\0", b"____\0"))
+    with pytest.raises(UserError, match="the image has no name"):
         mpii_mat.read(tmp_path, Bad())
 
 
@@ -216,6 +221,54 @@ def test_posenet_missing_and_misshapen_joints(tmp_path: Path) -> None:
     bad = Bad(skip=True)
     assert len(validate(h36m.read(tmp_path, bad, EVERY), bad)) == 1
     assert bad.kinds == {"malformed entry": 2, "coordinates not finite": 1}
+CUTS = (0, 1, 64, 127, 128, 140, 200, 300, 0.5, 0.99)  # bytes, or the share of them, that is left
+
+
+def cut(path: Path, keep: float) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
+
+
+@pytest.mark.parametrize("keep", CUTS)
+def test_mpii_mat_cut_short(tmp_path: Path, keep: float) -> None:
+    tiny.mpii_mat(tmp_path)
+    cut(tmp_path / "mpii_human_pose_v1_u12_1.mat", keep)
+    with pytest.raises(UserError, match=r"mat file cannot be read"):
+        mpii_mat.read(tmp_path, Bad())
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("keep", CUTS)
+def test_head_boxes_cut_short(tmp_path: Path, keep: float, compressed: bool) -> None:
+    tiny.mpii(tmp_path)
+    path = tmp_path / "annot" / "gt_valid.mat"
+    heads = np.random.default_rng(0).uniform(0, 50, (2, 2, 90))
+    scipy.io.savemat(path, {"headboxes_src": heads}, do_compression=compressed)
+    cut(path, keep)
+    with pytest.raises(UserError, match=r"mat file cannot be read"):
+        mpii.read(tmp_path, Bad())
+
+
+def test_head_boxes_are_numbers_of_the_right_shape(tmp_path: Path) -> None:
+    tiny.mpii(tmp_path)
+    for wrong in (np.zeros((2, 3, 3)), np.array([["a", "b"]], dtype=object), np.array("text")):
+        scipy.io.savemat(tmp_path / "annot" / "gt_valid.mat", {"headboxes_src": wrong})
+        with pytest.raises(UserError, match=r"headboxes_src has shape"):
+            mpii.read(tmp_path, Bad())
+    scipy.io.savemat(tmp_path / "annot" / "gt_valid.mat", {"heads": np.zeros((2, 2, 3))})
+    with pytest.raises(UserError, match="headboxes_src"):
+        mpii.read(tmp_path, Bad())
+
+
+def test_head_boxes_without_an_evaluation_split_are_refused(tmp_path: Path) -> None:
+    tiny.mpii(tmp_path, "train.json")
+    heads = tmp_path / "gt_valid.mat"
+    scipy.io.savemat(heads, {"headboxes_src": np.zeros((2, 2, 3))})
+    with pytest.raises(UserError, match="no file is"):
+        mpii.read(tmp_path, Bad(), head_boxes=heads)
+    assert len(mpii.read(tmp_path, Bad(), head_boxes=heads, split="val")) == 3
+
+
 
 
 def test_mmpose_metres_become_millimetres(tmp_path: Path) -> None:
