@@ -213,6 +213,20 @@ def test_bad_annotations(prepare, tmp_path: Path, capsys) -> None:
         "box not finite or without area": 1,
         "no labelled joint": 1,
     }
+def test_frames_that_are_sparser_than_asked_are_noted(prepare, tmp_path: Path, capsys) -> None:
+    tiny.mmpose(tmp_path / "src", frames=7, step=5)
+    assert prepare("h36m", "--train-stride", 2) == 0
+    assert "note: training frames are 10 apart, not 2 as asked" in capsys.readouterr().out
+
+
+def test_coordinates_of_unlabelled_joints_are_0(prepare, tmp_path: Path) -> None:
+    persons = tiny.mpii(tmp_path / "src", count=2)
+    persons[1]["joints"][15] = [float("nan"), 9.0]  # joints_vis says that it is not labelled
+    tiny.write(tmp_path / "src" / "annot" / "valid.json", persons)
+    assert prepare("mpii") == 0
+    assert packed.read(tmp_path / "out" / "a.h5").columns["keypoints"][1, 15].tolist() == [0, 8]
+
+
 
 
 def test_nothing_left_and_nothing_there(prepare, tmp_path: Path, capsys) -> None:
