@@ -62,6 +62,13 @@ def read(
     heads = head_boxes or next(iter(files.find(src, _HEADS)), None)
     evaluated = {p: split == "val" if split else "val" in p.stem and "trainval" not in p.stem for p in found}
     judged = [path for path in found if evaluated[path]]
+    if head_boxes and not judged:
+        raise UserError(
+            "--head-boxes are of the evaluation split, and no file is",
+            where=head_boxes,
+            expected="valid.json, or --split val",
+            hint="leave them out: nobody who trains needs a head box",
+        )
     parts, notes = [], []
     for path in found:
         boxes = _head_boxes(heads) if heads and path in judged else None
