@@ -209,12 +209,20 @@ _SHOWN = 10
 
 
 def _lines(report: Report) -> Sequence[str]:
-    what = "is there already, of the same data: nothing to do" if report.done_before else "written"
-    lines = [f"{report.path} {what}: {report.samples} samples in {report.images} images"]
+    lines = [f"{report.path} {_what(report)}: {report.samples} samples in {report.images} images"]
     lines += [f"  note: {note}" for note in report.notes]
     lines += [f"  left out by rule: {count} ({reason})" for reason, count in report.dropped.items()]
     lines += [f"  left out as bad: {count} ({reason})" for reason, count in report.bad.items()]
     lines += [f"    {entry}" for entry in report.bad_samples[:_SHOWN]]
     if len(report.bad_samples) > _SHOWN:
         lines.append(f"    ... and more: the file's provenance lists the first {len(report.bad_samples)}")
+    if report.mended:
+        lines.append(f"  {report.mended} of the images left out as bad can be read now: --force takes them in")
     return lines
+
+
+def _what(report: Report) -> str:
+    if not report.done_before:
+        return "written"
+    there = "is there already, of the same data"
+    return f"{there}, without what was bad (--force looks again)" if report.bad else f"{there}: nothing to do"
