@@ -192,7 +192,8 @@ def _coco(config: Config, predictions: Predictions) -> coco.CocoResult:
     # The peak of a soft-argmax's marginal is far below a heat map's 1: the usual 0.2 would drop most joints.
     refined = coco.refine(coco_results(config, predictions), rescoring=True, nms=0.9, joint_threshold=0.0)
     notes = ("scores rescored by the mean of all joints' scores", "OKS-NMS 0.9")
-    return coco.evaluate(truth, refined, boxes=_boxes(config, "coco"), notes=notes)
+    where = predictions.samples.file.path
+    return coco.evaluate(truth, refined, boxes=_boxes(config, "coco"), notes=notes, truth_where=where)
 
 
 def mean_pose_mpjpe(config: Config, file: packed.Packed) -> float:

@@ -159,4 +159,5 @@ def coco_command(gt: Path, pred: Path, as_json: bool, rescore: bool, joint_thres
         f"rescored by the joints' scores above {above:g}" if rescore else "scores as given",
         "OKS-NMS 0.9" if nms else "no NMS",
     )
-    show(coco.evaluate(truth, predictions, boxes=UNKNOWN, notes=notes, where=pred), as_json=as_json)
+    result = coco.evaluate(truth, predictions, boxes=UNKNOWN, notes=notes, where=pred, truth_where=gt)
+    show(result, as_json=as_json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sanpose.cli.given import given
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ def predict(
     from sanpose import recording, trained
     from sanpose.boxes import read_boxes
 
+    unread = given("min_score", "padding") if boxes is None else []
+    if unread:
+        raise UserError(
+            f"{unread[0]} is of the boxes, and none are given",
+            expected="--boxes FILE.json; without it the whole image is taken for one person",
+        )
     pinhole = _pinhole(camera, root_depth)
     paths = library.find_images(images)
     chosen = None if boxes is None else read_boxes(boxes, paths, padding=padding, min_score=min_score)

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sanpose.cli.given import given
 from sanpose.data.prepare import Report
 from sanpose.data.prepare import prepare as pack
 from sanpose.data.readers import coco, h36m, mpii, mpii_mat
@@ -89,6 +90,9 @@ def h36m_command(
     **common: Any,
 ) -> None:
     """Human3.6M as PoseNet JSON, MMPose npz + cameras.pkl, or the official features with extracted frames."""
+    replaced = given("train_stride", "test_stride") if stride else []
+    if replaced:
+        raise UserError(f"--stride is both strides at once, {replaced[0]} one of them", hint="leave one of the two out")
     select = Selection(
         _subjects(subjects), protocol, stride or train_stride, stride or test_stride, skip_known, skip_s9_shifted
     )
@@ -116,11 +120,23 @@ def mpii_command(
     if annotations:
         form = form or ("mat" if annotations[0].suffix == ".mat" else "json")
     if form == "mat" or (form is None and mpii_mat.has_mat(src) and not mpii.has_json(src)):
-        given = annotations[0] if annotations else None
-        read: partial[Listing] = partial(mpii_mat.read, annotations=given, images=images, split=split)
+        _refuse_unread_by_mat(annotations, head_boxes)
+        path = annotations[0] if annotations else None
+        read: partial[Listing] = partial(mpii_mat.read, annotations=path, images=images, split=split)
     else:
         read = partial(mpii.read, annotations=annotations, images=images, head_boxes=head_boxes, split=split)
     _run(src, read, {"split": split}, **common)
+
+
+def _refuse_unread_by_mat(annotations: tuple[Path, ...], head_boxes: Path | None) -> None:
+    if head_boxes:
+        raise UserError(
+            "MPII's official .mat has head boxes of its own, and --head-boxes is not read",
+            where=head_boxes,
+            hint="leave it out, or --format json",
+        )
+    if len(annotations) > 1:
+        raise UserError("one official .mat is read", where=annotations[1], expected="one --annotations")
 
 
 @prepare.command("coco")
@@ -193,12 +209,20 @@ _SHOWN = 10
 
 
 def _lines(report: Report) -> Sequence[str]:
-    what = "is there already, of the same data: nothing to do" if report.done_before else "written"
-    lines = [f"{report.path} {what}: {report.samples} samples in {report.images} images"]
+    lines = [f"{report.path} {_what(report)}: {report.samples} samples in {report.images} images"]
     lines += [f"  note: {note}" for note in report.notes]
     lines += [f"  left out by rule: {count} ({reason})" for reason, count in report.dropped.items()]
     lines += [f"  left out as bad: {count} ({reason})" for reason, count in report.bad.items()]
     lines += [f"    {entry}" for entry in report.bad_samples[:_SHOWN]]
     if len(report.bad_samples) > _SHOWN:
         lines.append(f"    ... and more: the file's provenance lists the first {len(report.bad_samples)}")
+    if report.mended:
+        lines.append(f"  {report.mended} of the images left out as bad can be read now: --force takes them in")
     return lines
+
+
+def _what(report: Report) -> str:
+    if not report.done_before:
+        return "written"
+    there = "is there already, of the same data"
+    return f"{there}, without what was bad (--force looks again)" if report.bad else f"{there}: nothing to do"

@@ -21,7 +21,7 @@ _OTHER_NAMES = {
 _NUMBER = {name.lower(): number for number, name in ACTIONS.items()}
 
 
-def action_number(name: str) -> int:
+def action_number(name: str, *, where: object = None) -> int:
     """Human3.6M's number (2 .. 16) of an action given in any of its usual spellings.
 
     A suffix such as " 1", "_2" or " 3" is dropped. Raises UserError for a name that is none of the fifteen.
@@ -31,6 +31,7 @@ def action_number(name: str) -> int:
     if key not in _NUMBER:
         raise UserError(
             f"'{name}' is not an action of Human3.6M",
+            where=where,
             expected=", ".join(ACTIONS.values()),
             hint=nearest(name, ACTIONS.values()),
         )

@@ -18,7 +18,7 @@ from sanpose import draw
 from sanpose.data import crop, jpeg_files
 from sanpose.data.actions import ACTIONS
 from sanpose.data.cameras import depth_is_plausible, project
-from sanpose.data.packed import BOX_PADDING, CAMERA, Packed
+from sanpose.data.packed import BOX_PADDING, CAMERA, DETECTION, Packed
 from sanpose.data.readers.listing import Bad, Listing, validate
 
 _IMAGES_DECODED = 200
@@ -120,6 +120,7 @@ def _faulty_rows(file: Packed) -> list[str]:
     bad = Bad(skip=True)
     validate(Listing(file.source, [], file.columns, where), bad)
     problems = [f"{count} samples: {kind} (first: {bad.first[kind]})" for kind, count in bad.kinds.items()]
+    problems += [*_not_finite(file), *_unknown_actions(file)]
     limits = [("image", file.columns["image"], len(file.image_end))]
     if "cameras" in file.extra:
         limits.append(("camera", file.columns["camera"], len(file.extra["cameras"])))
@@ -130,6 +131,41 @@ def _faulty_rows(file: Packed) -> list[str]:
         if astray:
             problems.append(f"{astray} rows of '{name}' are outside 0 .. {count - 1}")
     return problems
+
+
+def _not_finite(file: Packed) -> list[str]:
+    """Values that are not finite and that no rule of `prepare` is about; a head box of NaN is an unknown one."""
+    columns, found = file.columns, file.extra.get("detections")
+    loose = (columns["visible"] == 0) & ~np.isfinite(columns["keypoints"]).all(-1)
+    values: dict[str, npt.NDArray[Any]] = {"area": columns["area"]} if "area" in columns else {}
+    if found is not None and found.dtype.names == DETECTION.names:
+        values |= {"box of detections": found["box"], "score of detections": found["score"]}
+    table = file.extra.get("cameras")
+    if table is not None and table.dtype.names == CAMERA.names:
+        values |= {f"{name} of cameras": table[name] for name in "fckp"}
+    problems = []
+    if loose.any():
+        sample, joint = np.argwhere(loose)[0].tolist()
+        problems.append(
+            f"{loose.any(-1).sum()} samples: missing or non-finite coordinates of unlabelled joints "
+            f"(first: sample {sample}, {file.joints.joints[joint]}); they are read as 0"
+        )
+    for name, array in values.items():
+        rows = np.flatnonzero(~np.isfinite(array).all(tuple(range(1, array.ndim))))
+        if len(rows):
+            problems.append(f"{len(rows)} rows of '{name}' are missing or not finite (first: {rows[0]})")
+    return problems
+
+
+def _unknown_actions(file: Packed) -> list[str]:
+    if file.source != "h36m":
+        return []
+    action = file.columns["action"]
+    unknown = np.flatnonzero(~np.isin(action, list(ACTIONS)))
+    if not len(unknown):
+        return []
+    first = f"(first: sample {unknown[0]}: {action[unknown[0]]})"
+    return [f"{len(unknown)} samples: not an action of Human3.6M, 2 .. 16 {first}"]
 
 
 def _groups(file: Packed) -> dict[str, dict[str, int]]:

@@ -243,6 +243,12 @@ def _checked_columns(source: str, columns: Mapping[str, npt.NDArray[Any]]) -> di
     return out
 
 
+def known(keypoints: npt.NDArray[Any], visible: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Keypoints (N, J, 2) with 0 for the coordinates of unlabelled joints, visible (N, J) = 0, that are not finite:
+    a weight of 0 would not cancel them, as NaN times 0 is NaN."""
+    return np.where(np.isfinite(keypoints) | (visible > 0)[..., None], keypoints, keypoints.dtype.type(0))
+
+
 def wrong_source(file: Packed, wanted: str) -> UserError:
     """The error for a packed file of one source given where another is wanted."""
     return UserError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data import jpeg_files
+from sanpose.data import array_files, jpeg_files
 from sanpose.data.readers.listing import ImageFile
+from sanpose.errors import UserError
 
 IMAGES_PER_PART = 256
 
@@ -63,10 +63,10 @@ def make(folder: Path, number: int, images: Sequence[ImageFile]) -> Part:
 
 def _kept(path: Path, count: int) -> Part | None:
     try:
-        with np.load(path.with_suffix(".npz")) as arrays:
-            part = Part(path, arrays["lengths"], arrays["sizes"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        arrays = array_files.read_npz(path.with_suffix(".npz"), "a part's lengths and sizes", ("lengths", "sizes"))
+    except UserError:
         return None  # not there, or damaged: it is read again
+    part = Part(path, arrays["lengths"], arrays["sizes"])
     whole = path.is_file() and path.stat().st_size == part.lengths.sum() and len(part.lengths) == count
     return part if whole else None
 

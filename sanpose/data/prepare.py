@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data import packed, parts
+from sanpose.data import jpeg_files, packed, parts
 from sanpose.data.readers.listing import Bad, Listing, validate
 from sanpose.errors import UserError
 
@@ -29,7 +29,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Report:
-    """What a packed file holds and what was left out. `done_before`: it was there already, nothing was written."""
+    """What a packed file holds and what was left out. `done_before`: it was there already, nothing was written;
+    `mended`: how many of the images that were left out of it as bad can be read now."""
 
     path: Path
     samples: int
@@ -39,6 +40,7 @@ class Report:
     bad_samples: Sequence[str]
     notes: Sequence[str]
     done_before: bool = False
+    mended: int = 0
 
 
 def prepare(
@@ -63,7 +65,7 @@ def prepare(
     listing = validate(listing, bad).used_images()
     listing = listing if limit is None else listing.first(limit)
     key = _key(listing, synthetic)
-    before = None if force else _done_before(out, key)
+    before = None if force else _done_before(out, key, listing)
     if before is not None:
         return before
     _some(listing, bad)
@@ -104,16 +106,21 @@ def _key(listing: Listing, synthetic: bool) -> str:
     return digest.hexdigest()
 
 
-def _done_before(out: Path, key: str) -> Report | None:
-    """The report of the file that is there, or None where there is none. Raises UserError where it is another."""
+def _done_before(out: Path, key: str, listing: Listing) -> Report | None:
+    """The report of the file that is there, or None where there is none. Raises UserError where it is another.
+
+    A file that lacks bad images is not written anew by itself when they have come: runs are known by its fingerprint,
+    and a training may be reading it.
+    """
     if not out.exists():
         return None
     try:
-        there: Mapping[str, Any] = packed.read(out).provenance
+        file = packed.read(out)
     except UserError as error:
         raise UserError(
             f"there is something else already: {error.what}", where=out, hint="--force replaces it"
         ) from error
+    there: Mapping[str, Any] = file.provenance
     if there.get("listing") != key:
         raise UserError(
             "there is a packed file of other data or options already", where=out, hint="another --out, or --force"
@@ -127,7 +134,21 @@ def _done_before(out: Path, key: str) -> Report | None:
         there["bad_samples"],
         there["notes"],
         done_before=True,
+        mended=_readable(listing, set(file.image_name.tolist())) if there["bad"] else 0,
     )
+
+
+def _readable(listing: Listing, packed_names: Set[str]) -> int:
+    """How many of the listing's images that are not packed can be read."""
+    count = 0
+    for image in listing.images:
+        if image.name not in packed_names:
+            try:
+                jpeg_files.load(image.path, image.size)
+            except jpeg_files.BadImageError:
+                continue
+            count += 1
+    return count
 
 
 def _make_parts(listing: Listing, folder: Path, bad: Bad, workers: int, progress: Progress) -> list[parts.Part]:

@@ -125,7 +125,8 @@ def _samples(file: packed.Packed, rows: npt.NDArray[np.int64], joints: JointSet,
         )
     columns = file.columns
     labelled = (columns["visible"][rows] > 0).astype(np.float32)
-    flat, weight = to_training(file.source, joints, columns["keypoints"][rows], labelled)
+    pixels = packed.known(columns["keypoints"][rows], labelled)
+    flat, weight = to_training(file.source, joints, pixels, labelled)
     depth = np.zeros((*flat.shape[:2], 1), np.float32)
     depth_weight = np.zeros_like(weight)
     if "keypoints3d" in columns:

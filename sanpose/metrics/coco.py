@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sanpose.data.readers.coco_truth import PERSON
 from sanpose.errors import UserError
 from sanpose.joints import COCO17
 from sanpose.metrics.checks import require_finite, require_shape
+from sanpose.metrics.coco_entries import checked_results, checked_truth
 from sanpose.metrics.oks import oks_nms, rescore
 from sanpose.metrics.protocol import Protocol, Table, cell
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
 
-AREA_OF_BOX = 0.53  # a person's area over the box's, where the area isn't given
-PERSON = 1
 RESULT_KEYS = ("image_id", "category_id", "keypoints", "score")
 STATS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 
@@ -76,21 +76,21 @@ def refine(
     """COCO results after rescoring (a joint's score being its third number), then OKS-NMS per image at a threshold.
 
     The area of a pose is its `area`, else that of its `bbox`, else that of its joints' extent, px^2.
-    Raises UserError as `require_results` does.
+    Raises UserError as `checked_results` does.
     """
-    require_results(predictions, where)
-    joints = np.array([p["keypoints"] for p in predictions], np.float64).reshape(-1, 17, 3)
-    scores = np.array([p["score"] for p in predictions], np.float64)
+    found = checked_results(predictions, where)
+    joints = np.array([p["keypoints"] for p in found]).reshape(-1, 17, 3)
+    scores = np.array([p["score"] for p in found])
     if rescoring:
         scores = rescore(scores, joints[..., 2], joint_threshold)
-    images = np.array([p["image_id"] for p in predictions])
-    kept = np.arange(len(predictions))
+    images = np.array([p["image_id"] for p in found])
+    kept = np.arange(len(found))
     if nms is not None:
-        area = np.array([_area(p, pose) for p, pose in zip(predictions, joints, strict=True)])
+        area = np.array([_area(p, pose) for p, pose in zip(found, joints, strict=True)])
         order = np.argsort(images, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(images[order])) + 1)
         kept = np.sort(np.concatenate([g[oks_nms(joints[g, :, :2], scores[g], area[g], nms)] for g in groups]))
-    return [{**predictions[int(i)], "score": float(scores[i])} for i in kept]
+    return [{**found[int(i)], "score": float(scores[i])} for i in kept]
 
 
 def _area(prediction: Mapping[str, Any], pose: Doubles) -> float:
@@ -108,27 +108,28 @@ def evaluate(
     boxes: str = "unknown",
     notes: tuple[str, ...] = (),
     where: object = None,
+    truth_where: object = "the ground truth",
 ) -> CocoResult:
     """COCO's ten figures for a results list.
 
-    ground_truth: COCO's JSON (images, annotations, categories), every image of which is scored; predictions: COCO's
-    results list. A missing `area` becomes 0.53 of the box, missing `iscrowd` 0, missing `num_keypoints` is counted.
-    boxes, notes and where only describe. Raises UserError when a prediction lacks something or isn't finite, names an
-    image that the ground truth lacks, or there is nothing to score. Silent: what pycocotools prints is held back.
+    ground_truth: COCO's JSON (lists `images` and `annotations`), every image of which is scored; predictions: COCO's
+    results list. What a person of the ground truth may lack is filled in as `coco_truth.complete` says. boxes, notes,
+    where (the predictions) and truth_where only describe. Raises UserError when an annotation or a prediction lacks
+    something or isn't finite, or names an image that the ground truth lacks, or there is nothing to score. Silent: what
+    pycocotools prints is held back.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    require_results(predictions, where)
-    _require_images(predictions, {image["id"] for image in ground_truth["images"]}, where)
+    truth, found = checked_truth(ground_truth, truth_where), checked_results(predictions, where)
+    _require_images(found, {image["id"] for image in truth["images"]}, where)
     # A bbox changes a pose's area in pycocotools, which looks for it in the first prediction only.
-    keys = (*RESULT_KEYS, "bbox") if all("bbox" in p for p in predictions) else RESULT_KEYS
-    truth = {**ground_truth, "annotations": [_completed(a) for a in ground_truth["annotations"]]}
+    keys = (*RESULT_KEYS, "bbox") if all("bbox" in p for p in found) else RESULT_KEYS
     with contextlib.redirect_stdout(io.StringIO()):
         reference = COCO()
         reference.dataset = truth
         reference.createIndex()
-        detected = reference.loadRes([{key: p[key] for key in keys} for p in predictions])
+        detected = reference.loadRes([{key: p[key] for key in keys} for p in found])
         scoring = COCOeval(reference, detected, "keypoints")
         scoring.params.catIds = [PERSON]
         scoring.evaluate()
@@ -141,7 +142,7 @@ def evaluate(
         Protocol(
             metric="COCO keypoint AP",
             unit="0..1",
-            samples=len(predictions),
+            samples=len(found),
             subjects=f"{people} people with keypoints in {images} images",
             joints="17, the labelled ones",
             stride="every image",
@@ -150,44 +151,6 @@ def evaluate(
             notes=notes,
         ),
     )
-
-
-def _completed(annotation: Mapping[str, Any]) -> dict[str, Any]:
-    full = dict(annotation)
-    keypoints = full.setdefault("keypoints", [0] * 51)
-    full.setdefault("num_keypoints", sum(v > 0 for v in keypoints[2::3]))
-    full.setdefault("iscrowd", 0)
-    if full.get("area") is None:
-        if full.get("bbox") is None:
-            raise UserError(f"annotation {full.get('id')} of the ground truth has neither 'area' nor 'bbox'")
-        full["area"] = AREA_OF_BOX * full["bbox"][2] * full["bbox"][3]
-    return full
-
-
-def require_results(predictions: Sequence[Mapping[str, Any]], where: object = None) -> None:
-    """Raise UserError, naming the first (0-based), unless these are COCO keypoint results with finite numbers."""
-    if not predictions:
-        raise UserError("there are no predictions to score", where=where)
-    for i, prediction in enumerate(predictions):
-        missing = [key for key in RESULT_KEYS if key not in prediction]
-        if missing:
-            raise UserError(
-                f"prediction {i} lacks '{missing[0]}'", where=where, expected="an object with " + ", ".join(RESULT_KEYS)
-            )
-        try:
-            numbers = np.array([*prediction["keypoints"], prediction["score"]], np.float64)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"prediction {i} holds what isn't a number ({error})", where=where) from error
-        if len(numbers) != 52:
-            raise UserError(
-                f"prediction {i} has {len(numbers) - 1} keypoint numbers",
-                where=where,
-                expected="51: x, y, score of 17 joints",
-            )
-        if not np.isfinite(numbers).all():
-            raise UserError(
-                f"prediction {i} (image {prediction['image_id']}) is not finite", where=where, expected="finite numbers"
-            )
 
 
 def _require_images(predictions: Sequence[Mapping[str, Any]], images: set[int], where: object) -> None:

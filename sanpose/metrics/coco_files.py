@@ -41,4 +41,7 @@ def _read_packed(path: Path) -> Any:
     if data.source != "coco" or "ground_truth" not in data.extra:
         raise UserError(f"this packed file ({data.source}) holds no COCO ground truth", where=path, expected="coco")
     stored: Any = data.extra["ground_truth"]
-    return json.loads(stored.tobytes() if isinstance(stored, np.ndarray) else stored)
+    try:
+        return json.loads(stored.tobytes() if isinstance(stored, np.ndarray) else stored)
+    except ValueError as error:
+        raise UserError(f"the packed file's ground truth is not valid JSON ({error})", where=path) from error

@@ -6,7 +6,6 @@ Knows formats and how to refuse them clearly; the modules *_files know what the 
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sanpose.data import array_files
 from sanpose.errors import UserError, nearest
 
 Array = npt.NDArray[Any]
@@ -50,13 +50,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"the .npz file cannot be read ({error})", where=path, expected="plain arrays, nothing pickled"
-        ) from error
+    return array_files.read_npz(path, "plain arrays, nothing pickled")
 
 
 def _read_json_arrays(path: Path) -> dict[str, Array]:
@@ -75,16 +69,7 @@ def _read_json_arrays(path: Path) -> dict[str, Array]:
 
 
 def _read_mat(path: Path) -> dict[str, Array]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        content: dict[str, Array] = loadmat(path)
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
-        raise UserError(
-            f"the .mat file cannot be read ({error})", where=path, expected="MATLAB's version 7 or older"
-        ) from error
-    return {name: value for name, value in content.items() if not name.startswith("__")}
+    return array_files.read_mat(path, "MATLAB's version 7 or older")
 
 
 def numbers(arrays: Mapping[str, Array], name: str, path: Path) -> npt.NDArray[np.float64]:

@@ -108,7 +108,7 @@ def _column(arrays: dict[str, Array], name: str, count: int, path: Path) -> npt.
     if values.shape != (count,):
         raise UserError(f"'{name}' has the shape {values.shape}", where=path, expected=f"({count},)")
     if name == "action" and values.dtype.kind == "U":
-        return np.array([action_number(str(v)) for v in values], np.int64)
+        return np.array([action_number(str(v), where=path) for v in values], np.int64)
     if not np.issubdtype(values.dtype, np.integer):
         raise UserError(f"'{name}' is not made of whole numbers", where=path, expected="Human3.6M's numbers")
     return values.astype(np.int64)

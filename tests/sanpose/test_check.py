@@ -81,6 +81,32 @@ def test_faulty_rows_are_problems(studio: packed.Packed) -> None:
         assert part in text
 
 
+def test_missing_and_non_finite_values_are_problems(studio: packed.Packed, tmp_path: Path) -> None:
+    points, visible = studio.columns["keypoints"].copy(), studio.columns["visible"].copy()
+    points[1, 3, 0], visible[1, 3] = np.nan, 0
+    cameras = studio.extra["cameras"].copy()
+    cameras["f"][0, 0] = np.inf
+    file = replace(changed(studio, keypoints=points, visible=visible), extra={"cameras": cameras})
+    text = "\n".join(examine(file).problems)
+    assert "1 samples: missing or non-finite coordinates of unlabelled joints (first: sample 1, right_ankle)" in text
+    assert "1 rows of 'f of cameras' are missing or not finite" in text
+    tiny.coco(tmp_path / "coco")
+    tiny.write(tmp_path / "coco" / "det.json", [{"bbox": [1, 2, 30, 40], "image_id": 1, "score": 0.5}])
+    prepare(coco.read(tmp_path / "coco", Bad()), tmp_path / "c.h5", Bad())
+    people = packed.read(tmp_path / "c.h5")
+    assert examine(people).problems == []
+    found = people.extra["detections"].copy()
+    found["score"] = np.nan
+    file = replace(changed(people, area=np.float32([np.nan, 1])), extra={**people.extra, "detections": found})
+    text = "\n".join(examine(file).problems)
+    assert "1 rows of 'area'" in text and "1 rows of 'score of detections'" in text
+
+
+def test_actions_that_are_none_are_problems(studio: packed.Packed) -> None:
+    [problem] = examine(changed(studio, action=np.array([2, 99, 16]))).problems
+    assert "not an action" in problem and "sample 1: 99" in problem
+
+
 def test_labels_outside_the_image_are_counted(studio: packed.Packed) -> None:
     points = studio.columns["keypoints"].copy()
     points[0, 5] = [tiny.SIZE, 3]

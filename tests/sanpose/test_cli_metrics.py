@@ -17,6 +17,7 @@ from sanpose.cli import main
 from sanpose.data import packed
 from sanpose.joints import MPII16
 from sanpose.metrics.coco import STATS
+from tests.sanpose.wrong_values import WRONG, everywhere
 
 Run = Callable[..., tuple[int, str, str]]
 MAT_JOINTS = (
@@ -167,6 +168,7 @@ def test_h36m_bad_predictions(run: Run, tmp_path: Path, h36m_h5: Path, name: str
         ("pred.json", b"\xff\xfe", "cannot be read"),
         ("pred.txt", b"1 2 3", "'.txt'"),
         ("pred.mat", b"not a mat file, but long enough to have a header" * 9, "cannot be read"),
+        *((f"pred.{kind}", b"\x01\x02\x03\x04" * n, "cannot be read") for kind in ("mat", "npz") for n in (0, 16, 75)),
         ("pred.h5", b"not hdf5", "cannot be read"),
     ],
 )
@@ -179,6 +181,37 @@ def test_unreadable_files(
     assert (code, out) == (2, "")
     assert message in err
     assert name in err
+
+
+@pytest.mark.parametrize("keep", [0, 64, 127, 128, 200, 300, 0.5, 0.99])
+@pytest.mark.parametrize("kind", ["mat", "compressed.mat", "npz", "compressed.npz"])
+def test_files_cut_short(run: Run, tmp_path: Path, h36m_h5: Path, kind: str, keep: float) -> None:
+    path = tmp_path / f"pred.{kind}"
+    if kind.endswith("mat"):
+        savemat(path, {"keypoints3d": off_by(1.0)}, do_compression="compressed" in kind)
+    else:
+        (np.savez_compressed if "compressed" in kind else np.savez)(path, keypoints3d=off_by(1.0))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
+    code, out, err = run("h36m", "--gt", h36m_h5, "--pred", path)
+    assert (code, out) == (2, "")
+    assert "cannot be read" in err or "has no 'keypoints3d'" in err
+    assert path.name in err
+
+
+@pytest.mark.parametrize("share", [0.25, 0.4, 0.55, 0.7])
+def test_compressed_files_overwritten(run: Run, tmp_path: Path, h36m_h5: Path, share: float) -> None:
+    poses = off_by(1.0).round()  # else zlib finds nothing to compress, and stores it
+    np.savez_compressed(tmp_path / "pred.npz", keypoints3d=poses)
+    savemat(tmp_path / "pred.mat", {"keypoints3d": poses}, do_compression=True)
+    for name in ("pred.npz", "pred.mat"):
+        data = bytearray((tmp_path / name).read_bytes())
+        at = int(share * len(data))
+        data[at : at + 40] = b"\xff" * 40
+        (tmp_path / name).write_bytes(data)
+        code, out, err = run("h36m", "--gt", h36m_h5, "--pred", tmp_path / name)
+        assert (code, out) == (2, "")
+        assert f"the {name[4:]} file cannot be read" in err
 
 
 def test_a_pickle_is_not_executed(run: Run, tmp_path: Path, h36m_h5: Path) -> None:
@@ -349,6 +382,35 @@ def test_coco_truth_inside_a_packed_file(run: Run, tmp_path: Path, stored: Calla
     code, out, _ = run("coco", "--gt", gt, "--pred", pred, "--json")
     assert code == 0
     assert json.loads(out)["AP"] == pytest.approx(0.5)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # 1e300 overflows
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.parametrize("options", [(), ("--rescore", "--nms")], ids=["plain", "refined"])
+def test_coco_any_wrong_value_anywhere_is_refused_or_harmless(
+    run: Run, tmp_path: Path, wrong: Any, options: tuple[str, ...]
+) -> None:
+    """One message and exit code 2, or figures: never a traceback, whatever value is put wherever."""
+    gt, pred, _ = coco_files(tmp_path)
+    results = [{**result, "bbox": [10, 10, 200, 200], "area": 900.0} for result in json.loads(pred.read_text())]
+    pred.write_text(json.dumps(results))
+    for file in (gt, pred):
+        whole = file.read_text()
+        for text in everywhere(whole, wrong):
+            file.write_text(text)
+            code, out, err = run("coco", "--gt", gt, "--pred", pred, "--json", *options)
+            assert code in (0, 2)
+            assert json.loads(out)["metric"] == "coco" if code == 0 else err.startswith("error: ")
+        file.write_text(whole)
+
+
+def test_coco_faults_of_the_ground_truth_name_its_file(run: Run, tmp_path: Path) -> None:
+    gt, pred, truth = coco_files(tmp_path)
+    truth["annotations"][0]["keypoints"] = truth["annotations"][0]["keypoints"][:48]
+    gt.write_text(json.dumps(truth))
+    code, out, err = run("coco", "--gt", gt, "--pred", pred)
+    assert (code, out) == (2, "")
+    assert f"{gt}, annotations[0]" in err
 
 
 def test_coco_files_given_the_wrong_way_round(run: Run, tmp_path: Path) -> None:

@@ -77,8 +77,62 @@ def test_what_annotations_may_lack_is_filled_in() -> None:
     assert "area" not in bare
     unlabelled = {"id": 2, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]}
     assert coco.evaluate(truth(full, unlabelled), [shifted(full, 1.0)]).stats["AP"] == pytest.approx(1.0)
-    with pytest.raises(UserError, match=r"annotation 2 .* neither 'area' nor 'bbox'"):
-        coco.evaluate(truth(full, {"id": 2, "image_id": 1, "category_id": 1}), [shifted(full, 1.0)])
+    boxless = {k: v for k, v in full.items() if k not in ("bbox", "category_id")}
+    assert coco.evaluate(truth(boxless), [shifted(full, 0.72)]).stats["AP"] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_ids_of_annotations_do_not_matter() -> None:
+    # pycocotools takes one that is matched by number 0 for not matched, and of two with one id only the last.
+    for ids in ((0, 1), (7, 7), (-3, 0)):
+        people = [person(n + 1, i, 200) for n, i in enumerate(ids)]
+        before = json.dumps(people)
+        stats = coco.evaluate(truth(*people), [shifted(p, 1.0) for p in people]).stats
+        assert stats["AP"] == stats["AR"] == pytest.approx(1.0)
+        assert json.dumps(people) == before
+    nameless = [{k: v for k, v in p.items() if k != "id"} for p in people]
+    assert coco.evaluate(truth(*nameless), [shifted(p, 1.0) for p in people]).stats["AP"] == pytest.approx(1.0)
+
+
+def test_unlabelled_coordinates_and_other_categories_mean_nothing() -> None:
+    full = person(1, 1, 200, visible=16)
+    reference = coco.evaluate(truth(full), [shifted(full, 0.72)]).stats
+    loose = {**full, "keypoints": [*full["keypoints"][:48], None, float("nan"), None]}
+    dog = {"id": 2, "image_id": 1, "category_id": 18, "keypoints": [1, 2, 3]}
+    assert coco.evaluate(truth(loose, dog), [shifted(full, 0.72)]).stats == reference
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keypoints": [0] * 48}, r"'keypoints' has shape \(48,\)"),
+        ({"keypoints": [float("nan"), *[2] * 50]}, "not finite: nose"),
+        ({"keypoints": [2, 2, 2, None, *[2] * 47]}, "not finite: left_eye"),
+        ({"keypoints": "many"}, "rows of numbers"),
+        ({"area": None, "bbox": None}, "neither 'area' nor 'bbox'"),
+        ({"keypoints": None, "bbox": None}, "neither 'bbox' nor a labelled joint"),
+        ({"bbox": [1, 2, 3]}, "'bbox' has shape"),
+        ({"bbox": [1, 2, 3, float("inf")]}, "'bbox' is not finite"),
+        ({"area": float("nan")}, "'area' is not finite"),
+        ({"area": -1.0}, "the area is -1 px"),
+        ({"iscrowd": "no"}, "'iscrowd' is 'no'"),
+        ({"num_keypoints": 2.5}, "'num_keypoints' is 2.5"),
+        ({"image_id": "1"}, "'image_id' is '1'"),
+        ({"image_id": 3}, "image_id 3 is not among the images"),
+        ({"category_id": "person"}, "'category_id' is 'person'"),
+    ],
+)
+def test_bad_ground_truth_is_named(change: dict[str, Any], message: str) -> None:
+    good = person(1, 1, 60)
+    with pytest.raises(UserError, match=message) as error:
+        coco.evaluate({**truth(good), "annotations": [good, {**good, **change}]}, [shifted(good, 1.0)])
+    assert "the ground truth, annotations[1]" in str(error.value)
+
+
+def test_bad_images_of_the_ground_truth_are_named() -> None:
+    good = person(1, 1, 60)
+    for image in ({}, {"id": "1"}, None, 3):
+        with pytest.raises(UserError, match=r"val.json, images\[1\]"):
+            coco.evaluate({**truth(good), "images": [{"id": 1}, image]}, [shifted(good, 1.0)], truth_where="val.json")
 
 
 def test_oks_by_hand_and_only_over_labelled_joints() -> None:
@@ -139,21 +193,42 @@ def test_it_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keypoints": [0.0] * 48}, "prediction 1 has 48 keypoint numbers"),
-        ({"keypoints": [float("nan")] * 51}, r"prediction 1 \(image 1\) is not finite"),
-        ({"keypoints": [None] * 51}, "prediction 1 .* not finite|isn't a number"),
-        ({"keypoints": ["x"] * 51}, "isn't a number"),
+        ({"keypoints": [0.0] * 48}, r"'keypoints' has shape \(48,\)"),
+        ({"keypoints": [float("nan")] * 51}, "'keypoints' is not finite"),
+        ({"keypoints": [None] * 51}, "'keypoints' is not finite"),
+        ({"keypoints": ["x"] * 51}, "rows of numbers"),
+        ({"score": float("inf")}, "'score' is not finite"),
+        ({"score": None}, "'score' is not finite"),
+        ({"bbox": []}, "'bbox' has shape"),
+        ({"bbox": [1, 2, 3, "w"]}, "rows of numbers"),
+        ({"bbox": [1, 2, 3, float("nan")]}, "'bbox' is not finite"),
+        ({"area": "large"}, "rows of numbers"),
         ({"image_id": 99}, "prediction 1 is of image 99"),
+        ({"image_id": "1"}, "'image_id' is '1'"),
+        ({"image_id": [1]}, r"'image_id' is \[1\]"),
+        ({"category_id": None}, "'category_id' is None"),
     ],
 )
 def test_bad_predictions_are_named(change: dict[str, Any], message: str) -> None:
     good = shifted(person(1, 1, 60), 1.0)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as error:
         coco.evaluate(truth(person(1, 1, 60)), [good, {**good, **change}])
+    assert "prediction 1" in str(error.value)
+
+
+def test_predictions_that_lack_something_are_named() -> None:
+    good = shifted(person(1, 1, 60), 1.0)
     with pytest.raises(UserError, match="no predictions"):
         coco.evaluate(truth(person(1, 1, 60)), [])
-    with pytest.raises(UserError, match="prediction 0 lacks 'score'"):
-        coco.refine([{k: v for k, v in good.items() if k != "score"}], rescoring=True, nms=None)
+    for name in ("image_id", "category_id", "keypoints", "score"):
+        with pytest.raises(UserError, match=rf"lacks '{name}'\n.*pred.json, prediction 0"):
+            lacking = {k: v for k, v in good.items() if k != name}
+            coco.refine([lacking], rescoring=True, nms=None, where="pred.json")
+
+
+def test_null_fields_count_as_missing_and_others_stay() -> None:
+    [kept] = coco.refine([{**shifted(person(1, 1, 60), 1.0), "bbox": None, "by": "us"}], rescoring=False, nms=0.9)
+    assert "bbox" not in kept and kept["by"] == "us"
 
 
 @pytest.mark.real

@@ -279,6 +279,8 @@ def test_bad_images(images: Path, tmp_path: Path) -> None:
         (["--camera", "200,200,48,48", "--root-depth", "-4"], "cannot be seen"),
         (["--checkpoint", "newest"], "there is no checkpoint 'newest'"),
         (["--boxes", "none.json"], "cannot be read"),
+        (["--min-score", "0.5"], "--min-score is of the boxes, and none are given"),
+        (["--padding", "1.25"], "--padding is of the boxes, and none are given"),
     ],
 )
 def test_bad_options(images: Path, tmp_path: Path, arguments: list[str], message: str) -> None:

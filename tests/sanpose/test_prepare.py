@@ -79,11 +79,12 @@ def test_every_form_gives_all_columns_and_the_same_file_twice(prepare, tmp_path:
     assert out.read_bytes() == first
 
 
-def test_synthetic_mark_limit_and_stride(prepare, tmp_path: Path) -> None:
+def test_synthetic_mark_limit_and_stride(prepare, tmp_path: Path, capsys) -> None:
     tiny.posenet(tmp_path / "src", frames=11)
     tiny.posenet(tmp_path / "src", subject=9, frames=3)
     (tmp_path / "src" / "SYNTHETIC").write_text("made by a test")
     assert prepare("h36m") == 0
+    assert "apart" not in capsys.readouterr().out
     file = packed.read(tmp_path / "out" / "a.h5")
     assert file.synthetic
     assert list(zip(file.columns["subject"].tolist(), file.columns["frame"].tolist(), strict=True)) == [
@@ -110,6 +111,54 @@ def test_a_finished_file_is_left_alone_and_another_is_not_overwritten(prepare, t
     out.write_bytes(out.read_bytes()[:2000])
     assert prepare("mpii") == 2
     assert "--force" in capsys.readouterr().err
+
+
+def test_a_file_that_lacks_bad_images_says_so(prepare, tmp_path: Path, capsys) -> None:
+    persons = tiny.mpii(tmp_path / "src", count=4)
+    missing = [tmp_path / "src" / "images" / persons[n]["image"] for n in (1, 3)]
+    data = [path.read_bytes() for path in missing]
+    for path in missing:
+        path.unlink()
+    assert prepare("mpii", "--skip-bad") == 0
+    before = (tmp_path / "out" / "a.h5").read_bytes()
+    capsys.readouterr()
+    assert prepare("mpii", "--skip-bad") == 0
+    out = capsys.readouterr().out
+    assert "nothing to do" not in out and "without what was bad (--force looks again)" in out
+    assert "left out as bad: 2 (missing image)" in out and "can be read now" not in out
+    missing[0].write_bytes(data[0])
+    assert prepare("mpii", "--skip-bad") == 0
+    assert "1 of the images left out as bad can be read now: --force takes them in" in capsys.readouterr().out
+    missing[1].write_bytes(data[1])
+    assert prepare("mpii") == 0
+    assert "2 of the images left out" in capsys.readouterr().out
+    assert (tmp_path / "out" / "a.h5").read_bytes() == before
+    assert prepare("mpii", "--force") == 0
+    assert len(packed.read(tmp_path / "out" / "a.h5")) == 4
+    assert prepare("mpii") == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_options_that_would_be_ignored_are_refused(prepare, tmp_path: Path, capsys) -> None:
+    src = tmp_path / "src"
+    src.mkdir()
+    tiny.mpii_mat(src)
+    official = src / "mpii_human_pose_v1_u12_1.mat"
+    assert prepare("mpii", "--format", "mat", "--head-boxes", official) == 2
+    assert "--head-boxes is not read" in capsys.readouterr().err
+    assert prepare("mpii", "--head-boxes", official) == 2  # the form is detected
+    assert "--head-boxes is not read" in capsys.readouterr().err
+    assert prepare("mpii", "--annotations", official, "--annotations", official) == 2
+    assert "expected: one --annotations" in capsys.readouterr().err
+    tiny.posenet(src)
+    for option, value in (("--train-stride", 5), ("--test-stride", 64)):
+        assert prepare("h36m", "--stride", 1, option, value) == 2
+        assert f"--stride is both strides at once, {option} one of them" in capsys.readouterr().err
+    assert prepare("h36m", "--cameras", official) == 2
+    assert "reads no --cameras" in capsys.readouterr().err
+    assert left_over(tmp_path) == []
+    assert prepare("h36m", "--train-stride", 1, "--test-stride", 1) == 0
+    assert packed.read(tmp_path / "out" / "a.h5").provenance["options"]["strides"] == [1, 1]
 
 
 def test_png_images_are_re_encoded(prepare, tmp_path: Path) -> None:
@@ -162,6 +211,20 @@ def test_parts_of_other_data_are_not_taken_up(prepare, tmp_path: Path, monkeypat
     assert prepare("mpii") == 0
     file = packed.read(tmp_path / "out" / "a.h5")
     assert file.jpeg(0).tobytes() == (tmp_path / "src" / "images" / persons[0]["image"]).read_bytes()
+
+
+def test_frames_that_are_sparser_than_asked_are_noted(prepare, tmp_path: Path, capsys) -> None:
+    tiny.mmpose(tmp_path / "src", frames=7, step=5)
+    assert prepare("h36m", "--train-stride", 2) == 0
+    assert "note: training frames are 10 apart, not 2 as asked" in capsys.readouterr().out
+
+
+def test_coordinates_of_unlabelled_joints_are_0(prepare, tmp_path: Path) -> None:
+    persons = tiny.mpii(tmp_path / "src", count=2)
+    persons[1]["joints"][15] = [float("nan"), 9.0]  # joints_vis says that it is not labelled
+    tiny.write(tmp_path / "src" / "annot" / "valid.json", persons)
+    assert prepare("mpii") == 0
+    assert packed.read(tmp_path / "out" / "a.h5").columns["keypoints"][1, 15].tolist() == [0, 8]
 
 
 BAD_IMAGES = [

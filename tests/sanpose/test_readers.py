@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,13 @@ import pytest
 import scipy.io
 
 from sanpose.data.cameras import back_project, person_box, project
-from sanpose.data.readers import coco, h36m, mpii, mpii_mat
+from sanpose.data.readers import coco, files, h36m, mpii, mpii_mat
 from sanpose.data.readers.h36m_select import Selection, Video
 from sanpose.data.readers.listing import Bad, Listing, validate
 from sanpose.errors import UserError
+from sanpose.metrics.coco_entries import checked_truth
 from tests.sanpose import tiny_sets as tiny
+from tests.sanpose.wrong_values import WRONG, everywhere
 
 EVERY = Selection(train_stride=1, test_stride=1)
 
@@ -88,6 +89,10 @@ def test_coco_keeps_person_detections_and_their_images(tmp_path: Path) -> None:
         (lambda p: p.update(bbox=[5, 5, 0, 20]), "no area"),
         (lambda p: p.update(bbox=[70, 5, 10, 20]), "no area"),
         (lambda p: p.update(image_id=77), "not among the images"),
+        (lambda p: p.update(area=float("nan")), "'area' is not finite"),
+        (lambda p: p.update(iscrowd=1, bbox=[5, 5, float("nan"), 20]), "'bbox' is not finite"),
+        (lambda p: p.update(iscrowd=1, keypoints=[0] * 48), r"keypoints' has shape \(48,\)"),
+        (lambda p: p.update(num_keypoints="17"), "'num_keypoints' is '17'"),
     ],
 )
 def test_coco_bad_persons_are_errors_or_are_counted(tmp_path: Path, change, message: str) -> None:
@@ -100,6 +105,41 @@ def test_coco_bad_persons_are_errors_or_are_counted(tmp_path: Path, change, mess
     bad = Bad(skip=True)
     assert len(validate(coco.read(tmp_path, bad), bad)) == 1
     assert sum(bad.kinds.values()) == len(bad.found) == 1
+
+
+def test_coco_coordinates_of_unlabelled_joints_mean_nothing(tmp_path: Path) -> None:
+    data = tiny.coco(tmp_path)
+    data["annotations"][0]["keypoints"][:3] = [None, None, 0]
+    data["annotations"][1]["keypoints"][:3] = [float("nan"), 7.0, 0]
+    tiny.write(tmp_path / "annotations" / "person_keypoints_val2017.json", data)
+    listing = valid(coco.read(tmp_path, Bad()))
+    assert listing.columns["keypoints"][:, 0].tolist() == [[0, 0], [0, 7]]
+    assert listing.columns["visible"][:, 0].tolist() == [0, 0]
+    truth = checked_truth(json.loads(listing.extra["ground_truth"].item()), "here")
+    assert [person["keypoints"][:3] for person in truth["annotations"]] == [[0, 0, 0], [0, 7, 0]]
+
+
+def test_coco_entries_that_cannot_be_understood_are_bad(tmp_path: Path) -> None:
+    data = tiny.coco(tmp_path, images=3)
+    data["images"][0]["width"] = None  # its person has no image then
+    del data["annotations"][1]["id"]
+    tiny.write(tmp_path / "annotations" / "person_keypoints_val2017.json", data)
+    with pytest.raises(UserError, match=r"images\[0\]"):
+        coco.read(tmp_path, Bad())
+    bad = Bad(skip=True)
+    listing = validate(coco.read(tmp_path, bad), bad).used_images()
+    assert listing.columns["annotation"].tolist() == [103]
+    assert bad.kinds == {"malformed entry": 3}
+    assert [image["id"] for image in json.loads(listing.extra["ground_truth"].item())["images"]] == [3]
+
+
+def test_coco_people_without_keypoints_are_dropped_by_rule(tmp_path: Path) -> None:
+    data = tiny.coco(tmp_path)
+    for name in ("keypoints", "num_keypoints"):
+        del data["annotations"][0][name]
+    tiny.write(tmp_path / "annotations" / "person_keypoints_val2017.json", data)
+    listing = valid(coco.read(tmp_path, Bad()))
+    assert listing.dropped == {"fewer than 2 labelled joints": 1}
 
 
 def test_coco_broken_or_missing_files(tmp_path: Path) -> None:
@@ -168,12 +208,65 @@ def test_mpii_official_mat_with_absent_and_empty_fields(tmp_path: Path) -> None:
     assert listing.columns["box"][0] == pytest.approx([12, 12, 40, 40])
 
 
-def test_mpii_mat_cut_short(tmp_path: Path) -> None:
+def test_mpii_mat_fields_that_are_missing(tmp_path: Path) -> None:
     tiny.mpii_mat(tmp_path)
     path = tmp_path / "mpii_human_pose_v1_u12_1.mat"
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match="cannot be read"):
+    whole = path.read_bytes()
+    for field in (b"image\0", b"name\0", b"x\0", b"objpos\0", b"annopoints\0"):
+        path.write_bytes(whole.replace(field, b"_" * (len(field) - 1) + b"\0"))
+        bad = Bad(skip=True)
+        assert not len(validate(mpii_mat.read(tmp_path, bad), bad))
+    path.write_bytes(whole.replace(b"name\0", b"____\0"))
+    with pytest.raises(UserError, match="the image has no name"):
         mpii_mat.read(tmp_path, Bad())
+
+
+CUTS = (0, 1, 64, 127, 128, 140, 200, 300, 0.5, 0.99)  # bytes, or the share of them, that is left
+
+
+def cut(path: Path, keep: float) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
+
+
+@pytest.mark.parametrize("keep", CUTS)
+def test_mpii_mat_cut_short(tmp_path: Path, keep: float) -> None:
+    tiny.mpii_mat(tmp_path)
+    cut(tmp_path / "mpii_human_pose_v1_u12_1.mat", keep)
+    with pytest.raises(UserError, match=r"mat file cannot be read"):
+        mpii_mat.read(tmp_path, Bad())
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("keep", CUTS)
+def test_head_boxes_cut_short(tmp_path: Path, keep: float, compressed: bool) -> None:
+    tiny.mpii(tmp_path)
+    path = tmp_path / "annot" / "gt_valid.mat"
+    heads = np.random.default_rng(0).uniform(0, 50, (2, 2, 90))
+    scipy.io.savemat(path, {"headboxes_src": heads}, do_compression=compressed)
+    cut(path, keep)
+    with pytest.raises(UserError, match=r"mat file cannot be read"):
+        mpii.read(tmp_path, Bad())
+
+
+def test_head_boxes_are_numbers_of_the_right_shape(tmp_path: Path) -> None:
+    tiny.mpii(tmp_path)
+    for wrong in (np.zeros((2, 3, 3)), np.array([["a", "b"]], dtype=object), np.array("text")):
+        scipy.io.savemat(tmp_path / "annot" / "gt_valid.mat", {"headboxes_src": wrong})
+        with pytest.raises(UserError, match=r"headboxes_src has shape"):
+            mpii.read(tmp_path, Bad())
+    scipy.io.savemat(tmp_path / "annot" / "gt_valid.mat", {"heads": np.zeros((2, 2, 3))})
+    with pytest.raises(UserError, match="headboxes_src"):
+        mpii.read(tmp_path, Bad())
+
+
+def test_head_boxes_without_an_evaluation_split_are_refused(tmp_path: Path) -> None:
+    tiny.mpii(tmp_path, "train.json")
+    heads = tmp_path / "gt_valid.mat"
+    scipy.io.savemat(heads, {"headboxes_src": np.zeros((2, 2, 3))})
+    with pytest.raises(UserError, match="no file is"):
+        mpii.read(tmp_path, Bad(), head_boxes=heads)
+    assert len(mpii.read(tmp_path, Bad(), head_boxes=heads, split="val")) == 3
 
 
 # Human3.6M
@@ -218,6 +311,28 @@ def test_posenet_missing_and_misshapen_joints(tmp_path: Path) -> None:
     assert bad.kinds == {"malformed entry": 2, "coordinates not finite": 1}
 
 
+def test_posenet_entries_that_cannot_be_understood_are_bad(tmp_path: Path) -> None:
+    data = tiny.posenet(tmp_path, frames=5)
+    data["images"][0]["frame_idx"] = "first"
+    del data["annotations"][1]["image_id"]  # the image has no annotation then
+    data["images"][2]["action_idx"] = 99
+    path = tmp_path / "annotations" / "Human36M_subject1_data.json"
+    tiny.write(path, data)
+    bad = Bad(skip=True)
+    assert validate(h36m.read(tmp_path, bad, EVERY), bad).columns["frame"].tolist() == [3, 4]
+    assert bad.kinds == {"malformed entry": 4}
+    with pytest.raises(UserError, match=r"annotations\[1\]"):
+        h36m.read(tmp_path, Bad(), EVERY)
+
+
+@pytest.mark.parametrize("action", [99, 1, 0, -2])
+def test_posenet_actions_are_those_of_human36m(tmp_path: Path, action: int) -> None:
+    tiny.posenet(tmp_path, action=action)
+    with pytest.raises(UserError, match=f"no action {action} in") as error:
+        h36m.read(tmp_path, Bad(), EVERY)
+    assert "image 0" in str(error.value)
+
+
 def test_mmpose_metres_become_millimetres(tmp_path: Path) -> None:
     points = tiny.mmpose(tmp_path)
     listing = valid(h36m.read(tmp_path, Bad(), EVERY))
@@ -226,6 +341,65 @@ def test_mmpose_metres_become_millimetres(tmp_path: Path) -> None:
     assert listing.columns["action"].tolist() == [2, 2]
     assert listing.columns["subject"].tolist() == [1, 1]
     assert listing.images[0].path.is_file()
+
+
+@pytest.mark.parametrize("harm", [*CUTS, "overwritten"])
+def test_mmpose_damaged_archives(tmp_path: Path, harm: float | str) -> None:
+    tiny.mmpose(tmp_path, frames=40)
+    path = tmp_path / "h36m_train.npz"
+    with np.load(path) as arrays:
+        np.savez_compressed(path, **arrays)
+    if isinstance(harm, str):
+        data = bytearray(path.read_bytes())
+        data[80:120] = b"\xff" * 40  # within the compressed bytes, which zlib then refuses
+        path.write_bytes(data)
+    else:
+        cut(path, harm)
+    with pytest.raises(UserError, match=r"npz file cannot be read"):
+        h36m.read(tmp_path, Bad(), EVERY)
+
+
+def test_mmpose_names_that_cannot_be_understood_are_bad(tmp_path: Path) -> None:
+    tiny.mmpose(tmp_path, frames=4)
+    path = tmp_path / "h36m_train.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    names = arrays["imgname"].astype("U99")
+    names[1], names[2] = "odd.jpg", names[2].replace("Directions", "Juggling")
+    np.savez(path, **{**arrays, "imgname": names})
+    with pytest.raises(UserError, match=r"'odd.jpg' is not as expected") as error:
+        h36m.read(tmp_path, Bad(), EVERY)
+    assert "sample 1" in str(error.value)
+    bad = Bad(skip=True)
+    listing = validate(h36m.read(tmp_path, bad, EVERY), bad)
+    assert listing.columns["annotation"].tolist() == listing.columns["frame"].tolist() == [0, 3]
+    assert bad.kinds == {"malformed entry": 2}
+    assert "sample 2: 'Juggling_1' is not an action" in bad.found[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [("imgname", np.array("a"), "imgname has shape"), ("S", np.full((2, 17, 4), "a"), "S is of")],
+)
+def test_mmpose_wrong_arrays(tmp_path: Path, name: str, values: np.ndarray, message: str) -> None:
+    tiny.mmpose(tmp_path)
+    path = tmp_path / "h36m_train.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **{**arrays, name: values})
+    with pytest.raises(UserError, match=message):
+        h36m.read(tmp_path, Bad(), EVERY)
+
+
+def test_damaged_pickles(tmp_path: Path) -> None:
+    tiny.mmpose(tmp_path)
+    path = tmp_path / "cameras.pkl"
+    whole = path.read_bytes()
+    too_long = b"\x80\x04\x8d" + b"\xff" * 8 + b"."  # a text of 2^64 - 1 bytes
+    for data in (*(whole[:keep] for keep in (0, 1, 64, 300, len(whole) - 1)), too_long):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match="the pickle is refused"):
+            files.read_pickle(path)
 
 
 class _Harm:
@@ -242,7 +416,7 @@ def test_pickles_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     np.savez(tmp_path / "h36m_train.npz", imgname=np.array(["a", None], dtype=object), part=1, S=1)
     tiny_cameras = {("S1", "54138969"): {"f": tiny.F, "c": tiny.C, "k": tiny.K, "p": tiny.P, "w": 64, "h": 64}}
     (tmp_path / "cameras.pkl").write_bytes(pickle.dumps(tiny_cameras))
-    with pytest.raises(UserError, match="archive cannot be read"):
+    with pytest.raises(UserError, match=r"npz file cannot be read"):
         h36m.read(tmp_path, Bad(), EVERY)
     assert not (tmp_path / "harm").exists()
 
@@ -309,6 +483,46 @@ def test_selection_of_frames_by_protocol() -> None:
     assert not Selection(subjects=(5,)).frames(np.full(130, 1), frame).any()
 
 
+def test_frames_farther_apart_than_asked_are_told() -> None:
+    subject = np.repeat([1, 9], 400)
+    every, fifth = np.tile(np.arange(400), 2), np.tile(np.arange(400) * 5, 2)
+
+    def notes(select: Selection, frame: np.ndarray) -> list[str]:
+        kept = select.frames(subject, frame)
+        return select.spacing(subject[kept], frame[kept])
+
+    assert notes(Selection(), every) == []
+    [note] = notes(Selection(), fifth)
+    assert note.startswith("test frames are 320 apart, not 64 as asked")
+    assert notes(Selection(test_stride=65), fifth) == []
+    assert notes(Selection(train_stride=1, test_stride=1), fifth) == []  # every frame that is there
+    assert notes(Selection(protocol="both"), every) == []
+    assert "320 apart" in notes(Selection(protocol="both"), fifth)[0]
+    [training, _] = notes(Selection(train_stride=3), fifth + 4)
+    assert training.startswith("training frames are 15 apart, not 3")
+    assert Selection().spacing(subject[:0], fifth[:0]) == []
+    assert Selection().spacing(subject[:1], fifth[:1]) == []
+
+
+def test_mmpose_frames_that_were_extracted_sparsely(tmp_path: Path) -> None:
+    tiny.mmpose(tmp_path, frames=14, step=5)
+    assert not any("apart" in note for note in h36m.read(tmp_path, Bad(), Selection()).notes)
+    notes = h36m.read(tmp_path, Bad(), Selection(train_stride=3)).notes
+    assert any("training frames are 15 apart, not 3 as asked" in note for note in notes)
+
+
+def test_options_that_a_form_does_not_read_are_refused(tmp_path: Path) -> None:
+    two = (tmp_path / "a", tmp_path / "b")
+    tiny.posenet(tmp_path / "posenet")
+    with pytest.raises(UserError, match="reads no --cameras"):
+        h36m.read(tmp_path / "posenet", Bad(), EVERY, cameras=two[0])
+    with pytest.raises(UserError, match="reads one --annotations"):
+        h36m.read(tmp_path / "posenet", Bad(), EVERY, annotations=two)
+    tiny.official(tmp_path / "official")
+    with pytest.raises(UserError, match="reads no --annotations"):
+        h36m.read(tmp_path / "official", Bad(), EVERY, annotations=two[:1])
+
+
 def test_known_faults_by_number_and_by_name() -> None:
     select = Selection(skip_s9_shifted=True)
     assert select.fault(Video(11, 2, 2, 1)) and select.fault(Video(11, 2, 0, 1, "Directions"))
@@ -344,16 +558,8 @@ def test_real_samples(real_data: Path) -> None:
     assert np.linalg.norm(bare, axis=-1).mean(-1) == pytest.approx([0.8] * 4, abs=0.5)
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths to everything in a JSON value, the first entries of lists standing for the rest."""
-    yield path
-    pairs = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
-    for key, inner in pairs:
-        yield from _places(inner, (*path, key))
-
-
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # 1e300 overflows, and is then refused
-@pytest.mark.parametrize("wrong", [None, "text", [], {}, -1, 1e300, [[None]]], ids=repr)
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
 @pytest.mark.parametrize(
     ("make", "read"),
     [(tiny.coco, coco.read), (tiny.mpii, mpii.read), (tiny.posenet, lambda src, bad: h36m.read(src, bad, EVERY))],
@@ -364,18 +570,15 @@ def test_any_wrong_value_anywhere_is_refused_or_harmless(tmp_path: Path, make, r
     make(tmp_path)
     for file in sorted(tmp_path.rglob("*.json")):
         whole = file.read_text()
-        for path in list(_places(json.loads(whole)))[1:]:
-            data = json.loads(whole)
-            holder = data
-            for key in path[:-1]:
-                holder = holder[key]
-            holder[path[-1]] = wrong
-            file.write_text(json.dumps(data))
+        for text in everywhere(whole, wrong):
+            file.write_text(text)
             for skip in (False, True):
                 bad = Bad(skip=skip)
                 try:
-                    columns = validate(read(tmp_path, bad), bad).columns
+                    listing = validate(read(tmp_path, bad), bad)
                 except UserError:
                     continue
-                assert np.isfinite(columns["keypoints"][columns["visible"] > 0]).all()
+                assert np.isfinite(listing.columns["keypoints"]).all()
+                if "ground_truth" in listing.extra:  # what is packed can be scored
+                    checked_truth(json.loads(listing.extra["ground_truth"].item()), file)
         file.write_text(whole)

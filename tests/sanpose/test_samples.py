@@ -89,6 +89,28 @@ def test_gradient_to_depth_is_exactly_zero_for_2d(cfg, files):
     assert not predicted.grad[..., 2].any() and predicted.grad[..., :2].any()
 
 
+@pytest.mark.parametrize("name", ["mpii", "coco"])
+def test_coordinates_of_unlabelled_joints_do_not_reach_the_loss(cfg, files, name):
+    # Packed files of older versions may hold such coordinates.
+    columns = dict(files[name].columns)
+    columns["keypoints"], columns["visible"] = columns["keypoints"].copy(), columns["visible"].copy()
+    columns["keypoints"][:, 5:7], columns["visible"][:, 5:7] = [[np.nan, 3], [np.inf, -np.inf]], 0
+    part = samples.training(replace(files[name], columns=columns), cfg.data, UNION22)
+    assert np.isfinite(part.points).all()
+    target, weight = (torch.from_numpy(a)[None] for a in part.target(0, part.view(0, 64, 64), 64, 64))
+    predicted = torch.rand(1, 22, 3, requires_grad=True)
+    total = coordinate_l1(predicted, target, weight).total
+    total.backward()
+    assert predicted.grad is not None
+    assert torch.isfinite(total) and torch.isfinite(predicted.grad).all()
+
+
+def test_a_labelled_coordinate_that_is_not_finite_is_not_hidden(cfg, files):
+    columns = {**files["mpii"].columns, "keypoints": files["mpii"].columns["keypoints"] * np.float32(np.nan)}
+    part = samples.training(replace(files["mpii"], columns=columns), cfg.data, UNION22)
+    assert np.isnan(part.points).any()
+
+
 def test_loss_of_equal_parts_averages_to_the_whole():
     a, b, w = torch.rand(8, 5, 3), torch.rand(8, 5, 3), torch.rand(8, 5, 3).round()
     whole = coordinate_l1(a, b, w)

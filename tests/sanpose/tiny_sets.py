@@ -156,10 +156,10 @@ def posenet(folder: Path, subject: int = 1, frames: int = 2, form: str = "t", ac
     return data
 
 
-def mmpose(folder: Path, frames: int = 2) -> np.ndarray:
-    """Camera-frame joints (frames, 17, 3) mm of a video of S1; the files are written."""
+def mmpose(folder: Path, frames: int = 2, step: int = 1) -> np.ndarray:
+    """Camera-frame joints (frames, 17, 3) mm of every `step`th frame of a video of S1; the files are written."""
     points = in_camera(people(frames))
-    names = [f"S1/S1_Directions_1.54138969/S1_Directions_1.54138969_{n + 1:06}.jpg" for n in range(frames)]
+    names = [f"S1/S1_Directions_1.54138969/S1_Directions_1.54138969_{n * step + 1:06}.jpg" for n in range(frames)]
     for n, name in enumerate(names):
         image(folder / name, n)
     ones = np.ones((frames, 17, 1))

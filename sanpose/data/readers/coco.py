@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from sanpose.data.packed import DETECTION
 from sanpose.data.readers import entries, files
+from sanpose.data.readers.coco_truth import AREA_OF_BOX, PERSON, complete, triples
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns, text_array
 from sanpose.errors import UserError
 
@@ -27,11 +28,8 @@ _DETECTIONS = (
     "annotations/*det*.json",
     "*det*.json",
 )
-_PERSON = 1
-_JOINTS = 17
 _MIN_LABELLED = 2
-# The field's habit where a person has no segment.
-_AREA_OF_BOX = 0.53
+_NOT_A_PERSON = "not a person"
 
 
 def read(
@@ -76,18 +74,20 @@ def _is_object(path: Path) -> bool:
 
 def _read_file(src: Path, path: Path, data: dict[str, Any], folder: Path | None, train: bool, bad: Bad) -> Listing:
     """One file's listing. Takes the entries that cannot be understood out of `data`, which is the ground truth too."""
-    images = entries.listed(data, "images", ("id", "width", "height"), ("file_name",), path)
+    images = entries.understood(data, "images", ("id", "width", "height"), ("file_name",), path, bad)
     row = {image["id"]: n for n, image in enumerate(images)}
     rows: list[dict[str, Any]] = []
     origin: list[str] = []
     understood = []
     dropped: Counter[str] = Counter()
-    for person in entries.listed(data, "annotations", ("id",), (), path):
+    for person in entries.understood(data, "annotations", ("id",), (), path, bad):
         entry = f"{path}, annotation {person['id']}"
         try:
             entries.numbers(person, "bbox", (4,), entry, "x, y, width, height")
             reason = _rule(person, entry)
             image = _image_of(person, row, entry)
+            if reason != _NOT_A_PERSON:
+                complete(person, entry)  # the evaluation will want it so
             sample = None if reason else {**_person(person, images[image], entry), "image": image, "train": train}
         except UserError as error:
             bad.malformed(error)
@@ -98,7 +98,7 @@ def _read_file(src: Path, path: Path, data: dict[str, Any], folder: Path | None,
         else:
             rows.append(sample)
             origin.append(entry)
-    data["annotations"] = understood
+    data["images"], data["annotations"] = images, understood
     columns = make_columns("coco", {name: [r[name] for r in rows] for name in _NAMES})
     names = [f"images/{path.stem.split('_')[-1]}", path.stem.split("_")[-1], "images", "."]
     where = files.image_folder(src, folder, names, images[0]["file_name"] if images else "")
@@ -116,34 +116,29 @@ def _image_of(person: dict[str, Any], row: Mapping[int, int], entry: str) -> int
     return row[image_id]
 
 
-def _triples(person: dict[str, Any], entry: str) -> npt.NDArray[np.float64]:
-    points = entries.numbers(person, "keypoints", (_JOINTS * 3,), entry, f"{_JOINTS} joints, x y v each")
-    return points.reshape(_JOINTS, 3)
-
-
 def _rule(person: dict[str, Any], entry: str) -> str | None:
     """Which of COCO's rules drops a person, or None."""
-    if person.get("category_id", _PERSON) != _PERSON:
-        return "not a person"
+    if person.get("category_id", PERSON) != PERSON:
+        return _NOT_A_PERSON
     if person.get("iscrowd", 0):
         return "crowd"
-    if not person.get("keypoints") or (_triples(person, entry)[:, 2] > 0).sum() < _MIN_LABELLED:
+    if (triples(person, entry)[:, 2] > 0).sum() < _MIN_LABELLED:
         return f"fewer than {_MIN_LABELLED} labelled joints"
     return None
 
 
 def _person(person: dict[str, Any], image: dict[str, Any], entry: str) -> dict[str, Any]:
-    triples = _triples(person, entry)
+    points = triples(person, entry)
     x, y, w, h = entries.numbers(person, "bbox", (4,), entry, "x, y, width, height").tolist()
     left, top = max(x, 0.0), max(y, 0.0)
     box = (left, top, min(x + w, image["width"]) - left, min(y + h, image["height"]) - top)
-    area = entries.number(person, "area", entry) if person.get("area") else _AREA_OF_BOX * w * h
+    area = entries.number(person, "area", entry) if person.get("area") else AREA_OF_BOX * w * h
     return {
         "annotation": person["id"],
         "box": box,
-        "keypoints": triples[:, :2],
+        "keypoints": points[:, :2],
         # Only 0, 1 and 2 have a meaning; a larger mark is a visible joint all the same.
-        "visible": np.nan_to_num(triples[:, 2]).clip(0, 2),
+        "visible": np.nan_to_num(points[:, 2]).clip(0, 2),
         "area": area,
         "image_id": person["image_id"],
     }
@@ -154,14 +149,14 @@ def _ground_truth(texts: Sequence[Mapping[str, Any]]) -> str:
     persons = []
     for text in texts:
         for person in text["annotations"]:
-            if person.get("category_id", _PERSON) != _PERSON:
+            if person.get("category_id", PERSON) != PERSON:
                 continue
             kept = {name: value for name, value in person.items() if name != "segmentation"}
             if not kept.get("area"):
-                kept["area"] = _AREA_OF_BOX * float(np.prod(entries.numbers(person, "bbox", (4,), "")[2:]))
+                kept["area"] = AREA_OF_BOX * float(np.prod(entries.numbers(person, "bbox", (4,), "")[2:]))
             kept.setdefault("iscrowd", 0)
             if "num_keypoints" not in kept:
-                kept["num_keypoints"] = 0 if kept["iscrowd"] else int((_triples(person, "")[:, 2] > 0).sum())
+                kept["num_keypoints"] = 0 if kept["iscrowd"] else int((triples(person, "")[:, 2] > 0).sum())
             persons.append(kept)
     return json.dumps(
         {
@@ -172,7 +167,7 @@ def _ground_truth(texts: Sequence[Mapping[str, Any]]) -> str:
                 for image in text["images"]
             ],
             "annotations": persons,
-            "categories": texts[0].get("categories", [{"id": _PERSON, "name": "person"}]),
+            "categories": texts[0].get("categories", [{"id": PERSON, "name": "person"}]),
         }
     )
 
@@ -188,7 +183,7 @@ def _read_detections(
         where = f"{path}, detection {n}"
         try:
             image_id = entries.integer(entry, "image_id", where)
-            if entry.get("category_id", _PERSON) != _PERSON or image_id not in name_of:
+            if entry.get("category_id", PERSON) != PERSON or image_id not in name_of:
                 continue
             box = entries.numbers(entry, "bbox", (4,), where, "x, y, width, height")
             score = entries.number(entry, "score", where)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sanpose.data.readers.listing import Bad
 from sanpose.errors import UserError
 
 
@@ -27,6 +28,14 @@ def numbers(
     return array
 
 
+def finite(entry: Any, name: str, shape: tuple[int, ...], where: object, expected: str) -> npt.NDArray[np.float64]:
+    """The field's numbers as an array of this shape, all finite. Raises UserError for anything else."""
+    array = numbers(entry, name, shape, where, expected)
+    if not np.isfinite(array).all():
+        raise UserError(f"'{name}' is not finite", where=where, expected=expected)
+    return array
+
+
 def number(entry: Any, name: str, where: object) -> float:
     """The field's number; null becomes NaN. Raises UserError for anything else."""
     return float(numbers(entry, name, (), where, "a number"))
@@ -35,9 +44,9 @@ def number(entry: Any, name: str, where: object) -> float:
 def integer(entry: Any, name: str, where: object) -> int:
     """The field's integer. Raises UserError for anything else."""
     value = field(entry, name, where)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**62:
-        raise UserError(f"'{name}' is {value!r}", where=where, expected="an integer")
-    return value
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or abs(int(value)) >= 2**62:
+        raise UserError(f"'{name}' is {value!r:.80}", where=where, expected="an integer")
+    return int(value)
 
 
 def text(entry: Any, name: str, where: object) -> str:
@@ -63,17 +72,24 @@ def field(entry: Any, name: str, where: object) -> Any:
     return entry[name]
 
 
-def listed(
-    data: dict[str, Any], key: str, integers: Sequence[str], texts: Sequence[str], path: Path
+def understood(
+    data: dict[str, Any], key: str, integers: Sequence[str], texts: Sequence[str], path: Path, bad: Bad
 ) -> list[dict[str, Any]]:
-    """The list `key` of a file, each entry of which has these integers and texts. Raises UserError where not so."""
-    entries = data.get(key)
-    if not isinstance(entries, list):
+    """The entries of a file's list `key` that have these integers and texts; the others are bad. Raises UserError where
+    there is no such list."""
+    listed = data.get(key)
+    if not isinstance(listed, list):
         raise UserError(f"the file has no list '{key}'", where=path)
-    for n, entry in enumerate(entries):
+    good = []
+    for n, entry in enumerate(listed):
         where = f"{path}, {key}[{n}]"
-        for name in integers:
-            integer(entry, name, where)
-        for name in texts:
-            text(entry, name, where)
-    return entries
+        try:
+            for name in integers:
+                integer(entry, name, where)
+            for name in texts:
+                text(entry, name, where)
+        except UserError as error:
+            bad.malformed(error)
+        else:
+            good.append(entry)
+    return good

@@ -82,7 +82,7 @@ def read_pickle(path: Path) -> Any:
     """
     try:
         return _NumpyOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, AttributeError) as error:
+    except Exception as error:  # an unpickler raises whatever the damaged bytes lead it into
         raise UserError(
             f"the pickle is refused ({error})", where=path, expected="plain containers and numpy arrays, whole"
         ) from error

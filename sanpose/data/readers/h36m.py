@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sanpose.data.readers import files, h36m_mmpose, h36m_official, h36m_posenet
@@ -40,8 +41,38 @@ def read(
     images: Path | None = None,
     cameras: Path | None = None,
 ) -> Listing:
-    """The listing of a Human3.6M folder in the form `form`, detected where None. Raises UserError."""
+    """The listing of a Human3.6M folder in the form `form`, detected where None.
+
+    Raises UserError, for options too that the form has no use for.
+    """
     form = form or detect(src)
+    _refuse_unread(form, annotations, cameras)
+    listing = _read(src, bad, select, form, annotations, images, cameras)
+    notes = select.spacing(listing.columns["subject"], listing.columns["frame"])
+    return replace(listing, notes=[*listing.notes, *notes])
+
+
+def _refuse_unread(form: str, annotations: tuple[Path, ...], cameras: Path | None) -> None:
+    hint = "leave it out, or say another --format"
+    if form == "posenet" and cameras:
+        own = "Human36M_subject*_camera.json, beside the annotations"
+        raise UserError("the form 'posenet' reads no --cameras", where=cameras, expected=own, hint=hint)
+    if form == "posenet" and len(annotations) > 1:
+        raise UserError("the form 'posenet' reads one --annotations", where=annotations[1], expected="one folder")
+    if form == "official" and annotations:
+        own = "poses in MyPoseFeatures, under --src"
+        raise UserError("the form 'official' reads no --annotations", where=annotations[0], expected=own, hint=hint)
+
+
+def _read(
+    src: Path,
+    bad: Bad,
+    select: Selection,
+    form: str,
+    annotations: tuple[Path, ...],
+    images: Path | None,
+    cameras: Path | None,
+) -> Listing:
     if form == "posenet":
         given = annotations[0] if annotations else None
         return h36m_posenet.read(src, bad, select, annotations=given, images=images)

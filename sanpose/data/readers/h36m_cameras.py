@@ -49,7 +49,7 @@ def read_cameras(src: Path, given: Path | None) -> dict[tuple[int, str], RawCame
     try:
         pairs = [(key.split(".", 1) if isinstance(key, str) else key, entry) for key, entry in raw.items()]
         return {(int(s[1:]), str(serial)): _camera(f"{s}.{serial}", entry) for (s, serial), entry in pairs}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(
             f"the cameras are not as expected ({error!r})",
             where=path,

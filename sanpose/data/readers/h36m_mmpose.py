@@ -8,15 +8,16 @@ by an unpickler that knows numpy arrays only.
 from __future__ import annotations
 
 import re
-import zipfile
 from collections import Counter
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from sanpose.data import array_files
 from sanpose.data.actions import action_number
 from sanpose.data.cameras import SERIALS, Camera, person_box
 from sanpose.data.packed import CAMERA
@@ -27,7 +28,7 @@ from sanpose.errors import UserError
 
 PATTERNS = ("*h36m*.npz", "annotation_body3d/*h36m*.npz", "annotation_body3d/*/*h36m*.npz", "annotations/*h36m*.npz")
 _CAMERAS = ("cameras.pkl", "annotation_body3d/cameras.pkl", "annotations/cameras.pkl", "*/cameras.pkl")
-_NAME = re.compile(r"(?:.*/)?S(\d+)_([^/]+)\.(\d{8})_(\d+)\.\w+$")
+_NAME = re.compile(r"(?:.*/)?S(\d{1,9})_([^/]+)\.(\d{8})_(\d{1,9})\.\w+$")
 _JOINTS = 17
 _MM_PER_M = 1000.0
 
@@ -67,7 +68,7 @@ def read_cameras(path: Path) -> dict[tuple[int, str], Camera]:
             )
             for (subject, serial), entry in raw.items()
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(
             f"the cameras are not as expected ({error!r})",
             where=path,
@@ -75,79 +76,88 @@ def read_cameras(path: Path) -> dict[tuple[int, str], Camera]:
         ) from error
 
 
+class _Frame(NamedTuple):
+    """What the name of the arrays' image `row` tells; `number` is the frame's, from 0."""
+
+    row: int
+    video: Video
+    serial: str
+    number: int
+
+
 def _read_file(
     src: Path, path: Path, table: dict[tuple[int, str], Camera], folder: Path | None, select: Selection, bad: Bad
 ) -> Listing:
     arrays = _load(path)
-    count = len(arrays["imgname"])
-    parsed = [_parse(str(name), path) for name in arrays["imgname"]]
-    videos = [video for video, _, _ in parsed]
-    frame = np.array([number - 1 for _, _, number in parsed], np.int64)
-    subject = np.array([video.subject for video in videos], np.int64)
-    keep = select.frames(subject, frame)
+    told = _told(arrays["imgname"], path, bad)
+    subject = np.array([frame.video.subject for frame in told], np.int64)
+    keep = select.frames(subject, np.array([frame.number for frame in told], np.int64))
     dropped: Counter[str] = Counter()
-    camera_row = np.zeros(count, np.int64)
     order = {key: n for n, key in enumerate(table)}
-    for n in np.flatnonzero(keep):
-        key = videos[n].subject, parsed[n][1]
-        fault = select.fault(videos[n])
+    frames: list[_Frame] = []
+    for frame in compress(told, keep):
+        key = frame.video.subject, frame.serial
+        fault = select.fault(frame.video)
         if fault:
             dropped[fault] += 1
         elif key not in order:
-            bad.refuse("unknown camera", f"cameras.pkl has no camera S{key[0]}, {key[1]}", f"{path}, sample {n}")
-        keep[n] = not fault and key in order
-        camera_row[n] = order.get(key, 0)
-    rows = np.flatnonzero(keep)
-    names = [str(arrays["imgname"][n]) for n in rows]
-    cameras = list(table.values())
-    columns = _columns(arrays, rows, camera_row, [videos[n] for n in rows], frame, cameras)
+            bad.refuse(
+                "unknown camera", f"cameras.pkl has no camera S{key[0]}, {key[1]}", f"{path}, sample {frame.row}"
+            )
+        else:
+            frames.append(frame)
+    columns = _columns(arrays, frames, order, list(table.values()))
+    names = [str(arrays["imgname"][frame.row]) for frame in frames]
     base = files.image_folder(src, folder, ("images", "."), names[0] if names else "")
     listed = [ImageFile(base / name, name) for name in names]
-    where = np.array([f"{path}, sample {n} ({name})" for n, name in zip(rows, names, strict=True)], dtype=object)
-    return Listing("h36m", listed, columns, where, dropped=dropped)
+    where = [f"{path}, sample {frame.row} ({name})" for frame, name in zip(frames, names, strict=True)]
+    return Listing("h36m", listed, columns, np.array(where, dtype=object), dropped=dropped)
 
 
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("imgname", "part", "S")}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"the archive cannot be read ({error})",
-            where=path,
-            expected="MMPose's h36m npz: imgname, part, S, no pickles",
-        ) from error
-    count = len(arrays["imgname"])
-    for name, shape in (("part", (count, _JOINTS, 3)), ("S", (count, _JOINTS, 4))):
+    arrays = array_files.read_npz(path, "MMPose's h36m npz: imgname, part, S, no pickles", ("imgname", "part", "S"))
+    count = arrays["imgname"].size
+    for name, shape in (("imgname", (count,)), ("part", (count, _JOINTS, 3)), ("S", (count, _JOINTS, 4))):
         if arrays[name].shape != shape:
             raise UserError(f"{name} has shape {arrays[name].shape}", where=path, expected=f"{shape}")
+    for name in ("part", "S"):
+        if not np.issubdtype(arrays[name].dtype, np.number):
+            raise UserError(f"{name} is of {arrays[name].dtype}", where=path, expected="numbers")
     return arrays
 
 
-def _parse(name: str, path: Path) -> tuple[Video, str, int]:
-    """The video, the camera's serial and the 1-based frame that an image name tells."""
+def _told(names: npt.NDArray[Any], path: Path, bad: Bad) -> list[_Frame]:
+    """What the image names tell, but for those that are not as expected, which are bad."""
+    told = []
+    for row, name in enumerate(names):
+        try:
+            told.append(_parse(row, str(name), f"{path}, sample {row}"))
+        except UserError as error:
+            bad.malformed(error)
+    return told
+
+
+def _parse(row: int, name: str, where: str) -> _Frame:
     match = _NAME.match(name)
     if match is None:
         raise UserError(
-            f"the image name '{name}' is not as expected", where=path, expected="S1_Directions_1.54138969_000001.jpg"
+            f"the image name '{name}' is not as expected", where=where, expected="S1_Directions_1.54138969_000001.jpg"
         )
     subject, label, serial, number = match.groups()
     camera = SERIALS.index(serial) + 1 if serial in SERIALS else 0
-    return Video(int(subject), action_number(label), 0, camera, label), serial, int(number)
+    video = Video(int(subject), action_number(label, where=where), 0, camera, label)
+    return _Frame(row, video, serial, int(number) - 1)
 
 
 def _columns(
-    arrays: dict[str, npt.NDArray[Any]],
-    rows: npt.NDArray[np.int64],
-    camera_row: npt.NDArray[np.int64],
-    videos: list[Video],
-    frame: npt.NDArray[np.int64],
-    cameras: list[Camera],
+    arrays: dict[str, npt.NDArray[Any]], frames: list[_Frame], order: dict[tuple[int, str], int], cameras: list[Camera]
 ) -> dict[str, npt.NDArray[Any]]:
+    rows = np.array([frame.row for frame in frames], np.int64)
+    camera = np.array([order[frame.video.subject, frame.serial] for frame in frames], np.int64)
     points = arrays["S"][rows, :, :3].astype(np.float64) * _MM_PER_M
     part = arrays["part"][rows]
-    f = np.array([camera.f for camera in cameras])[camera_row[rows]]
-    c = np.array([camera.c for camera in cameras])[camera_row[rows]]
+    f = np.array([each.f for each in cameras]).reshape(-1, 2)[camera]
+    c = np.array([each.c for each in cameras]).reshape(-1, 2)[camera]
     return make_columns(
         "h36m",
         {
@@ -157,10 +167,10 @@ def _columns(
             "keypoints": part[..., :2],
             "visible": 1 + (part[..., 2] > 0),
             "keypoints3d": points,
-            "camera": camera_row[rows],
-            "subject": [video.subject for video in videos],
-            "action": [video.action for video in videos],
-            "subaction": [video.subaction for video in videos],
-            "frame": frame[rows],
+            "camera": camera,
+            "subject": [frame.video.subject for frame in frames],
+            "action": [frame.video.action for frame in frames],
+            "subaction": [frame.video.subaction for frame in frames],
+            "frame": [frame.number for frame in frames],
         },
     )

@@ -97,7 +97,7 @@ def _videos(subject: int, pose: Path) -> Iterator[tuple[Video, str]]:
     in_camera = serial in SERIALS
     label = label if in_camera else pose.stem
     for name in (serial,) if in_camera else SERIALS:
-        yield Video(subject, action_number(label), 0, SERIALS.index(name) + 1, label), name
+        yield Video(subject, action_number(label, where=pose), 0, SERIALS.index(name) + 1, label), name
 
 
 def _read_video(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sanpose.data.actions import ACTIONS
 from sanpose.data.cameras import SERIALS, Camera, Extrinsics, detect_extrinsics, person_box, project
 from sanpose.data.packed import CAMERA
 from sanpose.data.readers import entries, files
@@ -67,10 +68,11 @@ def _read_subject(
     camera_path = path.with_name(path.name.replace("_data", "_camera"))
     raw = files.read_json(camera_path, dict)
     joints = files.read_json(path.with_name(path.name.replace("_data", "_joint_3d")), dict)
-    annotation = {e["image_id"]: e for e in entries.listed(data, "annotations", ("id", "image_id"), (), path)}
+    listed = entries.understood(data, "annotations", ("id", "image_id"), (), path, bad)
+    annotation = {entry["image_id"]: entry for entry in listed}
     dropped: Counter[str] = Counter()
     samples: list[_Sample] = []
-    for image in entries.listed(data, "images", _INTEGERS, ("file_name",), path):
+    for image in entries.understood(data, "images", _INTEGERS, ("file_name",), path, bad):
         fault = select.fault(Video(subject, image["action_idx"], image["subaction_idx"], image["cam_idx"]))
         if fault:
             dropped[fault] += 1
@@ -85,8 +87,8 @@ def _read_subject(
     columns = _columns(subject, samples, placed, row)
     where = np.array([sample.where for sample in samples], dtype=object)
     notes = sorted({f"camera convention: {extrinsics.convention}" for _, extrinsics in placed.values()})
-    listed = _images(src, folder, [sample.image for sample in samples])
-    return Listing("h36m", listed, columns, where, dropped=dropped, notes=notes)
+    images = _images(src, folder, [sample.image for sample in samples])
+    return Listing("h36m", images, columns, where, dropped=dropped, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def _sample(
     entry = annotation.get(image["id"])
     if entry is None:
         raise UserError("the image has no annotation", where=where)
+    if image["action_idx"] not in ACTIONS:
+        raise UserError(f"there is no action {image['action_idx']} in Human3.6M", where=where, expected="2 .. 16")
     frames: Any = joints
     for key in (str(image["action_idx"]), str(image["subaction_idx"])):
         frames = entries.field(frames, key, f"{where}, in _joint_3d.json")

@@ -43,12 +43,31 @@ class Selection:
 
     def frames(self, subject: npt.NDArray[np.integer], frame: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Mask (N,) of the frames to keep, from their subjects (N,) and 0-based numbers (N,)."""
-        tested = np.isin(subject, TEST_SUBJECTS[self.protocol])
-        trained = np.isin(subject, TRAIN_SUBJECTS[self.protocol]) | ~tested
+        trained, tested = self._roles(subject)
         kept: npt.NDArray[np.bool_] = (trained & (frame % self.train_stride == 0)) | (
             tested & (frame % self.test_stride == 0)
         )
         return kept if self.subjects is None else kept & np.isin(subject, self.subjects)
+
+    def spacing(self, subject: npt.NDArray[np.integer], frame: npt.NDArray[np.integer]) -> list[str]:
+        """What a person should know of the frames that were kept, from their subjects (N,) and 0-based numbers (N,):
+        where they are farther apart than asked, the folder holds only some of its videos' frames."""
+        trained, tested = self._roles(subject)
+        notes = []
+        for what, mine, asked in (("training", trained, self.train_stride), ("test", tested, self.test_stride)):
+            chosen = frame[mine & (frame % asked == 0)]
+            apart = int(np.gcd.reduce(chosen - chosen[:1]))
+            if apart > asked > 1:  # a stride of 1 asks for whatever is there
+                notes.append(
+                    f"{what} frames are {apart} apart, not {asked} as asked: the folder lacks the frames between; "
+                    "docs/data.md (Human3.6M) says what to do"
+                )
+        return notes
+
+    def _roles(self, subject: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Masks (N,) of who trains and who is tested."""
+        tested = np.isin(subject, TEST_SUBJECTS[self.protocol])
+        return np.isin(subject, TRAIN_SUBJECTS[self.protocol]) | ~tested, tested
 
     def wants(self, subject: int) -> bool:
         return self.subjects is None or subject in self.subjects

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data.packed import COLUMNS
+from sanpose.data.packed import COLUMNS, known
 from sanpose.errors import UserError
 from sanpose.joints import NATIVE
 
@@ -149,6 +149,8 @@ def join(parts: Sequence[Listing]) -> Listing:
 def validate(listing: Listing, bad: Bad) -> Listing:
     """The listing without its bad samples: coordinates that are not finite, boxes without an area, nobody labelled.
 
+    Coordinates of unlabelled joints mean nothing: those that are not finite become 0.
+
     Raises UserError at the first one, unless `bad` skips them.
     """
     columns = listing.columns
@@ -188,6 +190,7 @@ def validate(listing: Listing, bad: Bad) -> Listing:
         for n in np.flatnonzero(broken & good):
             bad.refuse(kind, describe(int(n)), listing.where[n])
         good &= ~broken
+    listing = replace(listing, columns={**columns, "keypoints": known(columns["keypoints"], columns["visible"])})
     return listing if good.all() else _without(listing, good)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
+from sanpose.data import array_files
 from sanpose.data.readers import entries, files
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
@@ -62,6 +62,13 @@ def read(
     heads = head_boxes or next(iter(files.find(src, _HEADS)), None)
     evaluated = {p: split == "val" if split else "val" in p.stem and "trainval" not in p.stem for p in found}
     judged = [path for path in found if evaluated[path]]
+    if head_boxes and not judged:
+        raise UserError(
+            "--head-boxes are of the evaluation split, and no file is",
+            where=head_boxes,
+            expected="valid.json, or --split val",
+            hint="leave them out: nobody who trains needs a head box",
+        )
     parts, notes = [], []
     for path in found:
         boxes = _head_boxes(heads) if heads and path in judged else None
@@ -130,12 +137,10 @@ def _person(person: Any, entry: str) -> dict[str, Any]:
 
 def _head_boxes(path: Path) -> npt.NDArray[np.float64]:
     """Head boxes (N, 4) x1, y1, x2, y2, 0-based px, of gt_valid.mat's headboxes_src (2, 2, N), which is 1-based."""
-    try:
-        boxes = np.asarray(scipy.io.loadmat(path)["headboxes_src"], np.float64)
-    except (OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
+    raw = array_files.read_mat(path, "gt_valid.mat with headboxes_src", ("headboxes_src",))
+    boxes: npt.NDArray[Any] = raw["headboxes_src"]
+    if boxes.ndim != 3 or boxes.shape[:2] != (2, 2) or not np.issubdtype(boxes.dtype, np.number):
         raise UserError(
-            f"the head boxes cannot be read ({error})", where=path, expected="gt_valid.mat with headboxes_src"
-        ) from error
-    if boxes.ndim != 3 or boxes.shape[:2] != (2, 2):
-        raise UserError(f"headboxes_src has shape {boxes.shape}", where=path, expected="(2, 2, N)")
-    return boxes.transpose(2, 0, 1).reshape(-1, 4) - 1
+            f"headboxes_src has shape {boxes.shape}, of {boxes.dtype}", where=path, expected="(2, 2, N), of numbers"
+        )
+    return boxes.astype(np.float64).transpose(2, 0, 1).reshape(-1, 4) - 1

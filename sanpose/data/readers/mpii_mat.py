@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
+from sanpose.data import array_files
 from sanpose.data.readers import files
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, make_columns
 from sanpose.data.readers.mpii import COLUMN_NAMES, IMAGE_FOLDERS, box_of
@@ -51,7 +51,10 @@ def read(
     for n, image in enumerate(_items(getattr(release, "annolist", None))):
         if n >= len(marks) or not marks[n]:
             continue
-        name = str(image.image.name)
+        name = str(getattr(getattr(image, "image", None), "name", ""))
+        if not name:
+            bad.refuse("malformed entry", "the image has no name", f"{path}, image {n + 1}")
+            continue
         for r, person in enumerate(_items(getattr(image, "annorect", None))):
             person_id += 1
             entry = f"{path}, image {n + 1} ({name}), person {r + 1}"
@@ -73,12 +76,8 @@ def read(
 
 
 def _load(path: Path) -> Any:
-    try:
-        release = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)["RELEASE"]
-    except (OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
-        raise UserError(
-            f"MPII's annotations cannot be read ({error})", where=path, expected="the official .mat, whole"
-        ) from error
+    expected = "MPII's official annotations, whole"
+    release = array_files.read_mat(path, expected, ("RELEASE",), struct_as_record=False, squeeze_me=True)["RELEASE"]
     if not hasattr(release, "annolist") or not hasattr(release, "img_train"):
         raise UserError("RELEASE lacks annolist or img_train", where=path)
     return release
@@ -100,6 +99,11 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
+def _place(struct: Any) -> npt.NDArray[np.float64]:
+    """A struct's x and y (2,), NaN where it has none."""
+    return np.array([_number(getattr(struct, "x", None)), _number(getattr(struct, "y", None))])
+
+
 def _points(person: Any) -> list[Any]:
     holder = _items(getattr(person, "annopoints", None))
     return _items(getattr(holder[0], "point", None)) if holder else []
@@ -109,7 +113,7 @@ def _rule(person: Any) -> str | None:
     if not _points(person):
         return "no joints annotated"
     place = _items(getattr(person, "objpos", None))
-    if not place or np.isnan([_number(place[0].x), _number(place[0].y), _number(getattr(person, "scale", None))]).any():
+    if not place or np.isnan([*_place(place[0]), _number(getattr(person, "scale", None))]).any():
         return "no position or scale"
     return None
 
@@ -122,12 +126,12 @@ def _person(person: Any, entry: str, bad: Bad) -> dict[str, Any] | None:
         if joint not in range(_JOINTS):
             bad.refuse("wrong joint", f"a joint has the id {joint:g}", entry, "0 .. 15")
             return None
-        keypoints[int(joint)] = _number(point.x) - 1, _number(point.y) - 1
+        keypoints[int(joint)] = _place(point) - 1
         visible[int(joint)] = 1 if _number(getattr(point, "is_visible", None)) == 0 else 2
-    place = _items(person.objpos)[0]
+    centre = _place(_items(person.objpos)[0])
     head: npt.NDArray[np.float64] = np.array([_number(getattr(person, n, None)) for n in ("x1", "y1", "x2", "y2")]) - 1
     return {
-        "box": box_of(np.array([_number(place.x), _number(place.y)]), np.array(_number(person.scale))),
+        "box": box_of(centre, np.array(_number(person.scale))),
         "keypoints": keypoints,
         "visible": visible,
         "headbox": head,

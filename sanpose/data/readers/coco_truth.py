@@ -1,0 +1,92 @@
+"""What an annotation of COCO's ground truth must hold for its evaluation, and what stands for what it may lack.
+
+`data prepare coco` holds the annotations against it that it keeps for the evaluation, `metrics coco` anyone's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sanpose.data.readers import entries
+from sanpose.errors import UserError
+from sanpose.joints import COCO17
+
+PERSON = 1
+# The field's habit where a person has no segment.
+AREA_OF_BOX = 0.53
+_JOINTS = len(COCO17)
+
+Doubles = npt.NDArray[np.float64]
+
+
+def complete(annotation: Any, where: object) -> dict[str, Any]:
+    """A person as pycocotools wants one: image_id, category_id, keypoints, num_keypoints, bbox, area, iscrowd.
+
+    What is missing or null: keypoints are not labelled, num_keypoints is counted, iscrowd is 0, the box is the labelled
+    joints' extent, the area 0.53 of the given box. Coordinates of unlabelled joints that are not finite become 0.
+    Raises UserError for anything else that is missing, malformed or not finite.
+    """
+    image = entries.integer(annotation, "image_id", where)
+    points = triples(annotation, where)
+    labelled = points[:, 2] > 0
+    _require_finite(points, labelled, where)
+    counted = annotation.get("num_keypoints") is not None
+    return {
+        "image_id": image,
+        "category_id": PERSON,
+        "keypoints": np.where(np.isfinite(points), points, 0.0).ravel().tolist(),
+        "num_keypoints": entries.integer(annotation, "num_keypoints", where) if counted else int(labelled.sum()),
+        "bbox": _box(annotation, points[labelled, :2], where),
+        "area": _area(annotation, where),
+        "iscrowd": _crowd(annotation, where),
+    }
+
+
+def triples(annotation: dict[str, Any], where: object) -> Doubles:
+    """x, y, visibility of the 17 joints (17, 3); zeros where there are no keypoints. Raises UserError for others."""
+    given = annotation.get("keypoints")
+    if given is None or (isinstance(given, list) and not given):
+        return np.zeros((_JOINTS, 3))
+    points = entries.numbers(annotation, "keypoints", (_JOINTS * 3,), where, f"{_JOINTS} joints, x y v each")
+    return points.reshape(_JOINTS, 3)
+
+
+def _require_finite(points: Doubles, labelled: npt.NDArray[np.bool_], where: object) -> None:
+    broken = np.flatnonzero(labelled & ~np.isfinite(points).all(-1))
+    if len(broken):
+        names = ", ".join(COCO17.joints[j] for j in broken)
+        raise UserError(f"keypoints are not finite: {names}", where=where, expected="numbers where a joint is labelled")
+
+
+def _box(annotation: dict[str, Any], labelled: Doubles, where: object) -> list[float]:
+    """x, y, width, height px. Only people without a labelled joint are looked for in their box."""
+    if annotation.get("bbox") is not None:
+        box: list[float] = entries.finite(annotation, "bbox", (4,), where, "x, y, width, height").tolist()
+        return box
+    if not len(labelled):
+        raise UserError("there is neither 'bbox' nor a labelled joint", where=where, expected="x, y, width, height")
+    low, high = labelled.min(0), labelled.max(0)
+    return [*low.tolist(), *(high - low).tolist()]
+
+
+def _area(annotation: dict[str, Any], where: object) -> float:
+    if annotation.get("area") is not None:
+        area = float(entries.finite(annotation, "area", (), where, "px^2"))
+    elif annotation.get("bbox") is not None:
+        width, height = entries.finite(annotation, "bbox", (4,), where, "x, y, width, height")[2:].tolist()
+        area = AREA_OF_BOX * width * height
+    else:
+        raise UserError("there is neither 'area' nor 'bbox'", where=where, expected="px^2; x, y, width, height")
+    if area < 0:
+        raise UserError(f"the area is {area:g} px^2", where=where, expected="0 or more")
+    return area
+
+
+def _crowd(annotation: dict[str, Any], where: object) -> int:
+    value = annotation.get("iscrowd") or 0
+    if value not in (0, 1):
+        raise UserError(f"'iscrowd' is {value!r:.80}", where=where, expected="0 or 1")
+    return int(value)
