@@ -192,7 +192,7 @@ def test_refusals_end_in_code_2_and_leave_nothing(arguments, tmp_path):
     ("override", "said"),
     [
         ("data.train_subjects=[5]", "no sample is left for training"),
-        ("data.test_subjects=[5]", "no sample is left for evaluation"),
+        ("data.test_subjects=[10]", "no sample is left for evaluation"),
         ("train.batch_size=64", "less than one batch of 64"),
         ("data.sources.mpii.file={h36m}", "mpii"),
     ],
