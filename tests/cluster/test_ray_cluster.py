@@ -1,7 +1,8 @@
-"""A private Ray's token is the owner's alone."""
+"""A private Ray's token is the owner's alone, and its workers run like any other process."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,13 @@ def test_no_token_is_made_where_another_is_given(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
     ray_cluster._private_token()
     assert not (tmp_path / ".ray").exists()
+
+
+def test_the_workers_of_a_private_ray_do_not_stand_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_worker_niceness", raising=False)
+    with ray_cluster.ray_cluster(1):
+        import ray
+
+        there = ray.get(ray.remote(lambda: os.nice(0)).remote(), timeout=60)
+    assert there == os.nice(0)
