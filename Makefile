@@ -33,7 +33,8 @@ data: setup
 	$(BIN)/sanpose data prepare mpii --src $(DATA)/synth/mpii --out $(DATA)/packed/mpii.h5
 	$(BIN)/sanpose data prepare coco --src $(DATA)/synth/coco --out $(DATA)/packed/coco.h5
 
-# The report shows a cell that failed, too. One core a network: two small networks side by side take half the time of one after the other on two cores.
+# One core a network: two small networks side by side take half the time of one after the other on two cores.
+# The report comes after a failure too: it shows the cell that failed, and why.
 ablation: data
 	@echo "sanpose tune sweep=table1 preset=quick train.threads=1"
 	@$(BIN)/sanpose tune sweep=table1 preset=quick train.threads=1; ended=$$?; \

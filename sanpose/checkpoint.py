@@ -151,14 +151,15 @@ def damage(path: Path) -> str | None:
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest undamaged checkpoint, None if there is none; and a line for each damaged one that was passed over."""
+    found = list(reversed(_folders(folder)))
     damaged: list[str] = []
-    for path in reversed(_folders(folder)):
+    for path in found:
         wrong = damage(path)
         if wrong is None:
             return _peek(path), damaged
-        damaged.append(f"checkpoint {path.name} is damaged ({wrong}); the one before is used")
-    if damaged:
-        damaged[-1] = damaged[-1].replace("the one before is used", "no other is left: the training begins anew")
+        last = path == found[-1]
+        instead = "no other is left: the training begins anew" if last else "the one before is used"
+        damaged.append(f"checkpoint {path.name} is damaged ({wrong}); {instead}")
     return None, damaged
 
 

@@ -123,10 +123,12 @@ def _images(config: Config) -> int:
 
 def _evaluated(config: Config) -> int:
     """Images that its evaluations look at: all before and after the training, a part of them along the way."""
+    from sanpose.data import sources
+
     data, evals = config.data, config.eval
     sizes = {}
     for name in evals.sets:
-        purpose = "detections" if name == "coco" and evals.boxes == "detected" else "evaluation"
+        purpose = "detections" if sources.uses_detections(config, name) else "evaluation"
         sizes[name] = _size(getattr(data.sources, name).file, _counted(data), config.model.joints, purpose)
     times = -(-config.train.epochs // evals.every) if evals.every else 0
     part = sum(min(size, evals.every_samples) for name, size in sizes.items() if name != "coco")

@@ -121,12 +121,8 @@ def spaced(chosen: samples.Samples, limit: int) -> samples.Samples:
 
 
 def _boxes(config: Config, name: str) -> str:
-    text = "detected" if _uses_detections(config, name) else "ground truth"
+    text = "detected" if sources.uses_detections(config, name) else "ground truth"
     return f"{text}; flip test" if config.eval.flip_test else f"{text}; no flip test"
-
-
-def _uses_detections(config: Config, name: str) -> bool:
-    return name == "coco" and config.eval.boxes == "detected"
 
 
 def space(predictions: Predictions) -> npt.NDArray[np.float64]:
@@ -180,7 +176,7 @@ def coco_results(config: Config, predictions: Predictions) -> list[dict[str, Any
         predictions.native(predictions.pixels()),
         predictions.native(predictions.scores),
         chosen.column("image_id"),
-        chosen.column("score") if _uses_detections(config, "coco") else np.ones(len(chosen)),
+        chosen.column("score") if sources.uses_detections(config, "coco") else np.ones(len(chosen)),
     )
     for result, box in zip(results, chosen.column("box").astype(np.float64), strict=True):
         result["bbox"] = box.tolist()

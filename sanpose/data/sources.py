@@ -40,9 +40,14 @@ def mixed(config: Config, files: dict[str, packed.Packed]) -> tuple[tuple[sample
 def predicted(config: Config, name: str, file: packed.Packed) -> samples.Samples:
     """What is predicted of a set: its evaluation samples, or COCO's detected boxes. Raises UserError for none."""
     joints = TRAINING[config.model.joints]
-    if name == "coco" and config.eval.boxes == "detected":
+    if uses_detections(config, name):
         return samples.detections(file, joints)
     return samples.evaluation(file, config.data, joints)
+
+
+def uses_detections(config: Config, name: str) -> bool:
+    """Whether a set is measured on detected boxes."""
+    return name == "coco" and config.eval.boxes == "detected"
 
 
 def check(config: Config) -> None:
