@@ -1,10 +1,10 @@
 """A training step in DeepSpeed under Ray Train, as sanpose trains, against the same step in a bare torch loop.
 
-    python bench/deepspeed_overhead.py [--rounds 3] [--steps 6] [--parts] [--small]
+    python bench/deepspeed_overhead.py [--steps 24] [--parts] [--small]
 
 The same network, weights, batches, loss and fused Adam, with as many threads and the same allocator settings. The bare
 loop is a plain process; the other is `sanpose.engine.Engine` in the one worker of a Ray TorchTrainer, in a private Ray.
-They take turns, each time in a fresh process. Prints a Markdown table; the last step's loss shows that both compute the
+They take turns of some seconds (`turns`). Prints a Markdown table; the last step's loss shows that both compute the
 same. `--parts` adds the Engine in a plain process, which tells DeepSpeed's share from Ray's.
 """
 
@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
-import fresh
 import table
 import torch
+import turns
 
 from cluster.ray_cluster import ray_cluster
 from sanpose import config as configuration
@@ -40,10 +38,9 @@ Step = Callable[[Batch], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Median images per second, the last step's loss, and the settings that must be equal."""
+class Answer:
+    """The last step's loss, and the settings that must be equal."""
 
-    rate: float
     loss: float
     threads: int
     allocator: str
@@ -64,18 +61,19 @@ def make_batches(config: Config) -> list[Batch]:
     ]
 
 
-def timed(step: Step, config: Config, steps: int) -> Measured:
-    """The median of some steps after the first ones; the threads are those of the calling thread."""
-    batches, times, loss = make_batches(config), [], torch.zeros(())
-    for n in range(WARMUP + steps):
-        start = time.perf_counter()
+def timed(step: Step, config: Config, steps: int, job: int) -> Answer:
+    """Some steps after the first ones, in turns; the threads are those of the calling thread. job: a process id."""
+    batches, loss = make_batches(config), torch.zeros(())
+    for n in range(WARMUP):
+        step(batches[n % BATCHES])
+    turns.ready(job)
+    for n in range(steps):
         loss = step(batches[n % BATCHES])
-        times.append(time.perf_counter() - start)
-    rate = config.train.batch_size / statistics.median(times[WARMUP:])
-    return Measured(rate, float(loss), torch.get_num_threads(), os.environ.get("GLIBC_TUNABLES", ""))
+    turns.done(job)
+    return Answer(float(loss), torch.get_num_threads(), os.environ.get("GLIBC_TUNABLES", ""))
 
 
-def bare(config: Config, steps: int) -> Measured:
+def bare(config: Config, steps: int, job: int) -> Answer:
     """A plain torch loop in this process."""
     torch.set_num_threads(config.train.threads)
     torch.manual_seed(config.train.seed)
@@ -92,42 +90,42 @@ def bare(config: Config, steps: int) -> Measured:
         optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
-    return timed(step, config, steps)
+    return timed(step, config, steps, job)
 
 
-def deepspeed(config: Config, steps: int) -> Measured:
+def deepspeed(config: Config, steps: int, job: int) -> Answer:
     """The Engine, in a process group that exists."""
     torch.set_num_threads(config.train.threads)
     engine = Engine(config, Place(0, 1, torch.device("cpu")))
     try:
-        return timed(lambda batch: engine.micro_step(batch).total, config, steps)
+        return timed(lambda batch: engine.micro_step(batch).total, config, steps, job)
     finally:
         engine.close()
 
 
-def deepspeed_alone(config: Config, steps: int) -> Measured:
+def deepspeed_alone(config: Config, steps: int, job: int) -> Answer:
     """The Engine in this process."""
     single_process()
-    return deepspeed(config, steps)
+    return deepspeed(config, steps, job)
 
 
-def deepspeed_under_ray(config: Config, steps: int) -> Measured:
+def deepspeed_under_ray(config: Config, steps: int, job: int) -> Answer:
     """The Engine in Ray Train's worker, set up as `sanpose.worker` does it."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
     def in_worker(given: dict[str, Any]) -> dict[str, Any]:
-        return asdict(deepspeed(configuration.from_plain(given["config"]), given["steps"]))
+        return asdict(deepspeed(configuration.from_plain(given["config"]), given["steps"], given["job"]))
 
     with tempfile.TemporaryDirectory() as folder, ray_cluster(1):
         trainer = TorchTrainer(
             in_worker,
-            train_loop_config={"config": config.plain(), "steps": steps},
+            train_loop_config={"config": config.plain(), "steps": steps, "job": job},
             torch_config=TorchConfig(backend="gloo"),
             scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1.0}),
             run_config=ray.train.RunConfig(name="overhead", storage_path=folder),
         )
-        return Measured(**trainer.fit().return_value)
+        return Answer(**trainer.fit().return_value)
 
 
 VARIANTS = {
@@ -148,50 +146,41 @@ def settings(small: bool, batch: int, threads: int, precision: str) -> Config:
     )
 
 
-def compare(config: Config, names: list[str], rounds: int, steps: int) -> None:
-    """The table. Every round has its own ratio: the machine may be faster in one than in another."""
-    measured: dict[str, list[Measured]] = {name: [] for name in names}
-    env = worker.environment("cpu")
-    for _ in range(rounds):
-        for name in names:
-            job = {"variant": name, "config": config.plain(), "steps": steps}
-            measured[name].append(Measured(**fresh.measure(__file__, job, env)))
-    same = {(m.threads, m.allocator) for found in measured.values() for m in found}
+def compare(config: Config, names: list[str], steps: int) -> None:
+    """The table."""
+    jobs = [{"variant": name, "config": config.plain(), "steps": steps} for name in names]
+    seconds, printed = turns.take(__file__, jobs, worker.environment("cpu"))
+    answers = [Answer(**json.loads(text.splitlines()[-1])) for text in printed]
+    same = {(answer.threads, answer.allocator) for answer in answers}
     if len(same) > 1:
         raise click.ClickException(f"the settings differ: {sorted(same)}")
-    table.head("variant", "img/s", "of the bare loop", "by round", "last loss")
-    base = measured["bare torch loop"]
-    for name, found in measured.items():
-        rate = statistics.median(m.rate for m in found)
-        ratios = [m.rate / b.rate for m, b in zip(found, base, strict=True)]
-        middle = rate / statistics.median(b.rate for b in base)
-        table.row(name, f"{rate:.2f}", f"{middle:.3f}", " ".join(f"{r:.3f}" for r in ratios), f"{found[-1].loss:.6f}")
+    table.head("variant", "img/s", "of the bare loop", "last loss")
+    for name, spent, answer in zip(names, seconds, answers, strict=True):
+        rate = steps * config.train.batch_size / spent
+        table.row(name, f"{rate:.2f}", f"{seconds[0] / spent:.3f}", f"{answer.loss:.6f}")
 
 
 @click.command()
 @click.option("--batch", type=click.IntRange(min=2), default=8, show_default=True, help="Images per step.")
-@click.option("--steps", type=click.IntRange(min=1), default=6, show_default=True, help="Timed steps each time.")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of each variant.")
+@click.option("--steps", type=click.IntRange(min=1), default=24, show_default=True, help="Timed steps.")
 @click.option("--threads", type=click.IntRange(min=1), default=torch.get_num_threads(), show_default="all cores")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--parts", is_flag=True, help="Measure DeepSpeed without Ray, too.")
 @click.option("--small", is_flag=True, help="ResNet-18 at 64x64 px, for a quick look.")
-@click.option("--one", hidden=True, help="One variant, as JSON: what the subprocesses run.")
-def main(
-    batch: int, steps: int, rounds: int, threads: int, precision: str, parts: bool, small: bool, one: str | None
-) -> None:
+@click.option("--one", hidden=True, help="One variant, as JSON.")
+def main(batch: int, steps: int, threads: int, precision: str, parts: bool, small: bool, one: str | None) -> None:
     """Compare DeepSpeed under Ray Train with a bare torch loop."""
     if one is not None:
         job = json.loads(one)
-        found = VARIANTS[job["variant"]](configuration.from_plain(job["config"]), job["steps"])
+        found = VARIANTS[job["variant"]](configuration.from_plain(job["config"]), job["steps"], os.getpid())
         click.echo(json.dumps(asdict(found)))
         return
     config = settings(small, batch, threads, precision)
     click.echo(
         f"{config.model.backbone} + SAN, {config.data.input_width}x{config.data.input_height} px, batch {batch}, "
-        f"{precision}, {threads} threads, torch {torch.__version__}, {rounds} rounds of {steps} steps\n"
+        f"{precision}, {threads} threads, torch {torch.__version__}, {steps} steps\n"
     )
-    compare(config, list(VARIANTS)[: 3 if parts else 2], rounds, steps)
+    compare(config, list(VARIANTS)[: 3 if parts else 2], steps)
 
 
 if __name__ == "__main__":

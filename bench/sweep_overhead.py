@@ -2,9 +2,10 @@
 
     python bench/sweep_overhead.py [--trials 20] [--seconds 10] [--stock 2] [--noop 1000]
 
-The same small trainings (one worker, seeds 0, 1, ...) run in each way, one after the other; a first one tells how many
-images make a trial of the wanted length. Counted from a fresh process to the end of the last trial, imports of torch
-included; the start of Ray is left out. `--stock`: how many trials the slow way gets. `--noop`: trials that train
+The same small trainings (one worker, seeds 0, 1, ...) in each way, `sanpose tune` and the plain loop in turns of some
+seconds (`turns`); a first one tells how many images make a trial of the wanted length. Counted from a fresh process to
+the end of the last trial, imports of torch included; the start of Ray is left out. `--stock`: how many trials the slow
+way gets. `--noop`: trials that train
 nothing, through the whole machinery (ledger, Optuna's TPE, scheduler): seconds a trial at the start and at the end.
 """
 
@@ -15,13 +16,14 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
-import fresh
-import input_pipeline
 import table
+import turns
 import yaml
 from rich.console import Console
 
@@ -43,43 +45,47 @@ def overrides(folder: Path, epoch_samples: int) -> list[str]:
     ]  # fmt: skip
 
 
-def plain_loop(job: dict[str, Any]) -> dict[str, float]:
-    """The trainings in this process; seconds since it began, and those of the last training."""
+def plain_loop(folder: Path, trials: int, epoch_samples: int, runs: Path) -> None:
+    """The trainings in this process, torch not yet imported."""
     import torch
 
     from sanpose import engine, loop
 
     engine.single_process()
-    last = 0.0
-    for seed in range(job["trials"]):
-        begun = time.perf_counter()
-        config = configuration.compose([*job["overrides"], f"train.seed={seed}"])
-        folder = Path(job["runs"]) / str(seed)
-        folder.mkdir(parents=True)
-        loop.train(config, folder, engine.Place(0, 1, torch.device("cpu")))
-        last = time.perf_counter() - begun
-    return {"total": time.time() - job["begun"], "last": last}
+    for seed in range(trials):
+        config = configuration.compose([*overrides(folder, epoch_samples), f"train.seed={seed}"])
+        own = runs / str(seed)
+        own.mkdir(parents=True)
+        loop.train(config, own, engine.Place(0, 1, torch.device("cpu")))
 
 
-def in_plain_loop(folder: Path, trials: int, epoch_samples: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as runs:
-        job = {"overrides": overrides(folder, epoch_samples), "trials": trials, "runs": runs, "begun": time.time()}
-        result: dict[str, float] = fresh.measure(__file__, job, worker.environment("cpu"))
-    return result
+def in_sanpose(folder: Path, trials: int, epoch_samples: int, runs: Path) -> None:
+    """`sanpose tune` with a Ray that stands."""
+    given = runs / "seeds.yaml"
+    given.write_text(yaml.safe_dump({"title": "seeds", "axes": {"train.gamma": [0.1]}}))
+    asked = sweep.read([f"sweep={given}", f"seeds={trials}", f"runs={runs}", *overrides(folder, epoch_samples)])
+    counts = tune.tune(asked, QUIET)
+    if counts != {"done": trials}:
+        raise RuntimeError(f"the sweep ended with {counts}")
 
 
-def in_sanpose(folder: Path, trials: int, epoch_samples: int) -> float:
-    """Seconds of `sanpose tune` with a Ray that stands."""
-    with tempfile.TemporaryDirectory() as runs, ray_cluster(1, {"GLIBC_TUNABLES": worker.ALLOCATOR}):
-        given = Path(runs) / "seeds.yaml"
-        given.write_text(yaml.safe_dump({"title": "seeds", "axes": {"train.gamma": [0.1]}}))
-        begun = time.perf_counter()
-        asked = sweep.read([f"sweep={given}", f"seeds={trials}", f"runs={runs}", *overrides(folder, epoch_samples)])
-        counts = tune.tune(asked, QUIET)
-        seconds = time.perf_counter() - begun
-        if counts != {"done": trials}:
-            raise RuntimeError(f"the sweep ended with {counts}")
-    return seconds
+WAYS = {"plain loop in one process": plain_loop, "sanpose tune": in_sanpose}
+
+
+def take_turns(job: dict[str, Any]) -> None:
+    """One way, in this process."""
+    ray = ray_cluster(1, {"GLIBC_TUNABLES": worker.ALLOCATOR}) if job["ray"] else nullcontext()
+    with tempfile.TemporaryDirectory() as runs, ray:
+        turns.ready()
+        WAYS[job["way"]](Path(job["folder"]), job["trials"], job["epoch_samples"], Path(runs))
+        turns.done()
+
+
+def in_turns(folder: Path, trials: int, epoch_samples: int, ways: Sequence[str]) -> list[float]:
+    """Seconds of each way."""
+    common = {"folder": str(folder), "trials": trials, "epoch_samples": epoch_samples}
+    jobs = [{**common, "way": way, "ray": way == "sanpose tune"} for way in ways]
+    return turns.take(__file__, jobs, worker.environment("cpu"))[0]
 
 
 def in_stock_tune(folder: Path, trials: int, epoch_samples: int) -> float:
@@ -176,8 +182,10 @@ def noops(folder: Path, count: int) -> list[float]:
 def main(trials: int, seconds: float, stock: int, count: int, one: str | None) -> None:
     """Compare what a sweep costs beside its trainings."""
     if one:
-        click.echo(json.dumps(plain_loop(json.loads(one))))
+        take_turns(json.loads(one))
         return
+    import input_pipeline  # and with it torch, which the ways import in their own time
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         input_pipeline.write(folder / "h36m.h5", "h36m")
@@ -192,16 +200,16 @@ def main(trials: int, seconds: float, stock: int, count: int, one: str | None) -
 
 
 def lengths(folder: Path, trials: int, seconds: float, stock: int) -> None:
-    short, long = (in_plain_loop(folder, 2, samples)["last"] for samples in (160, 640))
+    plain, ours = WAYS
+    # Two trainings of a length and one: their difference is one of a process that has imported torch.
+    short, long = (in_turns(folder, 2, n, [plain])[0] - in_turns(folder, 1, n, [plain])[0] for n in (160, 640))
     samples = max(32, round((160 + (seconds - short) * 480 / (long - short)) / 8) * 8)
-    plain = in_plain_loop(folder, trials, samples)
+    base, swept = in_turns(folder, trials, samples, [plain, ours])
     table.head("way", "trials", "seconds", "seconds a trial", "ratio to the plain loop")
-    each = plain["total"] / trials
-    table.row("plain loop in one process", trials, f"{plain['total']:.1f}", f"{each:.2f}", "1.00")
-    ours = in_sanpose(folder, trials, samples)
-    table.row("sanpose tune", trials, f"{ours:.1f}", f"{ours / trials:.2f}", f"{ours / plain['total']:.3f}")
+    table.row(plain, trials, f"{base:.1f}", f"{base / trials:.2f}", "1.00")
+    table.row(ours, trials, f"{swept:.1f}", f"{swept / trials:.2f}", f"{swept / base:.3f}")
     if stock:
-        theirs = in_stock_tune(folder, stock, samples) / stock
+        theirs, each = in_stock_tune(folder, stock, samples) / stock, base / trials
         table.row("Ray Tune + TorchTrainer", stock, f"{theirs * stock:.1f}", f"{theirs:.2f}", f"{theirs / each:.3f}")
 
 

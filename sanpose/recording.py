@@ -16,8 +16,9 @@ from typing import IO, Any
 from sanpose import config as configuration
 from sanpose import disk, journal, stopping
 from sanpose.config import Config
-from sanpose.errors import UserError
-from sweeps import identity, ledger, provenance
+from sanpose.errors import UserError, nearest
+from sweeps import identity, ledger, provenance, record
+from sweeps.files import BrokenRecord
 
 _PACKAGES = ("sanpose", "torch", "torchvision", "ray", "deepspeed", "numpy", "opencv-python-headless", "pycocotools")
 
@@ -82,6 +83,22 @@ def read(folder: Path) -> ledger.Record:
 def record_of(runs: Path, prefix: str) -> ledger.Record:
     """A run's record by a prefix of its id. Raises UserError when there is no readable one."""
     return read(find(runs, prefix))
+
+
+def sweep(runs: Path, name: str) -> record.Sweep:
+    """A sweep's record. Raises UserError when there is none of that name, or when it cannot be read."""
+    names = record.names(runs)
+    if name not in names:
+        raise UserError(
+            f"there is no sweep '{name}'",
+            where=runs,
+            expected=f"one of: {', '.join(names) or 'none is recorded here'}",
+            hint=nearest(name, names),
+        )
+    try:
+        return record.read(runs, name)
+    except BrokenRecord as error:
+        raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
 
 
 def recorded(folder: Path) -> ledger.Record | None:

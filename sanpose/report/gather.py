@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sanpose.errors import UserError, nearest
+from sanpose import recording
 from sanpose.report.ablation import broken_table, table1
 from sanpose.report.bill import Watts, bill_table
 from sanpose.report.claims import claims, claims_table
@@ -131,21 +131,13 @@ def no_collection() -> Iterator[None]:
 
 def _sweeps(runs: Path, wanted: str | None) -> tuple[tuple[Sweep, ...], list[Broken]]:
     """The recorded sweeps, or the one that is wanted, and those that could not be read."""
-    names = record.names(runs)
-    if wanted is not None and wanted not in names:
-        raise UserError(
-            f"there is no sweep '{wanted}'",
-            where=runs,
-            expected=f"one of: {', '.join(names) or 'none is recorded here'}",
-            hint=nearest(wanted, names),
-        )
+    if wanted is not None:
+        return (recording.sweep(runs, wanted),), []
     found, broken = [], []
-    for name in names if wanted is None else [wanted]:
+    for name in record.names(runs):
         try:
             found.append(record.read(runs, name))
         except BrokenRecord as error:
-            if wanted is not None:
-                raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
             broken.append(Broken(error.path, error.reason))
     return tuple(found), broken
 

@@ -13,6 +13,8 @@ from sanpose import jointmaps, trained
 from sanpose.cli.relationship import relationship as command
 from sanpose.errors import UserError
 from sanpose.relationship import _block, relationship, similarity
+from sweeps import ledger
+from tests.sanpose import recorded
 from tests.sanpose.tiny_run import tiny_run
 
 
@@ -75,6 +77,35 @@ def test_the_command_writes_what_the_report_reads(tmp_path: Path) -> None:
     assert list(read.deltas) == [0.0, 0.8] and read.samples == 2
     assert damaged.name in read.protocol
     assert not list(folder.glob(".*.part"))
+
+
+def of_sweep(runs: Path, name: str) -> object:
+    return CliRunner().invoke(command, ["--sweep", name, "--runs", str(runs), "--deltas", "0,1", "--samples", "2"])
+
+
+def test_a_sweep_has_its_finished_runs_with_attention_measured_once(tmp_path: Path) -> None:
+    done = copied(tmp_path)
+    runs = done.parent
+    ledger.write_result(done, {"status": "done"})
+    without = recorded.add(runs, "a", status="done")
+    begun = recorded.add(runs, "c")
+    points = [({"seed": i}, i, run) for i, run in enumerate([done, without, begun, "unknown", done])]
+    recorded.add_sweep(runs, "mine", points)
+    for output in ("1 of 1", "has its maps already"):
+        result = of_sweep(runs, "mine")
+        assert result.exit_code == 0, result.output  # type: ignore[attr-defined]
+        assert output in result.output  # type: ignore[attr-defined]
+    assert [path.parent for path in runs.glob(f"*/{jointmaps.NAME}")] == [done]
+
+
+def test_a_sweep_or_a_run_is_named_and_not_both(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    recorded.add_sweep(folder.parent, "mine", [({"seed": 0}, 0, folder)])
+    for arguments in ([], ["--run", folder.name, "--sweep", "mine"]):
+        error = CliRunner().invoke(command, ["--runs", str(folder.parent), *arguments]).exception
+        assert isinstance(error, UserError) and "either --run ID or --sweep NAME" in str(error)
+    error = of_sweep(folder.parent, "mein").exception  # type: ignore[attr-defined]
+    assert isinstance(error, UserError) and "there is no sweep 'mein'" in str(error) and "mine" in str(error)
 
 
 def test_a_run_without_attention_and_values_that_are_none_are_refused(tmp_path: Path) -> None:

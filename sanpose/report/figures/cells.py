@@ -132,12 +132,15 @@ def _compute(report: Report) -> Plan:
     )  # fmt: skip
 
 
+_NO_MAPS = "no run has maps: `sanpose relationship --sweep NAME`, or `--run ID`, makes them"
+
+
 def _joints(report: Report) -> Iterator[Plan]:
     """Figure 3 for each run that has been measured by `sanpose relationship`."""
     title = "Figure 3. Joint relationships for values of δ"
     measured = [run for run in report.records if (run.folder / jointmaps.NAME).is_file()]
     if not measured:
-        yield Plan("joints", "table1", title, "", missing="no run has maps: `sanpose relationship --run ID` makes them")
+        yield Plan("joints", "table1", title, "", missing=_NO_MAPS)
     for run in measured[:_MAPS]:
         yield from _maps(run, title)
     if len(measured) > _MAPS:

@@ -130,7 +130,7 @@ def test_channels_must_be_joints_times_depth() -> None:
         soft_argmax(torch.zeros(1, 7, 4, 4), 2, 3)
 
 
-BENCH = Path(__file__).resolve().parents[2] / "bench" / "softargmax.py"
+BENCH = Path(__file__).resolve().parents[3] / "bench" / "softargmax.py"
 
 
 def peak_megabytes(function: str, dtype: str, layout: str) -> float:

@@ -19,8 +19,8 @@ import yaml
 from sanpose.headline import headline
 from sweeps import ledger, record
 from tests.sanpose import tiny
+from tests.sanpose.dashboard.served import dashboard, get
 from tests.sanpose.run_records import after, held, journal, measured, within, write_run, write_sweep
-from tests.sanpose.test_dashboard import _get, dashboard
 
 pytestmark = pytest.mark.browser
 CHROMIUM = Path("/usr/bin/chromium")
@@ -255,8 +255,8 @@ def test_optuna_s_dashboard_has_the_trials_of_a_real_sweep(sweep: tuple[Path, su
         status, _, body = served.ask("/tools/optuna?sweep=deltas-smoke", method="POST", **served.origin)
         assert status == 200, body
         port = json.loads(body)["port"]
-        (study,) = json.loads(_get(port, "/api/studies"))["study_summaries"]
-        found = json.loads(_get(port, f"/api/studies/{study['study_id']}?after=0"))
+        (study,) = json.loads(get(port, "/api/studies"))["study_summaries"]
+        found = json.loads(get(port, f"/api/studies/{study['study_id']}?after=0"))
     assert (found["name"], found["directions"]) == ("deltas-smoke", ["minimize"])
     trials = {trial["number"]: trial for trial in found["trials"]}
     told = record.read(runs, "deltas-smoke").trials

@@ -1,0 +1,112 @@
+"""Two ways of doing the same, each a process with all its children, that take turns of some seconds on the machine.
+
+A machine that is faster in one minute than in the next is so for both. Whoever is not at turn is stopped (SIGSTOP).
+
+The script's hidden `--one JOB` prepares, calls `ready`, does what is to be timed, and calls `done`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+TURN_SECONDS = 5.0
+_READY, _DONE = "ready", "done"
+
+
+def ready(job: int | None = None) -> None:
+    """In the job: all is prepared; returns when its first turn begins. job: its process id, for a call from another."""
+    _say(_READY, job)
+    with Path(f"/proc/{job or os.getpid()}/fd/0").open() as orders:
+        orders.readline()
+
+
+def done(job: int | None = None) -> None:
+    """In the job: what is timed has ended. It may still do something, and print an answer."""
+    _say(_DONE, job)
+
+
+def _say(word: str, job: int | None) -> None:
+    with Path(f"/proc/{job or os.getpid()}/fd/1").open("w") as out:
+        out.write(f"{word}\n")
+
+
+def take(script: str, jobs: Sequence[Mapping[str, Any]], env: Mapping[str, str]) -> tuple[list[float], list[str]]:
+    """How long each job took from `ready` to `done`, in its own turns, and what it printed after that. Raises
+    RuntimeError when one fails."""
+    spent, answers = [0.0] * len(jobs), [""] * len(jobs)
+    with contextlib.ExitStack() as stack:
+        running = dict(enumerate(stack.enter_context(_job(script, job, env)) for job in jobs))
+        for process in running.values():
+            _told(process, _READY, None)
+            _signal(process, signal.SIGSTOP)
+            assert process.stdin
+            process.stdin.write(b"go\n")  # read when its turn comes
+        while running:
+            for number, process in list(running.items()):
+                _signal(process, signal.SIGCONT)
+                begun = time.perf_counter()
+                ended = _told(process, _DONE, TURN_SECONDS)
+                if ended:
+                    del running[number]
+                else:
+                    _signal(process, signal.SIGSTOP)
+                spent[number] += time.perf_counter() - begun
+                if ended:
+                    answers[number] = process.communicate()[0].decode()  # what it clears away is nobody's turn
+    return spent, answers
+
+
+@contextlib.contextmanager
+def _job(script: str, job: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    inherited = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+    command = [sys.executable, script, "--one", json.dumps(job)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, env={**inherited, **env}) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                _signal(process, signal.SIGKILL)
+
+
+def _told(process: subprocess.Popen[bytes], word: str, timeout: float | None) -> bool:
+    """Whether a job says the word within the time."""
+    assert process.stdout
+    until = None if timeout is None else time.monotonic() + timeout
+    while select.select([process.stdout], [], [], until and max(0.0, until - time.monotonic()))[0]:
+        line = process.stdout.readline().decode()
+        if line.strip() == word:
+            return True
+        if not line:
+            raise RuntimeError(f"a job ended with code {process.wait()} before it was {word}")
+    return False
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send it to the process and all below it, those that are begun meanwhile too."""
+    seen: set[int] = set()
+    while new := [p for p in _tree(process.pid) if p.pid not in seen]:
+        for one in new:
+            seen.add(one.pid)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(number)
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        top = psutil.Process(pid)
+        return [top, *top.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,194 @@
+"""The dashboard as a server: its address, its token, what it answers and to whom."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sanpose.dashboard.address import listen, token_and_port
+from sanpose.dashboard.guard import Guard
+from sanpose.errors import UserError
+from tests.sanpose.dashboard.served import Served, dashboard
+from tests.sanpose.run_records import after, journal, measured, within, write_run, write_sweep
+
+A, B, C = (letter * 10 for letter in "abc")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dashboard") / "runs"
+    done = write_run(folder, A, "done", 60.0)
+    journal(done, measured(0, 400.0, "untrained"), within(0, 50), after(1), measured(1, 90.0), within(1, 50))
+    failed = write_run(folder, B, "failed", reason="<b>out of memory</b>")
+    (failed / "logs" / "worker-0.log").write_text("one\n\x1b[31mtwo\x1b[0m\n")
+    write_run(folder, C, "done", 70.0)
+    write_sweep(folder, "delta", [("delta 0", 0, A), ("delta 0.1", 0, B), ("delta 1", 0, "d" * 10)])
+    (folder.parent / "secret.txt").write_text("secret")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(runs: Path) -> Iterator[Served]:
+    with dashboard(runs) as found:
+        yield found
+
+
+@pytest.mark.parametrize("path", ["/", "/api/changes", "/static/dashboard.js", "/api/run/" + A, "/?token=wrong"])
+def test_without_the_token_everything_is_refused(served: Served, path: str) -> None:
+    for cookie in ("", "sanpose=x", served.cookie[:-1], served.cookie + "x"):
+        status, headers, body = served.ask(path, cookie=cookie)
+        assert status == 403
+        assert b"token" in body
+        assert "Set-Cookie" not in headers
+
+
+def test_the_address_makes_a_cookie_that_is_enough_from_then_on(served: Served) -> None:
+    status, headers, body = served.ask(f"/?token={served.token}", cookie="")
+    assert status == 200
+    assert b"<title>sanpose dashboard</title>" in body
+    cookie = headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert served.ask("/", cookie=cookie.partition(";")[0])[0] == 200
+
+
+def test_answers_carry_the_safe_headers(served: Served) -> None:
+    for path, cookie in (("/", None), ("/", ""), ("/api/changes", None), ("/static/dashboard.css", None)):
+        headers = served.ask(path, cookie=cookie)[1]
+        assert headers["Content-Security-Policy"].startswith("default-src 'self'")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", 200),
+        ("localhost:9999", 200),  # the near end of a tunnel
+        ("127.0.0.1:1", 200),
+        ("[::1]:8080", 200),
+        ("[::1]", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:80", 403),
+        ("localhost:80@evil.example", 403),
+        ("evil.example:127.0.0.1", 403),
+        ("", 403),
+        ("192.168.0.1", 403),
+    ],
+)
+def test_only_the_loopback_s_names_are_answered(served: Served, host: str, expected: int) -> None:
+    assert served.ask("/api/changes", Host=host)[0] == expected
+
+
+def test_names_of_a_server_that_was_opened_to_the_network() -> None:
+    def named(host: str, header: str) -> bool:
+        return Guard(None, "t", host)._named(header)  # type: ignore[arg-type]
+
+    assert named("10.0.0.5", "10.0.0.5:80")
+    assert not named("10.0.0.5", "10.0.0.6:80")
+    assert named("0.0.0.0", "10.0.0.6:80")
+    assert named("0.0.0.0", f"{socket.gethostname()}:80")
+    assert not named("0.0.0.0", "evil.example")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/run/..", "/api/run/%2e%2e", "/api/run/..%2fsecret.txt", "/api/run/sweeps", "/api/run/" + "e" * 10,
+        "/static/../server.py", "/static/%2e%2e/server.py", "/static/..%2f..%2fserver.py", "/api/curves?runs=../runs",
+        "/secret.txt", "/static/",
+    ],
+)  # fmt: skip
+def test_no_path_leads_out(served: Served, path: str) -> None:
+    status, _, body = served.ask(path)
+    assert status in (400, 404), body
+    assert b"secret" not in body.replace(path.encode(), b"")
+
+
+def test_a_change_must_come_from_the_page_itself(served: Served) -> None:
+    for headers in ({}, {"Origin": "http://evil.example"}, {"Origin": f"http://127.0.0.1:{served.port + 1}"}):
+        assert served.ask("/tools/none", method="POST", **headers)[0] == 403
+    assert served.ask("/tools/none", method="POST", **served.origin)[0] == 400
+    assert served.ask("/tools/optuna?sweep=../delta", method="POST", **served.origin)[0] == 404
+    status, _, body = served.ask("/tools/optuna?sweep=delta", method="POST", **served.origin)
+    assert (status, "has no Optuna study" in json.loads(body)["error"]) == (400, True)
+    assert served.ask("/tools/tensorboard")[0] == 405
+
+
+def test_what_the_page_is_told(served: Served) -> None:
+    told = served.told("/api/changes")
+    items = {(kind, name): value for kind, name, value in told["items"]}
+    assert told["full"]
+    assert items["trials", "delta"] == [["delta 0", 0, A], ["delta 0.1", 0, B], ["delta 1", 0, "d" * 10]]
+    assert items["sweep", "delta"]["counts"] == {"failed": 1, "waiting": 1, "done": 1}
+    assert items["run", A]["mpjpe_mm"] == 60.0
+    assert items["run", B]["reason"] == "<b>out of memory</b>"
+    assert items["loose", ""] == [C]
+    assert {"cpu", "memory", "disk", "gpus"} <= told["machine"].keys()
+    again = served.told(f"/api/changes?started={told['started']}&version={told['version']}")
+    assert (again["items"], again["full"]) == ([], False)
+    assert served.told(f"/api/changes?started=another&version={told['version']}")["full"]
+    assert served.told("/api/changes?version=nonsense")["full"]
+
+
+def test_curves_and_the_log(served: Served) -> None:
+    curves = served.told(f"/api/curves?runs={A},{B}")
+    assert curves[A] == {
+        "loss": [[0.5, 0.25], [1.0, 0.2], [1.5, 0.25]],
+        "delta": [[0.5, 0.125], [1.0, 0.25], [1.5, 0.125]],
+        "mpjpe_mm": [[1.0, 90.0]],
+    }
+    assert curves[B]["loss"] == []
+    told = served.told(f"/api/run/{B}")
+    assert told["log"] == ["one", "two"]
+    assert "delta_init" in told["config"]
+
+
+def test_ctrl_c_ends_it_quietly_and_the_next_one_has_the_same_address(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", A, "done", 60.0)
+    with dashboard(tmp_path / "runs") as first:
+        first.process.send_signal(signal.SIGINT)
+        out, err = first.process.communicate(timeout=20)
+        assert (first.process.returncode, out, err) == (0, "", "")
+        with pytest.raises(ConnectionRefusedError):
+            first.ask("/")
+    with dashboard(tmp_path / "runs") as second:
+        assert second.url == first.url, "an open page finds it again"
+    (kept,) = (tmp_path / "state" / "sanpose").iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_a_kept_token_that_others_can_read_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    from sanpose.dashboard.address import keep
+
+    keep(tmp_path, "t" * 43, 1234)
+    assert token_and_port(tmp_path) == ("t" * 43, 1234)
+    (kept,) = (tmp_path / "state" / "sanpose").iterdir()
+    kept.chmod(0o644)
+    assert token_and_port(tmp_path)[0] != "t" * 43
+
+
+def test_ports(tmp_path: Path) -> None:
+    with listen("127.0.0.1", None) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match="cannot listen"):
+            listen("127.0.0.1", port)
+        with listen("127.0.0.1", None, last=port) as other:
+            assert other.getsockname()[1] != port
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("sanpose")), "dashboard", "--runs", str(tmp_path / "none")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "there is no folder of runs" in done.stderr

@@ -1,0 +1,90 @@
+"""`sanpose status`: the terminal, JSON, and how little it imports."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sanpose.cli.status import status
+from sanpose.errors import UserError
+from sanpose.status.states import plain, run_plain
+from sanpose.status.terminal import SHOWN
+from sanpose.status.watch import Watcher, snapshot
+from sweeps import record
+from tests.sanpose.run_records import (
+    write_run,
+    write_sweep,
+)
+from tests.sanpose.status.looking import shown
+
+A, B, C, D, E = (letter * 10 for letter in "abcde")
+
+
+def test_json_has_the_documented_keys(tmp_path: Path) -> None:
+    write_run(tmp_path, A, "done", 60.0)
+    write_run(tmp_path, B, "failed")
+    write_sweep(tmp_path, "delta", [("delta 0", 0, A)])
+    (tmp_path / C).mkdir()
+    result = CliRunner().invoke(status, ["--runs", str(tmp_path), "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.output)
+    assert set(told) == {"schema", "at", "runs", "sweeps", "loose", "broken", "jobs"}
+    assert told["schema"] == 1
+    (sweep,) = told["sweeps"]
+    assert set(sweep) == {"name", "title", "state", "reason", "dashboard", "counts", "eta_s", "trials"}
+    (trial,) = sweep["trials"]
+    assert set(trial) == {"number", "label", "values", "seed", "run"}
+    keys = (run_plain.__doc__ or "").split("`")[1::2]
+    assert set(trial["run"]) == set(keys) == set(told["loose"][0])
+    assert trial["run"]["mpjpe_mm"] == 60.0
+    assert "config.yaml: is missing" in told["broken"][0]["reason"]
+
+
+def test_the_terminal_shows_trouble_first_and_folds_what_is_done(tmp_path: Path) -> None:
+    for number in range(SHOWN + 5):
+        write_run(tmp_path, f"{number:010d}", "done", 60.0)
+    write_run(tmp_path, F := "f" * 10, "failed", reason="out \x1b[31mof\nmemory [bold]x[/]")
+    text = shown(tmp_path)
+    assert text.index(F) < text.index(f"{SHOWN + 4:010d}")
+    assert "and 5 done more; --all shows them" in text
+    assert "out \N{REPLACEMENT CHARACTER}[31mof memory [bold]x[/]" in text, "a reason commands nothing"
+    assert "--all" not in shown(tmp_path, everything=True)
+
+
+def test_no_runs_and_no_folder(tmp_path: Path) -> None:
+    assert "no runs in" in shown(tmp_path)
+    assert plain(snapshot(tmp_path))["sweeps"] == []
+    with pytest.raises(UserError, match="no folder of runs"):
+        snapshot(tmp_path / "none")
+
+
+def test_nothing_heavy_is_imported() -> None:
+    import subprocess
+
+    heavy = {"torch", "ray", "hydra", "omegaconf", "optuna", "matplotlib", "numpy"}
+    code = "import sys, sanpose.cli.status, sanpose.status.watch, sanpose.status.terminal; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not heavy & set(loaded)
+
+
+def test_a_trial_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Path) -> None:
+    axes = [{"name": "x", "values": [0, 1, 2]}]
+    folder = write_sweep(tmp_path, "delta", [], axes=axes, seeds=1, search=None)
+    for number, reason in ((0, "x=0 cannot be"), (1, "x=1 cannot be")):
+        record.append_trial(folder, record.Trial(number, f"x {number}", {"x": number}, 0, "", reason))
+    watcher = Watcher(tmp_path)
+    (sweep,) = watcher.refresh().sweeps
+    assert [(t.point, t.run.state, t.run.reason) for t in sweep.trials] == [
+        ("x 0", "failed", "x=0 cannot be"),
+        ("x 1", "failed", "x=1 cannot be"),
+        ("x 2", "waiting", None),
+    ]
+    assert sweep.counts == {"failed": 2, "waiting": 1}
+    write_run(tmp_path, A, "done", 60.0)
+    record.append_trial(folder, record.Trial(2, "x 1", {"x": 1}, 0, A))  # the other way round, it could be
+    (sweep,) = watcher.refresh().sweeps
+    assert [(t.point, t.run.state) for t in sweep.trials] == [("x 0", "failed"), ("x 1", "done"), ("x 2", "waiting")]

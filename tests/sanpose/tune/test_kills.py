@@ -1,0 +1,182 @@
+"""Sweeps whose worker, trial, driver or Ray is killed: the same command ends as an undisturbed one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sanpose import checkpoint, journal, keep, recording, sweep, tune
+from sweeps import ledger, record
+from tests.sanpose.tune.small import QUIET, SHORT, definition, lines, records
+
+
+def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray, data, tmp_path):
+    content = {"title": "one", "axes": {"train.gamma": [0.5]}}
+    more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0")
+    folders = []
+    for name in ("whole", "killed"):
+        asked = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / name}"])
+        run = recording.run_id(asked.config({"train.gamma": 0.5}, 0))
+        folders.append(tmp_path / name / run)
+        killer = None
+        if name == "killed":
+            killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(folders[1] / journal.NAME), str(os.getpid())])
+        assert tune.tune(asked, QUIET) == {"done": 1}
+        assert killer is None or killer.wait() == 0, "nobody was killed"
+    assert lines(folders[1]) == lines(folders[0])
+    notes = [line["text"] for line in journal.read(folders[1] / journal.NAME) if line["kind"] == "note"]
+    assert any(n.startswith("continues from checkpoint") for n in notes)
+
+
+# Kills the process that trains, below the given one, once the journal has seen three epochs.
+_KILLER = """
+import os, signal, sys, time, pathlib, psutil
+path = pathlib.Path(sys.argv[1])
+while not path.exists() or path.read_text().count('"kind": "epoch"') < 3:
+    time.sleep(0.02)
+for process in psutil.Process(int(sys.argv[2])).children(recursive=True):
+    if process.pid != os.getpid() and "ray::" in " ".join(process.cmdline()) and "IDLE" not in process.cmdline()[0]:
+        if any(str(path.parent) in f.path for f in process.open_files()):
+            os.kill(process.pid, signal.SIGKILL)
+            sys.exit(0)
+sys.exit(1)
+"""
+
+
+def test_a_process_killed_while_its_record_is_written_does_not_train_again(ray, data, tmp_path, monkeypatch):
+    content = {"title": "one", "axes": {"train.gamma": [0.5]}}
+    asked = sweep.read([definition(tmp_path, content, "one"), *data, *SHORT, f"runs={tmp_path / 'runs'}"])
+    folder = tmp_path / "runs" / recording.run_id(asked.config({"train.gamma": 0.5}, 0))
+    trim, seen = keep.trim, []
+
+    def killing(checkpoints, kept):
+        """The record is written, and the trial's process still waits for its report to be taken in."""
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # one that has just ended
+                if "ray::" in " ".join(process.cmdline()) and any(str(folder) in f.path for f in process.open_files()):
+                    process.kill()
+        seen.append((lines(folder), sorted(folder.glob("tensorboard/*"))))
+        return trim(checkpoints, kept)
+
+    monkeypatch.setattr(keep, "trim", killing)
+    assert tune.tune(asked, QUIET, kept=()) == {"done": 1}
+    assert seen == [(lines(folder), sorted(folder.glob("tensorboard/*")))], "a start would begin a file of its own"
+    assert list((folder / "checkpoints").iterdir()) == []
+    assert ledger.read(folder).status == "done"
+
+
+def killed_at(command: list[str], runs: Path, epochs: int, later: float) -> None:
+    """Start a sweep, and kill its driver a moment after its runs have so many epochs behind them."""
+    process = subprocess.Popen([*command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not any(runs.glob("sweeps/*/study.log")) or epochs_of(runs) < epochs:
+        assert process.poll() is None, "the sweep ended before it could be killed"
+        time.sleep(0.02)
+    time.sleep(later)
+    assert process.poll() is None, "the sweep ended before it could be killed"
+    process.kill()
+    process.wait()
+
+
+def epochs_of(runs: Path) -> int:
+    return sum(path.read_text().count('"kind": "epoch"') for path in runs.glob(f"*/{journal.NAME}"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
+    more = (*data, "train.epochs=25", "eval.sets=[h36m]", "eval.every=0")
+    command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
+    whole = subprocess.run([*command, f"runs={tmp_path / 'whole'}"], capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
+    chance, runs = random.Random(0), tmp_path / "killed"
+    for epochs in (0, 8, 17, 26, 35):  # of the 50 that the two runs have together
+        killed_at([*command, f"runs={runs}"], runs, epochs, chance.uniform(0, 0.5))
+    done = subprocess.run([*command, f"runs={runs}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = records(tmp_path / "whole"), records(runs)
+    assert one.keys() == two.keys()
+    for name, found in one.items():
+        assert two[name].status == "done" and two[name].metrics == found.metrics
+        assert lines(two[name].folder) == lines(found.folder)
+    assert len(record.read(runs, "deltas-smoke").trials) == 2
+
+
+@pytest.mark.slow
+def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray, data, tmp_path):
+    """One trial at a time: with all threads, a trial has the machine to itself."""
+    content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
+    content["search"] = {"sampler": "random", "trials": 8, "pruner": "median"}
+    asked = [definition(tmp_path, content, "rates"), *data, *SHORT, "train.threads=0"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    counts = tune.tune(sweep.read([*asked, f"runs={whole}"]), QUIET)
+    assert counts["done"] >= 4 and counts["done"] + counts["pruned"] == 8
+
+    command = [sys.executable, "-m", "sanpose.tune", *asked, f"runs={killed}"]
+    killed_at(command, killed, epochs_of(whole) * 2 // 3, 0.0)
+    ended = {r.id for r in records(killed).values() if r.status in ("done", "pruned")}
+    assert 4 <= len(ended) < 8
+    tune.tune(sweep.read([*asked, f"runs={killed}"]), QUIET)
+
+    one, two = (record.read(runs, "rates-smoke").trials for runs in (whole, killed))
+    assert [(t.number, t.values, t.run) for t in one] == [(t.number, t.values, t.run) for t in two]
+    before, after = records(whole), records(killed)
+    for name, found in before.items():
+        assert (after[name].status, after[name].metrics) == (found.status, found.metrics)
+        assert lines(after[name].folder) == lines(found.folder)
+    again = [name for name in ended if json.loads((killed / name / "provenance.json").read_text())["starts"]]
+    assert again == [], "what had ended is not begun again"
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path):
+    more = (*data, "train.epochs=30", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
+    command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    run = recording.run_id(sweep.read([definition(tmp_path), *more]).config({"model.delta_init": 0.0}, 0))
+    folder = tmp_path / "runs" / run
+    while not any((folder / "checkpoints").glob("epoch-*")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    below = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert ledger.read(folder).status == "interrupted"
+    assert psutil.wait_procs(below, 30)[1] == []
+    assert checkpoint.newest(folder / "checkpoints")[0] is not None
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert ledger.read(folder).extra["bill"]["wall_s"] > 0
+
+
+@pytest.mark.slow
+def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data, tmp_path):
+    more = (*data, "train.epochs=40", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
+    command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    run = recording.run_id(sweep.read([definition(tmp_path), *more]).config({"model.delta_init": 0.0}, 0))
+    folder = tmp_path / "runs" / run
+    while not any((folder / "checkpoints").glob("epoch-*")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    below = psutil.Process(process.pid).children(recursive=True)
+    for part in below:
+        if part.name() == "gcs_server":
+            part.kill()
+    assert process.wait(120) != 0
+    assert psutil.wait_procs(below, 150)[1] == []  # Ray's agents look for their parent now and then
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
+    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    assert any(n.startswith("continues from checkpoint") for n in notes)
