@@ -51,8 +51,10 @@ def relationship(
         found = measure(folder, deltas, samples, checkpoint)
         path = folder / jointmaps.NAME
         jointmaps.write(path, found)
-        measured = f"{len(found.deltas)} values of delta, {len(found.along)} checkpoints: {path}"
-        click.echo(f"{found.protocol}\n{measured} ({number} of {len(folders)})")
+        if run is not None:
+            click.echo(found.protocol)
+        measured = f"values of delta: {len(found.deltas)}, checkpoints: {len(found.along)}"
+        click.echo(f"Joint relationships, {number} of {len(folders)}: {path} ({measured})")
 
 
 def _unmeasured(runs: Path, sweep: str) -> list[Path]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sanpose import recording
+from sanpose.errors import UserError
 from sanpose.report.ablation import broken_table, table1
 from sanpose.report.bill import Watts, bill_table
 from sanpose.report.claims import claims, claims_table

@@ -141,8 +141,9 @@ def _joints(report: Report) -> Iterator[Plan]:
     measured = [run for run in report.records if (run.folder / jointmaps.NAME).is_file()]
     if not measured:
         yield Plan("joints", "table1", title, "", missing=_NO_MAPS)
+    letters = {run.id: letter for letter, cell in report.cells.items() for run in cell.runs}
     for run in measured[:_MAPS]:
-        yield from _maps(run, title)
+        yield from _maps(run, title, f"cell {letters[run.id]}, run {run.id}" if run.id in letters else f"run {run.id}")
     if len(measured) > _MAPS:
         left = ", ".join(run.id for run in measured[_MAPS:])
         yield Plan(
@@ -150,8 +151,8 @@ def _joints(report: Report) -> Iterator[Plan]:
         )
 
 
-def _maps(run: Record, title: str) -> Iterator[Plan]:
-    title = f"{title}, run {run.id}"
+def _maps(run: Record, title: str, which: str) -> Iterator[Plan]:
+    title = f"{title}, {which}"
     try:
         found = jointmaps.read(run.folder / jointmaps.NAME)
     except UserError as error:
@@ -165,7 +166,7 @@ def _maps(run: Record, title: str) -> Iterator[Plan]:
     yield Plan(f"joints-{run.id}", "table1", title, caption, draw=partial(joints.by_delta, found))
     if len(found.along) > 1:
         yield Plan(
-            f"joints-along-{run.id}", "table1", f"Joint relationships along training, run {run.id}",
+            f"joints-along-{run.id}", "table1", f"Joint relationships along training, {which}",
             "The same maps for the run's own checkpoints, with the δ that each had reached.",
             draw=partial(joints.along_training, found),
         )  # fmt: skip
