@@ -123,14 +123,17 @@ def deepspeed_under_ray(config: Config, steps: int, job: int) -> Answer:
             train_loop_config={"config": config.plain(), "steps": steps, "job": job},
             torch_config=TorchConfig(backend="gloo"),
             scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1.0}),
-            run_config=ray.train.RunConfig(name="overhead", storage_path=folder),
+            run_config=ray.train.RunConfig(
+                name="overhead", storage_path=folder, worker_runtime_env={"env_vars": worker.environment("cpu")}
+            ),
         )
         return Answer(**trainer.fit().return_value)
 
 
+_UNDER_RAY = "DeepSpeed under Ray Train"
 VARIANTS = {
     "bare torch loop": bare,
-    "DeepSpeed under Ray Train": deepspeed_under_ray,
+    _UNDER_RAY: deepspeed_under_ray,
     "DeepSpeed in a plain process": deepspeed_alone,
 }
 
@@ -148,8 +151,10 @@ def settings(small: bool, batch: int, threads: int, precision: str) -> Config:
 
 def compare(config: Config, names: list[str], steps: int) -> None:
     """The table."""
-    jobs = [{"variant": name, "config": config.plain(), "steps": steps} for name in names]
-    seconds, printed = turns.take(__file__, jobs, worker.environment("cpu"))
+    # The other way gives its worker the same variables, and Ray's own processes none of them.
+    env: dict[str, dict[str, str]] = {name: worker.environment("cpu") for name in names} | {_UNDER_RAY: {}}
+    jobs = [({"variant": name, "config": config.plain(), "steps": steps}, env[name]) for name in names]
+    seconds, printed = turns.take(__file__, jobs)
     answers = [Answer(**json.loads(text.splitlines()[-1])) for text in printed]
     same = {(answer.threads, answer.allocator) for answer in answers}
     if len(same) > 1:

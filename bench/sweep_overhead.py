@@ -3,9 +3,9 @@
     python bench/sweep_overhead.py [--trials 20] [--seconds 10] [--stock 2] [--noop 1000]
 
 The same small trainings (one worker, seeds 0, 1, ...) in each way, `sanpose tune` and the plain loop in turns of some
-seconds (`turns`); a first one tells how many images make a trial of the wanted length. Counted from a fresh process to
-the end of the last trial, imports of torch included; the start of Ray is left out. `--stock`: how many trials the slow
-way gets. `--noop`: trials that train
+seconds (`turns`); some before them tell how many images make a trial of the wanted length. Counted to the end of the
+last trial from where neither way has imported torch, and Ray stands. `--stock`: how many trials the slow way gets, by
+itself afterwards. `--noop`: trials that train
 nothing, through the whole machinery (ledger, Optuna's TPE, scheduler): seconds a trial at the start and at the end.
 """
 
@@ -81,11 +81,14 @@ def take_turns(job: dict[str, Any]) -> None:
         turns.done()
 
 
-def in_turns(folder: Path, trials: int, epoch_samples: int, ways: Sequence[str]) -> list[float]:
-    """Seconds of each way."""
-    common = {"folder": str(folder), "trials": trials, "epoch_samples": epoch_samples}
-    jobs = [{**common, "way": way, "ray": way == "sanpose tune"} for way in ways]
-    return turns.take(__file__, jobs, worker.environment("cpu"))[0]
+def in_turns(folder: Path, asked: Sequence[tuple[str, int, int]]) -> list[float]:
+    """Seconds of each (way, trials, epoch_samples)."""
+    jobs = []
+    for way, trials, epoch_samples in asked:
+        ray = way == "sanpose tune"  # which gives its trials the variables, and Ray's own processes none of them
+        job = {"folder": str(folder), "way": way, "trials": trials, "epoch_samples": epoch_samples, "ray": ray}
+        jobs.append((job, {} if ray else worker.environment("cpu")))
+    return turns.take(__file__, jobs)[0]
 
 
 def in_stock_tune(folder: Path, trials: int, epoch_samples: int) -> float:
@@ -202,9 +205,10 @@ def main(trials: int, seconds: float, stock: int, count: int, one: str | None) -
 def lengths(folder: Path, trials: int, seconds: float, stock: int) -> None:
     plain, ours = WAYS
     # Two trainings of a length and one: their difference is one of a process that has imported torch.
-    short, long = (in_turns(folder, 2, n, [plain])[0] - in_turns(folder, 1, n, [plain])[0] for n in (160, 640))
+    two, one, two_long, one_long = in_turns(folder, [(plain, n, images) for images in (160, 640) for n in (2, 1)])
+    short, long = two - one, two_long - one_long
     samples = max(32, round((160 + (seconds - short) * 480 / (long - short)) / 8) * 8)
-    base, swept = in_turns(folder, trials, samples, [plain, ours])
+    base, swept = in_turns(folder, [(plain, trials, samples), (ours, trials, samples)])
     table.head("way", "trials", "seconds", "seconds a trial", "ratio to the plain loop")
     table.row(plain, trials, f"{base:.1f}", f"{base / trials:.2f}", "1.00")
     table.row(ours, trials, f"{swept:.1f}", f"{swept / trials:.2f}", f"{swept / base:.3f}")

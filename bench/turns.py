@@ -1,4 +1,4 @@
-"""Two ways of doing the same, each a process with all its children, that take turns of some seconds on the machine.
+"""Ways of doing the same, each a process with all its children, that take turns of some seconds on the machine.
 
 A machine that is faster in one minute than in the next is so for both. Whoever is not at turn is stopped (SIGSTOP).
 
@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 TURN_SECONDS = 5.0
+_CLEARING_SECONDS = 120.0
 _READY, _DONE = "ready", "done"
 
 
@@ -42,12 +43,17 @@ def _say(word: str, job: int | None) -> None:
         out.write(f"{word}\n")
 
 
-def take(script: str, jobs: Sequence[Mapping[str, Any]], env: Mapping[str, str]) -> tuple[list[float], list[str]]:
-    """How long each job took from `ready` to `done`, in its own turns, and what it printed after that. Raises
-    RuntimeError when one fails."""
+def take(script: str, jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> tuple[list[float], list[str]]:
+    """How long each job took from `ready` to `done`, in its own turns, and what it printed after that.
+
+    jobs: each with the environment variables that it has beside the inherited ones. The allocator's settings are never
+    inherited. Raises RuntimeError when one fails.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):  # nobody is to be left stopped
+        signal.signal(number, lambda *_: sys.exit(143))
     spent, answers = [0.0] * len(jobs), [""] * len(jobs)
     with contextlib.ExitStack() as stack:
-        running = dict(enumerate(stack.enter_context(_job(script, job, env)) for job in jobs))
+        running = dict(enumerate(stack.enter_context(_job(script, job, env)) for job, env in jobs))
         for process in running.values():
             _told(process, _READY, None)
             _signal(process, signal.SIGSTOP)
@@ -64,7 +70,7 @@ def take(script: str, jobs: Sequence[Mapping[str, Any]], env: Mapping[str, str])
                     _signal(process, signal.SIGSTOP)
                 spent[number] += time.perf_counter() - begun
                 if ended:
-                    answers[number] = process.communicate()[0].decode()  # what it clears away is nobody's turn
+                    answers[number] = _answer(process)
     return spent, answers
 
 
@@ -78,6 +84,7 @@ def _job(script: str, job: Mapping[str, Any], env: Mapping[str, str]) -> Iterato
             yield process
         finally:
             if process.poll() is None:
+                _signal(process, signal.SIGSTOP)  # so that none begins another meanwhile
                 _signal(process, signal.SIGKILL)
 
 
@@ -94,8 +101,16 @@ def _told(process: subprocess.Popen[bytes], word: str, timeout: float | None) ->
     return False
 
 
+def _answer(process: subprocess.Popen[bytes]) -> str:
+    """What a job prints after it was done. What it clears away meanwhile is nobody's turn."""
+    answer = process.communicate(timeout=_CLEARING_SECONDS)[0].decode()
+    if process.returncode:
+        raise RuntimeError(f"a job ended with code {process.returncode} after it was {_DONE}")
+    return answer
+
+
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Send it to the process and all below it, those that are begun meanwhile too."""
+    """Send it to the process and all below it; if it stops them, those that are begun meanwhile too."""
     seen: set[int] = set()
     while new := [p for p in _tree(process.pid) if p.pid not in seen]:
         for one in new:
@@ -107,6 +122,6 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 def _tree(pid: int) -> list[psutil.Process]:
     try:
         top = psutil.Process(pid)
-        return [top, *top.children(recursive=True)]
+        return [*top.children(recursive=True), top]
     except psutil.NoSuchProcess:
         return []

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from sanpose.cli.given import given
 from sanpose.errors import UserError
+
+if TYPE_CHECKING:
+    from sweeps.ledger import Record
 
 _DEFAULT = "0,0.2,0.4,0.6,0.8"
 
@@ -37,33 +44,66 @@ def relationship(
     """Measure the joint-relationship maps of the paper's Figure 3, for the report to draw.
 
     Each value of --deltas is set in the trained network in turn; the run's other checkpoints are measured as they are.
-    Writes relationship.npz into the run's folder.
+    Writes relationship.npz into the run's folder. With --sweep, runs that have maps are measured again only if one of
+    --checkpoint, --deltas and --samples is given.
     """
     from sanpose import jointmaps, recording
     from sanpose.relationship import relationship as measure
 
+    def one(folder: Path) -> str:
+        found = measure(folder, deltas, samples, checkpoint)
+        jointmaps.write(folder / jointmaps.NAME, found)
+        told = f"{folder / jointmaps.NAME} (values of delta: {len(found.deltas)}, checkpoints: {len(found.along)})"
+        return told if sweep else f"{told}\n{found.protocol}"
+
     if (run is None) == (sweep is None):
         raise UserError("which run is meant?", expected="either --run ID or --sweep NAME")
-    folders = [recording.find(runs, run)] if run is not None else _unmeasured(runs, str(sweep))
-    if not folders:
-        click.echo(f"Joint relationships: every finished run of '{sweep}' that has attention has its maps already.")
+    if run is not None:
+        click.echo(f"Joint relationships: {one(recording.find(runs, run))}")
+        return
+    folders, failed = _of_sweep(runs, str(sweep), again=bool(given("checkpoint", "deltas", "samples"))), 0
     for number, folder in enumerate(folders, 1):
-        found = measure(folder, deltas, samples, checkpoint)
-        path = folder / jointmaps.NAME
-        jointmaps.write(path, found)
-        if run is not None:
-            click.echo(found.protocol)
-        measured = f"values of delta: {len(found.deltas)}, checkpoints: {len(found.along)}"
-        click.echo(f"Joint relationships, {number} of {len(folders)}: {path} ({measured})")
+        which = f"Joint relationships, {number} of {len(folders)}"
+        try:
+            click.echo(f"{which}: {one(folder)}")
+        except UserError as error:
+            failed += 1
+            click.echo(f"{which}: {folder} cannot be measured: {error}", err=True)
+    if failed:
+        raise UserError(f"{failed} of {len(folders)} runs could not be measured", where=f"sweep {sweep}")
 
 
-def _unmeasured(runs: Path, sweep: str) -> list[Path]:
-    """The folders of a sweep's runs that are done, have attention, and no maps; in the order of its trials."""
-    from sanpose import jointmaps, recording, trained
+def _of_sweep(runs: Path, sweep: str, *, again: bool) -> list[Path]:
+    """The folders of a sweep's runs to be measured, in the order of its trials; says how many are not, and why."""
+    from sanpose import recording
     from sweeps import ledger
 
     trials = recording.sweep(runs, sweep).trials
     found = {run.id: run for run in ledger.read_all(runs, {trial.run for trial in trials})[0]}
-    known = [found[id] for id in dict.fromkeys(trial.run for trial in trials) if id in found]
-    ended = [run.folder for run in known if run.status == "done" and not (run.folder / jointmaps.NAME).is_file()]
-    return [folder for folder in ended if trained.recorded_config(folder).model.attention != "none"]
+    chosen: list[Path] = []
+    left: Counter[str] = Counter()
+    for id in dict.fromkeys(trial.run for trial in trials):
+        reason = _left_out(found.get(id), again)
+        if reason:
+            left[reason] += 1
+        else:
+            chosen.append(runs / id)
+    if left:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left.items())
+        click.echo(f"Joint relationships: {len(chosen)} runs of '{sweep}' to measure; left out: {reasons}")
+    return chosen
+
+
+def _left_out(run: Record | None, again: bool) -> str | None:
+    """Why a run is not measured, or None."""
+    from sanpose import jointmaps
+
+    if run is None or run.status != "done":
+        return "not finished"
+    model = run.config.get("model")
+    if not isinstance(model, dict) or model.get("attention") in (None, "none"):
+        return "without attention"
+    with suppress(UserError):
+        if not again and jointmaps.read(run.folder / jointmaps.NAME):
+            return "measured already"
+    return None

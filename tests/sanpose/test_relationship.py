@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from sanpose import jointmaps, trained
 from sanpose.cli.relationship import relationship as command
@@ -63,7 +63,7 @@ def copied(tmp_path: Path) -> Path:
     return folder
 
 
-def run(folder: Path, *arguments: str) -> object:
+def run(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(command, ["--run", folder.name[:4], "--runs", str(folder.parent), *arguments])
 
 
@@ -72,15 +72,15 @@ def test_the_command_writes_what_the_report_reads(tmp_path: Path) -> None:
     damaged = sorted((folder / "checkpoints").glob("epoch-*"))[0]
     (damaged / "weights.safetensors").write_bytes(b"cut")
     result = run(folder, "--deltas", "0,0.8", "--samples", "2")
-    assert result.exit_code == 0, result.output  # type: ignore[attr-defined]
+    assert result.exit_code == 0, result.output
     read = jointmaps.read(folder / jointmaps.NAME)
     assert list(read.deltas) == [0.0, 0.8] and read.samples == 2
     assert damaged.name in read.protocol
     assert not list(folder.glob(".*.part"))
 
 
-def of_sweep(runs: Path, name: str) -> object:
-    return CliRunner().invoke(command, ["--sweep", name, "--runs", str(runs), "--deltas", "0,1", "--samples", "2"])
+def of_sweep(runs: Path, name: str, *arguments: str) -> Result:
+    return CliRunner().invoke(command, ["--sweep", name, "--runs", str(runs), *arguments])
 
 
 def test_a_sweep_has_its_finished_runs_with_attention_measured_once(tmp_path: Path) -> None:
@@ -91,11 +91,29 @@ def test_a_sweep_has_its_finished_runs_with_attention_measured_once(tmp_path: Pa
     begun = recorded.add(runs, "c")
     points = [({"seed": i}, i, run) for i, run in enumerate([done, without, begun, "unknown", done])]
     recorded.add_sweep(runs, "mine", points)
-    for output in ("1 of 1", "has its maps already"):
-        result = of_sweep(runs, "mine")
-        assert result.exit_code == 0, result.output  # type: ignore[attr-defined]
-        assert output in result.output  # type: ignore[attr-defined]
+    result = of_sweep(runs, "mine")
+    assert result.exit_code == 0 and "1 of 1" in result.output, result.output
+    assert "left out: 1 without attention, 2 not finished" in result.output
     assert [path.parent for path in runs.glob(f"*/{jointmaps.NAME}")] == [done]
+    again = of_sweep(runs, "mine")
+    assert (
+        again.exit_code == 0 and "0 runs of 'mine' to measure" in again.output and "1 measured already" in again.output
+    )
+    other = of_sweep(runs, "mine", "--deltas", "0,1")
+    assert "1 of 1" in other.output and list(jointmaps.read(done / jointmaps.NAME).deltas) == [0, 1]
+    (done / jointmaps.NAME).write_bytes(b"torn")
+    assert "1 of 1" in of_sweep(runs, "mine").output
+
+
+def test_a_run_of_a_sweep_that_cannot_be_measured_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
+    done = copied(tmp_path)
+    ledger.write_result(done, {"status": "done"})
+    bare = recorded.add(done.parent, "c", status="done")
+    recorded.add_sweep(done.parent, "mine", [({"seed": 0}, 0, bare), ({"seed": 1}, 1, done)])
+    result = of_sweep(done.parent, "mine", "--samples", "2")
+    assert isinstance(result.exception, UserError) and "1 of 2 runs could not be measured" in str(result.exception)
+    assert f"{bare} cannot be measured" in result.stderr
+    assert (done / jointmaps.NAME).is_file()
 
 
 def test_a_sweep_or_a_run_is_named_and_not_both(tmp_path: Path) -> None:
@@ -104,14 +122,14 @@ def test_a_sweep_or_a_run_is_named_and_not_both(tmp_path: Path) -> None:
     for arguments in ([], ["--run", folder.name, "--sweep", "mine"]):
         error = CliRunner().invoke(command, ["--runs", str(folder.parent), *arguments]).exception
         assert isinstance(error, UserError) and "either --run ID or --sweep NAME" in str(error)
-    error = of_sweep(folder.parent, "mein").exception  # type: ignore[attr-defined]
+    error = of_sweep(folder.parent, "mein").exception
     assert isinstance(error, UserError) and "there is no sweep 'mein'" in str(error) and "mine" in str(error)
 
 
 def test_a_run_without_attention_and_values_that_are_none_are_refused(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     for text in ("", "a,b", "nan"):
-        error = run(folder, "--deltas", text).exception  # type: ignore[attr-defined]
+        error = run(folder, "--deltas", text).exception
         assert isinstance(error, UserError) and "not values of delta" in str(error)
     network = trained.load(tiny_run())
     network.network.attention = None

@@ -141,7 +141,8 @@ def _joints(report: Report) -> Iterator[Plan]:
     measured = [run for run in report.records if (run.folder / jointmaps.NAME).is_file()]
     if not measured:
         yield Plan("joints", "table1", title, "", missing=_NO_MAPS)
-    letters = {run.id: letter for letter, cell in report.cells.items() for run in cell.runs}
+    letters = _letters(report)
+    measured.sort(key=lambda run: (list(letters).index(run.id) if run.id in letters else len(letters), run.id))
     for run in measured[:_MAPS]:
         yield from _maps(run, title, f"cell {letters[run.id]}, run {run.id}" if run.id in letters else f"run {run.id}")
     if len(measured) > _MAPS:
@@ -149,6 +150,12 @@ def _joints(report: Report) -> Iterator[Plan]:
         yield Plan(
             "joints-more", "table1", f"{title}, more runs", "", missing=f"{_MAPS} runs are shown; left out: {left}"
         )
+
+
+def _letters(report: Report) -> dict[str, str]:
+    """A run's id -> its cell's letter, one run of every cell before a second of any."""
+    places = [(n, letter, run.id) for letter, cell in report.cells.items() for n, run in enumerate(cell.runs)]
+    return {id: letter for _, letter, id in sorted(places)}
 
 
 def _maps(run: Record, title: str, which: str) -> Iterator[Plan]:

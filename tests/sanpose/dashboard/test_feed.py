@@ -15,7 +15,7 @@ from sweeps import record
 from sweeps.files import write_atomic
 from tests.sanpose.run_records import journal, measured, within, write_run, write_sweep
 
-A, B, C = (letter * 10 for letter in "abc")
+A = "a" * 10
 
 
 def test_only_what_changed_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Files that `sanpose metrics` cannot read: one message, exit code 2."""
+"""Files that `sanpose metrics` cannot read: one message, exit code 2. And what it does not import."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import optuna
@@ -19,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from sanpose import jointmaps
 from sanpose.config import configs_dir
 from sanpose.errors import UserError
-from sanpose.report.figures import bars, build, files, joints, searches, series, style, training
+from sanpose.report.figures import bars, build, cells, files, joints, searches, series, style, training
 from sanpose.report.figures.build import Drawing
 from sanpose.report.figures.study import NoImportanceError, importances
 from sanpose.report.gather import gather
@@ -77,6 +79,13 @@ def test_text_stays_text_and_says_which_run_is_which(drawn: dict[str, Drawing]) 
     assert not any(text.startswith("cell a") for text in texts(drawn["delta"].svg))
     assert {"Directions", "WalkTogether", "paper, own row", "cell e"} <= set(texts(drawn["per-action"].svg))
     assert {"δ = 0", "δ = 0.8", "17"} <= set(texts(drawn["joints-c000000000"].svg))
+    assert drawn["joints-c000000000"].title.endswith("cell c, run c000000000")
+
+
+def test_every_cell_has_its_map_before_any_has_a_second() -> None:
+    runs = {letter: [SimpleNamespace(id=f"{letter}{seed}") for seed in range(2)] for letter in "gc"}
+    report: Any = SimpleNamespace(cells={letter: SimpleNamespace(runs=found) for letter, found in runs.items()})
+    assert list(cells._letters(report).items()) == [("c0", "c"), ("g0", "g"), ("c1", "c"), ("g1", "g")]
 
 
 def test_sweeps_have_their_pictures(drawn: dict[str, Drawing]) -> None:

@@ -13,15 +13,14 @@ from sanpose.cli.status import status
 from sanpose.errors import UserError
 from sanpose.status.states import plain, run_plain
 from sanpose.status.terminal import SHOWN
-from sanpose.status.watch import Watcher, snapshot
-from sweeps import record
+from sanpose.status.watch import snapshot
 from tests.sanpose.run_records import (
     write_run,
     write_sweep,
 )
 from tests.sanpose.status.looking import shown
 
-A, B, C, D, E = (letter * 10 for letter in "abcde")
+A, B, C = (letter * 10 for letter in "abc")
 
 
 def test_json_has_the_documented_keys(tmp_path: Path) -> None:
@@ -69,22 +68,3 @@ def test_nothing_heavy_is_imported() -> None:
     code = "import sys, sanpose.cli.status, sanpose.status.watch, sanpose.status.terminal; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not heavy & set(loaded)
-
-
-def test_a_trial_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Path) -> None:
-    axes = [{"name": "x", "values": [0, 1, 2]}]
-    folder = write_sweep(tmp_path, "delta", [], axes=axes, seeds=1, search=None)
-    for number, reason in ((0, "x=0 cannot be"), (1, "x=1 cannot be")):
-        record.append_trial(folder, record.Trial(number, f"x {number}", {"x": number}, 0, "", reason))
-    watcher = Watcher(tmp_path)
-    (sweep,) = watcher.refresh().sweeps
-    assert [(t.point, t.run.state, t.run.reason) for t in sweep.trials] == [
-        ("x 0", "failed", "x=0 cannot be"),
-        ("x 1", "failed", "x=1 cannot be"),
-        ("x 2", "waiting", None),
-    ]
-    assert sweep.counts == {"failed": 2, "waiting": 1}
-    write_run(tmp_path, A, "done", 60.0)
-    record.append_trial(folder, record.Trial(2, "x 1", {"x": 1}, 0, A))  # the other way round, it could be
-    (sweep,) = watcher.refresh().sweeps
-    assert [(t.point, t.run.state) for t in sweep.trials] == [("x 0", "failed"), ("x 1", "done"), ("x 2", "waiting")]

@@ -1,4 +1,4 @@
-"""Only what changed is read again."""
+"""Only what changed is read again, and a file is followed as it grows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.sanpose.run_records import (
 )
 from tests.sanpose.status.looking import opened
 
-A, B, C, D, E = (letter * 10 for letter in "abcde")
+A = "a" * 10
 
 
 def test_only_what_changed_is_read_again(tmp_path: Path) -> None:

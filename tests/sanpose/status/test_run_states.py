@@ -23,7 +23,7 @@ from tests.sanpose.run_records import (
 )
 from tests.sanpose.status.looking import only, opened, shown
 
-A, B, C, D, E = (letter * 10 for letter in "abcde")
+A, B, C, D = (letter * 10 for letter in "abcd")
 
 
 def test_records_that_ended_say_how(tmp_path: Path) -> None:

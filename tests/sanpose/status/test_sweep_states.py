@@ -10,7 +10,7 @@ import pytest
 from sanpose.errors import UserError
 from sanpose.status.eta import ends_at
 from sanpose.status.states import RunState
-from sanpose.status.watch import snapshot
+from sanpose.status.watch import Watcher, snapshot
 from sweeps import record
 from tests.sanpose.run_records import (
     held,
@@ -142,3 +142,22 @@ def test_when_a_sweep_ends() -> None:
     assert ends_at([*done, begun]) == 1100.0, "without its own estimate it takes as long as the others"
     assert ends_at([*done, *waiting]) is None, "nobody works"
     assert ends_at([begun, *waiting]) is None, "no time is known"
+
+
+def test_a_trial_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Path) -> None:
+    axes = [{"name": "x", "values": [0, 1, 2]}]
+    folder = write_sweep(tmp_path, "delta", [], axes=axes, seeds=1, search=None)
+    for number, reason in ((0, "x=0 cannot be"), (1, "x=1 cannot be")):
+        record.append_trial(folder, record.Trial(number, f"x {number}", {"x": number}, 0, "", reason))
+    watcher = Watcher(tmp_path)
+    (sweep,) = watcher.refresh().sweeps
+    assert [(t.point, t.run.state, t.run.reason) for t in sweep.trials] == [
+        ("x 0", "failed", "x=0 cannot be"),
+        ("x 1", "failed", "x=1 cannot be"),
+        ("x 2", "waiting", None),
+    ]
+    assert sweep.counts == {"failed": 2, "waiting": 1}
+    write_run(tmp_path, A, "done", 60.0)
+    record.append_trial(folder, record.Trial(2, "x 1", {"x": 1}, 0, A))  # the other way round, it could be
+    (sweep,) = watcher.refresh().sweeps
+    assert [(t.point, t.run.state) for t in sweep.trials] == [("x 0", "failed"), ("x 1", "done"), ("x 2", "waiting")]

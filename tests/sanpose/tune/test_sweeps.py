@@ -1,4 +1,4 @@
-"""Sweeps from end to end: what is trained, taken from the ledger, pruned, recorded as failed."""
+"""Sweeps, the shipped ones too, from end to end: what is trained, taken from the ledger, pruned, recorded as failed."""
 
 from __future__ import annotations
 

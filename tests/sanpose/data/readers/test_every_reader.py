@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sanpose.data.cameras import back_project, project
+from sanpose.data.cameras import project
 from sanpose.data.readers import coco, h36m, mpii
 from sanpose.data.readers.h36m_select import Selection
 from sanpose.data.readers.listing import Bad, validate
@@ -18,12 +18,6 @@ from sanpose.metrics.coco_entries import checked_truth
 from tests.sanpose import tiny_sets as tiny
 from tests.sanpose.data.readers.reading import EVERY, valid
 from tests.sanpose.wrong_values import WRONG, everywhere
-
-
-def test_back_projection_undoes_projection() -> None:
-    points = tiny.in_camera(tiny.people(3))
-    pixels = project(points, tiny.F, tiny.C)
-    assert back_project(pixels, points[..., 2], tiny.F, tiny.C) == pytest.approx(points)
 
 
 @pytest.mark.real
