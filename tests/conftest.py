@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from tests.slurmlab.lab import Lab
 from tests.slurmlab.requirements import accounting_unavailable, unavailable
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
+
+
+def pytest_configure() -> None:
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and all their children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
