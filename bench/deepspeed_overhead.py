@@ -151,7 +151,7 @@ def settings(small: bool, batch: int, threads: int, precision: str) -> Config:
 
 def compare(config: Config, names: list[str], steps: int) -> None:
     """The table."""
-    # The other way gives its worker the same variables, and Ray's own processes none of them.
+    # Under Ray only the worker gets these variables, from the trainer, and Ray's own processes none.
     env: dict[str, dict[str, str]] = {name: worker.environment("cpu") for name in names} | {_UNDER_RAY: {}}
     jobs = [({"variant": name, "config": config.plain(), "steps": steps}, env[name]) for name in names]
     seconds, printed = turns.take(__file__, jobs)

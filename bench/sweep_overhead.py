@@ -5,8 +5,8 @@
 The same small trainings (one worker, seeds 0, 1, ...) in each way, `sanpose tune` and the plain loop in turns of some
 seconds (`turns`); some before them tell how many images make a trial of the wanted length. Counted to the end of the
 last trial from where neither way has imported torch, and Ray stands. `--stock`: how many trials the slow way gets, by
-itself afterwards. `--noop`: trials that train
-nothing, through the whole machinery (ledger, Optuna's TPE, scheduler): seconds a trial at the start and at the end.
+itself afterwards. `--noop`: trials that train nothing, through the whole machinery (ledger, Optuna's TPE, scheduler):
+seconds a trial at the start and at the end.
 """
 
 from __future__ import annotations

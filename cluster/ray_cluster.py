@@ -32,6 +32,10 @@ _DRIVER_SETTINGS = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
     # At Ray's 15 whatever else runs, its own processes too, comes first: a tenth of a training's speed on two cores.
     "RAY_worker_niceness": "0",
+    # Ray would start a process per core that none of ours takes over: they have variables of their own.
+    "RAY_prestart_worker_first_driver": "0",
+    # How often Ray looks for its processes' new log files, which nobody follows here. Its default is twice a second.
+    "LOG_NAME_UPDATE_INTERVAL_S": "30",
 }
 _TEMPORARY = Path("/tmp")  # AF_UNIX paths end at 107 bytes
 _PREFIX = "sanpose-ray-"

@@ -61,7 +61,8 @@ def relationship(
     if run is not None:
         click.echo(f"Joint relationships: {one(recording.find(runs, run))}")
         return
-    folders, failed = _of_sweep(runs, str(sweep), again=bool(given("checkpoint", "deltas", "samples"))), 0
+    assert sweep is not None
+    folders, failed = _of_sweep(runs, sweep, again=bool(given("checkpoint", "deltas", "samples"))), 0
     for number, folder in enumerate(folders, 1):
         which = f"Joint relationships, {number} of {len(folders)}"
         try:
@@ -98,7 +99,9 @@ def _left_out(run: Record | None, again: bool) -> str | None:
     """Why a run is not measured, or None."""
     from sanpose import jointmaps
 
-    if run is None or run.status != "done":
+    if run is None:
+        return "without a readable record"
+    if run.status != "done":
         return "not finished"
     model = run.config.get("model")
     if not isinstance(model, dict) or model.get("attention") in (None, "none"):

@@ -10,7 +10,8 @@ torch's meta device, where tensors have shapes and no contents.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ class Count:
 class Complexity:
     """A network's cost for one image, by part: backbone, attention (zero without), deconvolutions, head."""
 
-    parts: dict[str, Count]
+    parts: Mapping[str, Count]
 
     @property
     def total(self) -> Count:
@@ -66,8 +67,13 @@ def count(config: ModelConfig, height: int, width: int) -> Complexity:
 
     Raises UserError for an unknown backbone or a size that is not a multiple of 32.
     """
+    return _count(dataclasses.replace(config, weights="none", delta_init=0.0), height, width)
+
+
+@functools.cache
+def _count(config: ModelConfig, height: int, width: int) -> Complexity:
     with torch.device("meta"):
-        network = SAN(dataclasses.replace(config, weights="none"), height, width)
+        network = SAN(config, height, width)
         images = torch.empty(1, 3, height, width)
     parts = {
         label: Count(parameters=sum(p.numel() for p in part.parameters()))

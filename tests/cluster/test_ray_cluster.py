@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cluster import ray_cluster
@@ -42,3 +44,14 @@ def test_the_workers_of_a_private_ray_do_not_stand_back(monkeypatch: pytest.Monk
 
         there = ray.get(ray.remote(lambda: os.nice(0)).remote(), timeout=60)
     assert there == os.nice(0)
+
+
+def test_a_private_ray_starts_no_process_before_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_prestart_worker_first_driver", raising=False)
+    with ray_cluster.ray_cluster(2):
+        time.sleep(2)  # Ray would start them as soon as a driver is there
+        below = [p for p in psutil.Process().children(recursive=True) if p.name() != "raylet"]
+        commands = [" ".join(p.cmdline()) for p in below]
+    assert any("gcs_server" in line for line in commands)
+    assert not [line for line in commands if "default_worker.py" in line or "ray::IDLE" in line]

@@ -137,15 +137,25 @@ def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray, data, t
     assert again == [], "what had ended is not begun again"
 
 
-def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path):
-    more = (*data, "train.epochs=30", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
-    command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    run = recording.run_id(sweep.read([definition(tmp_path), *more]).config({"model.delta_init": 0.0}, 0))
-    folder = tmp_path / "runs" / run
+def first_run(asked: list[str]) -> str:
+    """The id of the run of a sweep's first trial."""
+    return recording.run_id(sweep.read(asked).config({"model.delta_init": 0.0}, 0))
+
+
+def training(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """A sweep, started by itself, whose run in the folder has a checkpoint."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     while not any((folder / "checkpoints").glob("epoch-*")):
         assert process.poll() is None
         time.sleep(0.1)
+    return process
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path):
+    more = (*data, "train.epochs=30", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
+    command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
+    folder = tmp_path / "runs" / first_run([definition(tmp_path), *more])
+    process = training(command, folder)
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
@@ -163,12 +173,8 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path):
 def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data, tmp_path):
     more = (*data, "train.epochs=40", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    run = recording.run_id(sweep.read([definition(tmp_path), *more]).config({"model.delta_init": 0.0}, 0))
-    folder = tmp_path / "runs" / run
-    while not any((folder / "checkpoints").glob("epoch-*")):
-        assert process.poll() is None
-        time.sleep(0.1)
+    folder = tmp_path / "runs" / first_run([definition(tmp_path), *more])
+    process = training(command, folder)
     below = psutil.Process(process.pid).children(recursive=True)
     for part in below:
         if part.name() == "gcs_server":
