@@ -1,11 +1,13 @@
 """The Ray cluster that a command uses: the one named by RAY_ADDRESS, else a private one on this machine.
 
-A private cluster has its own short temporary folder, so it neither joins a stranger's Ray nor leaves files behind.
+A private cluster has its own short temporary folder, so it neither joins a stranger's Ray nor leaves files behind. Ray
+opens the folder that it is given to every user, so ours is one above it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -38,19 +40,16 @@ _DRIVER_SETTINGS = {
     "LOG_NAME_UPDATE_INTERVAL_S": "30",
 }
 _TEMPORARY = Path("/tmp")  # AF_UNIX paths end at 107 bytes
-_PREFIX = "sanpose-ray-"
+_PREFIX, _SESSION, _TOLD = "sanpose-ray-", "r", "ray.json"
 
 
 @contextmanager
-def ray_cluster(
-    cpus: int, environment: Mapping[str, str] | None = None, *, dashboard: bool = False
-) -> Iterator[str | None]:
+def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iterator[str | None]:
     """Connect to $RAY_ADDRESS, or start a private Ray with at least `cpus` CPUs and end it afterwards.
 
-    `environment`: variables for every process of this driver's. `dashboard`: whether a private Ray has one: its ten
-    processes take CPU time from a small machine. Gives the address of Ray's dashboard, None where it is
-    not known. A Ray that this process is connected to already is used as it is, and left running. Raises
-    ConnectionError when $RAY_ADDRESS does not answer.
+    `environment`: variables for every process of this driver's. Gives the address of Ray's dashboard, None where there
+    is none: a private Ray gets one only from `cluster.ray_dashboard`. A Ray that this process is connected to already
+    is used as it is, and left running. Raises ConnectionError when $RAY_ADDRESS does not answer.
     """
     for name, value in {**_SETTINGS, **_DRIVER_SETTINGS}.items():
         os.environ.setdefault(name, value)
@@ -72,12 +71,33 @@ def ray_cluster(
             folder = _temporary()
             available = len(os.sched_getaffinity(0))
             size = max(cpus, available)
-            context = ray.init(address="local", num_cpus=size, _temp_dir=folder, include_dashboard=dashboard, **common)
+            own = str(folder / _SESSION)
+            context = ray.init(address="local", num_cpus=size, _temp_dir=own, include_dashboard=False, **common)
+            told = {"address": dict(context.address_info), "environment": _authentication()}
+            write_atomic(folder / _TOLD, json.dumps(told), 0o600)
         yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def private(pid: int) -> Path | None:
+    """The folder of the private Ray that a process of this user's on this machine has started, None without one."""
+    found = [path for path in _TEMPORARY.glob(f"{_PREFIX}{pid}-*/{_TOLD}") if path.stat().st_uid == os.getuid()]
+    return found[0].parent if found and Path(f"/proc/{pid}").exists() else None
+
+
+def told(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Of the private Ray in a folder: what Ray says ("gcs_address", "session_dir", "node_ip_address" and more), and the
+    environment variables of whoever wants to talk to it."""
+    read = json.loads((folder / _TOLD).read_text())
+    return read["address"], read["environment"]
+
+
+def _authentication() -> dict[str, str]:
+    """Ray sets the first of these when it starts; a token that is given in the environment is written nowhere."""
+    return {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH") if name in os.environ}
 
 
 def _private_token() -> None:
@@ -93,10 +113,10 @@ def _private_token() -> None:
             write_atomic(path, secrets.token_hex(32), 0o600)
 
 
-def _temporary() -> str:
+def _temporary() -> Path:
     """A folder for a private Ray; those of this user's processes that were killed are removed first."""
     for left in _TEMPORARY.glob(f"{_PREFIX}*"):
         pid = left.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and left.stat().st_uid == os.getuid():
             shutil.rmtree(left, ignore_errors=True)
-    return tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY)
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY))

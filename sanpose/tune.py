@@ -232,7 +232,7 @@ def tune(
         if retry_failed:
             console.print(f"{study.retry_failed()} failed trials are tried again")
         first = sweep.checked.configs[0]
-        with connected(first.train.workers, worker.trial_environment(first), dashboard=True) as dashboard:
+        with connected(first.train.workers, worker.trial_environment(first)) as dashboard:
             from sweeps import runner
 
             cuda = worker.device_type(first) == "cuda"

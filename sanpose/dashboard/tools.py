@@ -1,4 +1,4 @@
-"""Optuna's dashboard and TensorBoard beside ours: started when asked for, on the loopback, ended with us.
+"""Optuna's dashboard, TensorBoard and Ray's beside ours: started when asked for, on the loopback, ended with us.
 
 Each runs below a keeper (`sanpose.dashboard.keeper`) that ends it when our end of a pipe closes, even if we are killed.
 Each has a folder that nobody else can read, for what it is told and must not be on its command line: of TensorBoard the
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from cluster import ray_cluster
 from sanpose.dashboard.links import link
 from sanpose.errors import UserError
 from sweeps import record
@@ -64,10 +65,10 @@ class Tools:
         self._stopped = threading.Event()
 
     def port(self, name: str, sweep: str = "") -> int:
-        """The port of "tensorboard", of a sweep's runs or of all where none is named, or of "optuna" for a sweep's
-        study; started if it is not running.
+        """The port of "tensorboard", of a sweep's runs or of all where none is named, of "optuna" for a sweep's study,
+        or of "ray" for the private Ray of a sweep's driver; started if it is not running.
 
-        Raises UserError when there is no such tool or study, or when it does not answer.
+        Raises UserError when there is no such tool, study or Ray, or when it does not answer.
         """
         key = (name, sweep)
         with self._lock:
@@ -116,8 +117,10 @@ class Tools:
         if name == "tensorboard":
             shown = self._links(sweep, folder) if sweep else self._runs
             return [_program(name), "--logdir", str(shown), *place]
+        if name == "ray":
+            return [sys.executable, "-m", "cluster.ray_dashboard", str(self._driver(sweep)), str(port)]
         if name != "optuna":
-            raise UserError(f"there is no tool '{name}'", expected="optuna or tensorboard")
+            raise UserError(f"there is no tool '{name}'", expected="optuna, tensorboard or ray")
         # The URL of a database may hold a password, and everybody can read a command line.
         settings = folder / "optuna.toml"
         settings.write_text(f"[optuna_dashboard]\nstorage = {json.dumps(self._study(sweep), ensure_ascii=False)}\n")
@@ -143,12 +146,29 @@ class Tools:
                     with suppress(BrokenRecord, OSError):  # the page says what is wrong; the next look may do
                         link(self._runs, sweep, folder)
 
-    def _study(self, sweep: str) -> str:
-        """Where a sweep's study is stored: the URL of a database, or its journal file."""
+    def _driver(self, sweep: str) -> int:
+        """The process on this machine that runs a sweep in a private Ray."""
+        told = self._read(sweep).head.get("driver")
+        pid, host = (told.get("pid"), told.get("host")) if isinstance(told, dict) else (None, None)
+        if not isinstance(pid, int) or ray_cluster.private(pid) is None:
+            raise UserError(
+                f"no private Ray of sweep '{sweep}' runs here",
+                where=f"process {pid} on {host}" if pid else None,
+                expected="a sweep that runs on this machine, as the same user",
+            )
+        return pid
+
+    def _read(self, sweep: str) -> record.Sweep:
         try:
-            url = record.storage(record.read(self._runs, sweep))
+            return record.read(self._runs, sweep)
         except BrokenRecord as error:
             raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
+
+    def _study(self, sweep: str) -> str:
+        """Where a sweep's study is stored: the URL of a database, or its journal file."""
+        told = self._read(sweep)
+        try:
+            url = record.storage(told)
         except OSError as error:
             raise UserError(
                 "the study's database has a password that only its owner can read", where=error.filename

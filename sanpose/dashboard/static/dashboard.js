@@ -96,18 +96,25 @@ function summary() {
   place("summary").replaceChildren(
     el("h2", {}, sweep ? sweep.title : "Runs in no sweep"), el("ul", { class: "counts" }, ...said), el("p", {}, state), before,
   );
+  showRay(sweep);
+}
+
+/* What Ray's dashboard asks for. */
+const token = (where) => [" asks for a token: what is in ", el("code", {}, "~/.ray/auth_token"), where];
+const ELSEWHERE = () => [...token(" where the sweep runs; for one in a Slurm job, in "), el("code", {}, "runs/jobs/NAME/ray/*/token")];
+
+/* The link to the dashboard of a Ray that stands by itself; of a sweep's private one, the button that starts it. */
+function showRay(sweep) {
   const ray = place("ray");
   const address = sweep?.dashboard;
-  const told = `${address} ${sweep?.state}`;
+  const ended = ["ended", "stopped"].includes(sweep?.state);
+  place("ray-button").hidden = !sweep || ended || Boolean(address);
+  const told = `${address} ${ended}`;
   if (ray.dataset.told === told) return;
   ray.dataset.told = told;
-  if (!address) ray.replaceChildren("Ray's dashboard: no address recorded");
-  else if (["ended", "stopped"].includes(sweep.state)) ray.replaceChildren("Ray's dashboard: ended with the sweep");
-  else {
-    ray.replaceChildren(el("a", { href: address, target: "_blank", rel: "noopener" }, `Ray's dashboard: ${address}`),
-      " asks for a token: what is in ", el("code", {}, "~/.ray/auth_token"), " where the sweep runs; for one in a Slurm job, in ",
-      el("code", {}, "runs/jobs/NAME/ray/*/token"));
-  }
+  if (ended) ray.replaceChildren("Ray's dashboard: ended with the sweep");
+  else if (!address) ray.replaceChildren();
+  else ray.replaceChildren(el("a", { href: address, target: "_blank", rel: "noopener" }, `Ray's dashboard: ${address}`), ...ELSEWHERE());
 }
 
 function tools() {
@@ -120,7 +127,7 @@ function tools() {
       const { port } = await ask(`tools/${name}?${new URLSearchParams({ sweep: selected })}`, { method: "POST" });
       const address = `http://127.0.0.1:${port}/`;
       answer.replaceChildren(el("a", { href: address, target: "_blank", rel: "noopener" }, `${button.textContent}: ${address}`),
-        ` (through an SSH tunnel, forward port ${port} as well)`);
+        ...(name === "ray" ? token("") : []), ` (through an SSH tunnel, forward port ${port} as well)`);
     } catch (error) {
       answer.textContent = error.message;
     }
@@ -128,6 +135,7 @@ function tools() {
   };
   const buttons = [el("button", { type: "button", onclick: start("tensorboard") }, selected === LOOSE ? "TensorBoard of all runs" : "TensorBoard")];
   if (selected !== LOOSE) buttons.unshift(el("button", { type: "button", onclick: start("optuna") }, "Optuna dashboard"));
+  buttons.push(el("button", { type: "button", id: "ray-button", onclick: start("ray"), hidden: true }, "Ray dashboard"));
   return el("div", { id: "tools" }, ...buttons, el("span", { id: "ray", class: "quiet", hidden: selected === LOOSE }), answer);
 }
 

@@ -1,13 +1,16 @@
-"""The dashboards beside ours, Optuna's and TensorBoard: started on demand, ended with ours."""
+"""The dashboards beside ours, Optuna's, TensorBoard and Ray's: started on demand, ended with ours."""
 
 from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 import tomllib
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -33,11 +36,18 @@ def _study(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(folder / "study.log")], check=True, capture_output=True)
 
 
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE  # in a container nobody may wait for orphans
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _gone(pids: list[int], seconds: float = 20.0) -> bool:
     deadline = time.monotonic() + seconds
-    while any(psutil.pid_exists(pid) for pid in pids) and time.monotonic() < deadline:
+    while any(map(_runs, pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return not any(psutil.pid_exists(pid) for pid in pids)
+    return not any(map(_runs, pids))
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -140,3 +150,59 @@ def test_tensorboard_shows_a_sweep_s_runs_and_all_runs_where_no_sweep_is_named(
         tools.stop()
     assert not folder.exists()
     assert (tmp_path / A / "result.json").exists(), "the links go, not what they lead to"
+
+
+DRIVER = """
+import sys
+from cluster.ray_cluster import ray_cluster
+with ray_cluster(1):
+    print("there", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_rays_dashboard_is_started_for_a_sweep_s_private_ray_and_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "token").write_text("0" * 64)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    pipe = subprocess.PIPE
+    tools = Tools(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", DRIVER], stdin=pipe, stdout=pipe, text=True) as driver:
+        assert driver.stdout and driver.stdin
+        assert driver.stdout.readline() == "there\n"
+        below = [" ".join(p.cmdline()) for p in psutil.Process(driver.pid).children(recursive=True)]
+        assert below and not [line for line in below if "ray-dashboard" in line], "a private Ray has none by itself"
+        write_sweep(tmp_path, "delta", [], driver={"host": socket.gethostname(), "pid": driver.pid})
+        try:
+            port = tools.port("ray", "delta")
+            jobs = urllib.request.Request(f"http://127.0.0.1:{port}/api/jobs/")
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(jobs, timeout=20)
+            jobs.add_header("Authorization", f"Bearer {'0' * 64}")
+            with urllib.request.urlopen(jobs, timeout=20) as answer:
+                assert [job["driver_info"]["pid"] for job in json.load(answer)] == [str(driver.pid)]
+            keeper = psutil.Process(tools._running["ray", "delta"].process.pid)
+            running = [process.pid for process in (keeper, *keeper.children(recursive=True))]
+            assert len(running) > 3
+            if killed:
+                driver.kill()
+            driver.stdin.close()
+            driver.wait(30)
+            assert _gone(running, 30)
+            with pytest.raises(UserError, match="no private Ray of sweep 'delta'"):
+                tools.port("ray", "delta")
+        finally:
+            driver.kill()
+            tools.stop()
+
+
+@pytest.mark.parametrize("driver", [None, "x", {"pid": "1"}, {"host": "elsewhere", "pid": 2**22 + 1}])
+def test_there_is_no_ray_dashboard_where_no_ray_is(tmp_path: Path, driver: object) -> None:
+    write_sweep(tmp_path, "delta", [], driver=driver)
+    with pytest.raises(UserError, match="no private Ray of sweep 'delta'"):
+        Tools(tmp_path).port("ray", "delta")
