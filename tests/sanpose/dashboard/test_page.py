@@ -183,6 +183,22 @@ def test_a_point_that_a_search_drew_again_is_one_cell_and_two_trials(page: Any, 
         assert page.locator("#summary .counts").inner_text().split("\n") == ["1 running", "2 done", "1 to be drawn"]
         assert "2 of 4 done" in page.locator("[data-sweep=random]").inner_text()
         assert "~/.ray/auth_token" in page.locator("#ray").inner_text(), "Ray's page asks for a token"
+        assert page.locator("#ray-button").is_hidden()
+
+
+def test_the_dashboard_of_a_private_ray_has_a_button_while_its_sweep_runs(page: Any, runs: Path) -> None:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        driver = {"host": socket.gethostname(), "pid": process.pid, "started": None, "dashboard": None}
+        write_sweep(runs, "random", [("lr 1", 0, C)], axes=[], seeds=1, driver=driver)
+        with held(runs / C), dashboard(runs) as served:
+            page.goto(f"{served.url}#sweep=random")
+            page.click("#ray-button")
+            page.wait_for_selector("#tools [role=status]:has-text('no private Ray of sweep')")
+            assert str(process.pid) in page.locator("#tools").inner_text()
+            write_sweep(runs, "random", [("lr 1", 0, C)], axes=[], seeds=1, driver=driver, ended="2026-01-01T00:00:00Z")
+            page.wait_for_selector("#ray:has-text('ended with the sweep')", timeout=10_000)
+            assert page.locator("#ray-button").is_hidden()
+        process.kill()
 
 
 SWEEP = {"title": "What delta buys", "fixed": ["ablation=c"], "axes": {"model.delta_init": [0.0, 0.5]}}
