@@ -232,7 +232,8 @@ def tune(
         if retry_failed:
             console.print(f"{study.retry_failed()} failed trials are tried again")
         first = sweep.checked.configs[0]
-        with connected(first.train.workers, worker.trial_environment(first)) as dashboard:
+        workers = first.train.workers
+        with connected(workers, worker.trial_environment(first), dashboard=workers > 1) as dashboard:
             from sweeps import runner
 
             cuda = worker.device_type(first) == "cuda"
