@@ -31,6 +31,7 @@ def trial(payload: dict[str, Any]) -> None:
     takes its outcome in, Tune does not know that it had ended: begun again, a run that is done is left as it is.
     """
     import ray.tune
+    from ray.exceptions import RayActorError
 
     from sanpose import config
 
@@ -42,6 +43,8 @@ def trial(payload: dict[str, Any]) -> None:
         train = _here if chosen.train.workers == 1 else _through_ray_train
         outcome = train(chosen, folder, bool(payload["cuda"]))
     except Exception as error:
+        if isinstance(error.__cause__, RayActorError):  # the process that directs the workers was killed
+            raise
         traceback.print_exc()  # into the run's log
         outcome = {"failure": str(error) or type(error).__name__}
     finally:
@@ -112,11 +115,14 @@ def _through_ray_train(chosen: Config, folder: Path, _cuda: bool) -> dict[str, A
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
     told = 0
-    while thread.is_alive():
-        thread.join(_POLL_SECONDS)
-        for values in _evaluations(chosen, folder, told):
-            told = values["epoch"]
-            ray.tune.report(values)
+    try:
+        while thread.is_alive():
+            thread.join(_POLL_SECONDS)
+            for values in _evaluations(chosen, folder, told):
+                told = values["epoch"]
+                ray.tune.report(values)
+    finally:  # of a trial that is given up, this is the end, and its workers were asked to stop: they free their room
+        thread.join()
     if "error" in result:
         raise result["error"]
     return result

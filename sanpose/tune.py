@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
-from cluster import phases
+from cluster import phases, placements
 from sanpose import claim, demand, keep, recording, stopping
 from sanpose import config as configuration
 from sanpose.config import Config
@@ -138,6 +138,7 @@ class Driver:
     def pruned(self, run: str) -> None:
         with self.turn:
             opened = self.open.pop(run)
+            stopping.ask(opened.folder)
             keep.trim(opened.folder / "checkpoints", ())
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
@@ -245,6 +246,7 @@ def tune(
                 with (
                     _shown(root, sweep.name, console),
                     demand.told(study.left, resources),
+                    placements.orphans_removed() if first.train.workers > 1 else nullcontext(),
                     signal.passed_on(driver.stop) if signal else nullcontext(),
                 ):
                     worker.interruptible(

@@ -53,6 +53,37 @@ sys.exit(1)
 """
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["ImplicitFunc", "TrainController"])
+def test_a_trial_of_two_workers_goes_on_without_the_process_that_minds_them(ray, data, tmp_path, killed):
+    """Its workers have all CPUs: they are free for the next start only when somebody takes them back."""
+    content = {"title": "one", "axes": {"train.gamma": [0.5]}}
+    more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0", "train.workers=2")
+    asked = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / 'runs'}"])
+    folder = tmp_path / "runs" / recording.run_id(asked.config({"train.gamma": 0.5}, 0))
+    given = [str(folder / journal.NAME), str(os.getpid()), killed]
+    killer = subprocess.Popen([sys.executable, "-c", _MINDER_KILLER, *given])
+    assert tune.tune(asked, QUIET) == {"done": 1}
+    assert killer.wait() == 0, "nobody was killed"
+    assert [line["epoch"] for line in lines(folder) if line["kind"] == "epoch"] == list(range(1, 13))
+    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    assert any(n.startswith("continues from checkpoint") for n in notes)
+
+
+# Kills the process of this name below the given one, once the journal has seen three epochs.
+_MINDER_KILLER = """
+import sys, time, pathlib, psutil
+path = pathlib.Path(sys.argv[1])
+while not path.exists() or path.read_text().count('"kind": "epoch"') < 3:
+    time.sleep(0.02)
+for process in psutil.Process(int(sys.argv[2])).children(recursive=True):
+    if "ray::" + sys.argv[3] in " ".join(process.cmdline()):
+        process.kill()
+        sys.exit(0)
+sys.exit(1)
+"""
+
+
 def test_a_process_killed_while_its_record_is_written_does_not_train_again(ray, data, tmp_path, monkeypatch):
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     asked = sweep.read([definition(tmp_path, content, "one"), *data, *SHORT, f"runs={tmp_path / 'runs'}"])

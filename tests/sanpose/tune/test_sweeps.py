@@ -94,10 +94,12 @@ def test_several_workers_go_through_ray_train_with_the_same_losses(ray, data, tm
         )
 
 
-def test_a_search_prunes_and_keeps_the_pruned_in_the_record(ray, data, tmp_path):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_search_prunes_and_keeps_the_pruned_in_the_record(ray, data, tmp_path, workers):
     content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
     content["search"] = {"sampler": "tpe", "trials": 8, "pruner": "asha", "reduction": 2}
-    asked = [definition(tmp_path, content, "rates"), *data, *SHORT, "train.epochs=4", f"runs={tmp_path / 'runs'}"]
+    more = (*data, *SHORT, "train.epochs=4", f"train.workers={workers}", f"runs={tmp_path / 'runs'}")
+    asked = [definition(tmp_path, content, "rates"), *more]
     counts = tune.tune(sweep.read(asked), QUIET)
     assert counts.get("done", 0) + counts.get("pruned", 0) == 8 and counts.get("pruned")
     found = records(tmp_path / "runs")
