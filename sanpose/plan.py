@@ -150,9 +150,8 @@ def show(plan: Plan, console: Console) -> None:
         console.print(f"the study holds {sum(plan.held.values())} trials ({told}); what is left:")
     console.print(grid)
     counts = Counter(row.action.split(" at ")[0].split(" trial ")[0] for row in plan.rows)
-    told = ", ".join(f"{n} {name}" for name, n in counts.items()) + (
-        f", {plan.drawn} drawn later" if plan.drawn else ""
-    )
+    later = [f"{plan.drawn} drawn later"] if plan.drawn else []
+    told = ", ".join([*(f"{n} {name}" for name, n in counts.items()), *later])
     console.print(f"{len(plan.rows) + plan.drawn} trials: {told or 'nothing is left to run'}")
     console.print(
         f"estimated: {_said(plan.hours)} hours one after the other, {_said(plan.accelerator_hours)} accelerator-hours"

@@ -25,7 +25,7 @@ from sanpose.headline import headline
 from sanpose.recording import Busy, Open
 from sanpose.sweep import Sweep
 from sanpose.train import REPOSITORY
-from sweeps import definition, record
+from sweeps import definition, record, storage
 from sweeps.definition import BadSweep
 from sweeps.ledger import Record
 from sweeps.study import Asked, Study
@@ -220,8 +220,9 @@ def tune(
     folder = record.folder_of(root, sweep.name)
     folder.mkdir(parents=True, exist_ok=True)
     with claim.held(folder):
-        claim.claim(sweep, root)
         try:
+            storage.require(sweep.definition.search.storage)
+            claim.claim(sweep, root)
             study = Study(folder, sweep.name, sweep.definition, sweep.seeds)
         except BadSweep as error:
             raise UserError(f"this sweep cannot be used: {error}") from error

@@ -19,16 +19,17 @@ _LEFT_SECONDS = 5  # Optuna itself waits 30: its lock may be anybody's, while he
 
 
 def opened(folder: Path, name: str, search: Search) -> optuna.Study:
-    """The study of a sweep's folder, begun where there is none. Raises BadSweep when a database has it for another
-    folder."""
+    """The study of a sweep's folder, begun where there is none. Raises BadSweep when a database does not answer, or has
+    it for another folder."""
     import optuna
 
-    study = optuna.create_study(
-        study_name=name,
-        storage=_storage(folder, search.storage),
-        directions=directions(search.objectives),
-        load_if_exists=True,
-    )
+    with _refusals():
+        study = optuna.create_study(
+            study_name=name,
+            storage=_storage(folder, search.storage),
+            directions=directions(search.objectives),
+            load_if_exists=True,
+        )
     owner = study.user_attrs.get("folder")
     if owner is None:
         study.set_user_attr("folder", str(folder.resolve()))
@@ -52,26 +53,53 @@ def kept(folder: Path, name: str, url: str) -> optuna.Study | None:
     """The study as it is kept, to be looked at and not written to; None where there is none. url: of the database, ""
     for the journal file. Raises BadSweep when a database cannot be read."""
     import optuna
+
+    with _refusals():
+        if not (folder.is_dir() and _is_there(url) if url else (folder / JOURNAL).is_file()):
+            return None
+        try:
+            storage: Any = optuna.storages.RDBStorage(url, skip_table_creation=True) if url else _journal(folder)
+            return optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            return None
+
+
+def require(url: str) -> None:
+    """Raise BadSweep when there is a database's URL, and it does not answer."""
+    if url:
+        from sqlalchemy import create_engine
+
+        with _refusals():
+            engine = create_engine(url)
+            engine.connect().close()
+            engine.dispose()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        if not (folder.is_dir() and _is_there(url) if url else (folder / JOURNAL).is_file()):
-            return None
-        storage: Any = optuna.storages.RDBStorage(url, skip_table_creation=True) if url else _journal(folder)
-        return optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        return None
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:  # ImportError: no driver
+        yield
+    except (SQLAlchemyError, StorageInternalError, ImportError) as error:  # ImportError: no driver
         told = masked(str(error.__cause__ or error).splitlines()[0])
         raise BadSweep(f"the study in search.storage cannot be read: {told}") from error
 
 
 def _is_there(url: str) -> bool:
-    """Whether looking into a database makes no file: SQLite's is made by whoever looks for it."""
+    """Whether a database has studies. SQLite's is not looked for where there is no file: that would make it."""
+    from sqlalchemy import create_engine, inspect
     from sqlalchemy.engine import make_url
 
     found = make_url(url)
-    return found.get_backend_name() != "sqlite" or Path(found.database or "").is_file()
+    if found.get_backend_name() == "sqlite" and not Path(found.database or "").is_file():
+        return False
+    engine = create_engine(url)
+    try:
+        return bool(inspect(engine).has_table("studies"))
+    finally:
+        engine.dispose()
 
 
 def _storage(folder: Path, url: str) -> Any:
