@@ -31,6 +31,8 @@ def orphans_removed() -> Iterator[None]:
     finally:
         ended.set()
         thread.join(_END_SECONDS)
+        with suppress(Exception):
+            _remove_orphans()
 
 
 def _remove_orphans() -> None:

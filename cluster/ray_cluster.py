@@ -44,16 +44,12 @@ _PREFIX, _SESSION, _TOLD = "sanpose-ray-", "r", "ray.json"
 
 
 @contextmanager
-def ray_cluster(
-    cpus: int, environment: Mapping[str, str] | None = None, *, dashboard: bool = False
-) -> Iterator[str | None]:
+def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iterator[str | None]:
     """Connect to $RAY_ADDRESS, or start a private Ray with at least `cpus` CPUs and end it afterwards.
 
-    `environment`: variables for every process of this driver's. `dashboard`: whether a private Ray has one from the
-    start; otherwise it gets one only from `cluster.ray_dashboard`. Without one Ray Train does not notice that what
-    directs its workers is dead, and their CPUs stay taken. Gives its address, None where there is none. A Ray that
-    this process is connected to already is used as it is, and left running. Raises ConnectionError when $RAY_ADDRESS
-    does not answer.
+    `environment`: variables for every process of this driver's. Gives the address of Ray's dashboard, None where there
+    is none: a private Ray gets one only from `cluster.ray_dashboard`. A Ray that this process is connected to already
+    is used as it is, and left running. Raises ConnectionError when $RAY_ADDRESS does not answer.
     """
     for name, value in {**_SETTINGS, **_DRIVER_SETTINGS}.items():
         os.environ.setdefault(name, value)
@@ -76,7 +72,7 @@ def ray_cluster(
             available = len(os.sched_getaffinity(0))
             size = max(cpus, available)
             own = str(folder / _SESSION)
-            context = ray.init(address="local", num_cpus=size, _temp_dir=own, include_dashboard=dashboard, **common)
+            context = ray.init(address="local", num_cpus=size, _temp_dir=own, include_dashboard=False, **common)
             told = {"address": dict(context.address_info), "environment": _authentication()}
             write_atomic(folder / _TOLD, json.dumps(told), 0o600)
         yield f"http://{context.dashboard_url}" if context.dashboard_url else None

@@ -83,13 +83,11 @@ def train(config: Config, console: Console, signal: stopping.Signal | None = Non
 
 
 @contextmanager
-def connected(
-    workers: int, environment: Mapping[str, str] | None = None, *, dashboard: bool = False
-) -> Iterator[str | None]:
+def connected(workers: int, environment: Mapping[str, str] | None = None) -> Iterator[str | None]:
     """As `ray_cluster`, with room for so many workers. Raises UserError when the one of RAY_ADDRESS does not answer."""
     with ExitStack() as stack:
         try:
-            address = stack.enter_context(ray_cluster(workers, environment or {}, dashboard=dashboard))
+            address = stack.enter_context(ray_cluster(workers, environment or {}))
         except ConnectionError as error:
             raise UserError(
                 "no Ray cluster answers",

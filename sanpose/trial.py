@@ -115,14 +115,11 @@ def _through_ray_train(chosen: Config, folder: Path, _cuda: bool) -> dict[str, A
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
     told = 0
-    try:
-        while thread.is_alive():
-            thread.join(_POLL_SECONDS)
-            for values in _evaluations(chosen, folder, told):
-                told = values["epoch"]
-                ray.tune.report(values)
-    finally:  # of a trial that is given up, this is the end, and its workers were asked to stop: they free their room
-        thread.join()
+    while thread.is_alive():
+        thread.join(_POLL_SECONDS)
+        for values in _evaluations(chosen, folder, told):
+            told = values["epoch"]
+            ray.tune.report(values)
     if "error" in result:
         raise result["error"]
     return result

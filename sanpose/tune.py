@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cluster import phases, placements
-from sanpose import claim, demand, keep, recording, stopping
+from sanpose import claim, demand, disk, keep, recording, stopping
 from sanpose import config as configuration
 from sanpose.config import Config
 from sanpose.errors import StoppedError, UserError
@@ -135,16 +135,20 @@ class Driver:
         self._say("done", f"run [bold]{run}[/] is done: {_outcome_text({'figures': figures})}")
         return figures
 
+    def give_up(self, run: str) -> None:
+        folder = self.open[run].folder
+        disk.wait_until_writable(folder)
+        stopping.ask(folder)
+
     def pruned(self, run: str) -> None:
         with self.turn:
             opened = self.open.pop(run)
-            stopping.ask(opened.folder)
             keep.trim(opened.folder / "checkpoints", ())
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
 
     def trim_pruned(self) -> None:
-        """Trim the pruned runs once more: several workers train on for a moment after their trial was given up."""
+        """Trim the pruned runs once more: a process that nobody directs any more may have saved one since."""
         from sanpose import worker
 
         if self.sweep.definition.search.pruner == "none":
@@ -234,8 +238,7 @@ def tune(
         if retry_failed:
             console.print(f"{study.retry_failed()} failed trials are tried again")
         first = sweep.checked.configs[0]
-        workers = first.train.workers
-        with connected(workers, worker.trial_environment(first), dashboard=workers > 1) as dashboard:
+        with connected(first.train.workers, worker.trial_environment(first)) as dashboard:
             from sweeps import runner
 
             cuda = worker.device_type(first) == "cuda"

@@ -29,7 +29,6 @@ _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
     "TUNE_MAX_PENDING_TRIALS_PG": "1",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "100000",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -59,6 +58,9 @@ class Host(Protocol):
     def end(self, run: str, outcome: Mapping[str, Any]) -> dict[str, float | None]:
         """Record what a run came to; the figures that the study is told, empty for one that failed."""
 
+    def give_up(self, run: str) -> None:
+        """Ask a run to end by itself; whatever it then comes to, it is recorded as pruned."""
+
     def pruned(self, run: str) -> None:
         """Record that the search gave a run up."""
 
@@ -76,11 +78,13 @@ def run(
     """Run a study to its end, at most `concurrent` trials side by side. Ray must be connected.
 
     `trainable` gets the payload in a process that holds `resources`, and reports with ray.tune.report, last an OUTCOME.
-    With `reuse` one process runs many trials, one after the other. One that dies is replaced `max_failures` times.
+    With `reuse` one process runs many trials, one after the other, and Tune ends one that is pruned. Without, the host
+    asks it to end: Tune would kill its process before what it has started could end in order. A process that dies is
+    replaced `max_failures` times.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    trials = _Trials(study, host)
+    trials = _Trials(study, host, asked_to_end=not reuse)
     with tempfile.TemporaryDirectory(prefix="sanpose-tune-", ignore_cleanup_errors=True) as folder:
         ray.tune.Tuner(
             ray.tune.with_resources(trainable, dict(resources)),
@@ -104,8 +108,8 @@ def run(
 class _Trials:
     """The trials that Tune runs, by its own names for them."""
 
-    def __init__(self, study: Study, host: Host):
-        self.study, self.host = study, host
+    def __init__(self, study: Study, host: Host, asked_to_end: bool = False):
+        self.study, self.host, self.asked_to_end = study, host, asked_to_end
         self.running: dict[str, tuple[Asked, str]] = {}
         self.ended: set[str] = set()
         self.given_up: set[str] = set()
@@ -146,19 +150,28 @@ class _Trials:
         return begun.payload
 
     def report(self, name: str, result: Mapping[str, Any]) -> bool:
-        """Take in a report; True when the trial is to be given up."""
+        """Take in a report; True when Tune is to end the trial."""
         asked, run = self.running[name]
-        if OUTCOME in result and name not in self.ended:
-            self.ended.add(name)
-            outcome = json.loads(result[OUTCOME])
+        if name in self.ended:
+            return False
+        if OUTCOME in result:
+            self._end(name, json.loads(result[OUTCOME]))
+            return False
+        if result.get(SCORE) is None or not self.study.report(asked.number, int(result["epoch"]), float(result[SCORE])):
+            return False
+        self.given_up.add(name)
+        if self.asked_to_end:
+            self.host.give_up(run)
+        return not self.asked_to_end
+
+    def _end(self, name: str, outcome: Mapping[str, Any]) -> None:
+        self.ended.add(name)
+        asked, run = self.running[name]
+        if name in self.given_up:
+            self.host.pruned(run)
+            self.study.prune(asked.number, run)
+        else:
             self._tell(asked, run, outcome, self.host.end(run, outcome))
-            return False
-        if name in self.ended or result.get(SCORE) is None:
-            return False
-        hopeless = self.study.report(asked.number, int(result["epoch"]), float(result[SCORE]))
-        if hopeless:
-            self.given_up.add(name)
-        return hopeless
 
     def _tell(self, asked: Asked, run: str, outcome: Mapping[str, Any], figures: Mapping[str, float | None]) -> None:
         if "stopped" in outcome:  # the trial stays open in the study, for the next start
@@ -172,16 +185,9 @@ class _Trials:
 
     def close(self, name: str, error: str | None) -> None:
         """A trial's process has ended it: by its own outcome, pruned, or dead too often."""
-        asked, run = self.running.pop(name)
-        if name in self.ended:
-            return
-        if error is None and name in self.given_up:
-            self.host.pruned(run)
-            self.study.prune(asked.number, run)
-        else:
-            error = error or "its process ended without an outcome"
-            self.host.end(run, {"failure": error})
-            self.study.fail(asked.number, run, error)
+        if name not in self.ended:
+            self._end(name, {"failure": error or "its process ended without an outcome"})
+        del self.running[name]
 
 
 class _Search(Searcher):  # type: ignore[misc]

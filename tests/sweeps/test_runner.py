@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -31,6 +32,9 @@ class Host:
     def end(self, run, outcome):
         self.told.append((run, outcome))
         return outcome.get("figures", {})
+
+    def give_up(self, run):
+        self.told.append((run, "asked to end"))
 
     def pruned(self, run):
         self.told.append((run, "pruned"))
@@ -98,3 +102,46 @@ def test_the_end_of_a_process_is_read_rightly(study, host):
         ("run1.0", {"figures": {"mpjpe_mm": 4.0}}), ("run2.0", "pruned"), ("run3.0", {"failure": "the process died"}),
     ]  # fmt: skip
     assert trials.running == {}
+
+
+class Hopeless:
+    """A pruner that gives up on everything."""
+
+    def prune(self, study, trial):
+        return True
+
+
+def hopeless(study):
+    study.search = dataclasses.replace(study.search, pruner="median")
+    study.study.pruner = Hopeless()
+    return study
+
+
+def test_a_process_that_is_kept_for_the_next_trial_is_ended_by_tune(study, host):
+    trials = _Trials(hopeless(study), host)
+    trials.next("t")
+    assert trials.report("t", {"epoch": 1, "score": 5.0}) and host.told == []
+    trials.close("t", None)
+    assert host.told == [("run1.0", "pruned")] and states(study)[0] == "PRUNED"
+
+
+OUTCOMES = [{"stopped": "epoch-1"}, {"figures": {"mpjpe_mm": 4.0}}, {"failure": "no memory"}]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_trial_that_was_asked_to_end_is_pruned_whatever_it_comes_to(study, host, outcome):
+    trials = _Trials(hopeless(study), host, asked_to_end=True)
+    trials.next("t")
+    assert not trials.report("t", {"epoch": 1, "score": 5.0}), "Tune would kill it"
+    assert host.told == [("run1.0", "asked to end")]
+    trials.report("t", {"outcome": json.dumps(outcome), "epoch": 2})
+    trials.close("t", None)
+    assert host.told[1:] == [("run1.0", "pruned")] and states(study)[0] == "PRUNED"
+
+
+def test_a_trial_that_was_asked_to_end_and_died_is_pruned(study, host):
+    trials = _Trials(hopeless(study), host, asked_to_end=True)
+    trials.next("t")
+    trials.report("t", {"epoch": 1, "score": 5.0})
+    trials.close("t", "the process died")
+    assert host.told[1:] == [("run1.0", "pruned")] and states(study)[0] == "PRUNED"

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -108,6 +109,9 @@ def test_a_search_prunes_and_keeps_the_pruned_in_the_record(ray, data, tmp_path,
     assert all(not list((r.folder / "checkpoints").glob("epoch-*")) for r in pruned)
     assert all(list((r.folder / "checkpoints").glob("epoch-*")) for r in found.values() if r.status == "done")
     assert tune.tune(sweep.read(asked), QUIET) == {}
+    running = {" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])}
+    left = [name for name in running if "PlacementGroupCleaner" in name]
+    assert left == [], "Ray Train's end was not in order: its helpers are left"
 
 
 def test_every_shipped_sweep_can_be_read():
