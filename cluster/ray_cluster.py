@@ -39,6 +39,9 @@ _DRIVER_SETTINGS = {
     # How often Ray looks for its processes' new log files, which nobody follows here. Its default is twice a second.
     "LOG_NAME_UPDATE_INTERVAL_S": "30",
 }
+# Ray Train's helper asks the dashboard whether a training lives, and takes its room away if not. Without one it asks
+# that of any other Ray on the machine, which knows nothing of ours. Where nobody answers it leaves things as they are.
+_NO_DASHBOARD = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
 _TEMPORARY = Path("/tmp")  # AF_UNIX paths end at 107 bytes
 _PREFIX, _SESSION, _TOLD = "sanpose-ray-", "r", "ray.json"
 
@@ -59,9 +62,10 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
         yield None
         return
     warnings.filterwarnings("ignore", category=FutureWarning)
-    runtime = {"env_vars": {**{name: os.environ[name] for name in _SETTINGS}, **(environment or {})}}
-    common = {"runtime_env": runtime, "logging_level": logging.ERROR, "log_to_driver": False}
     address = os.environ.get("RAY_ADDRESS")
+    own = {} if address else _NO_DASHBOARD
+    runtime = {"env_vars": {**{name: os.environ[name] for name in _SETTINGS}, **own, **(environment or {})}}
+    common = {"runtime_env": runtime, "logging_level": logging.ERROR, "log_to_driver": False}
     folder = None
     try:
         if address:
@@ -71,8 +75,8 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
             folder = _temporary()
             available = len(os.sched_getaffinity(0))
             size = max(cpus, available)
-            own = str(folder / _SESSION)
-            context = ray.init(address="local", num_cpus=size, _temp_dir=own, include_dashboard=False, **common)
+            common["_temp_dir"] = str(folder / _SESSION)
+            context = ray.init(address="local", num_cpus=size, include_dashboard=False, **common)
             told = {"address": dict(context.address_info), "environment": _authentication()}
             write_atomic(folder / _TOLD, json.dumps(told), 0o600)
         yield f"http://{context.dashboard_url}" if context.dashboard_url else None

@@ -55,3 +55,24 @@ def test_a_private_ray_starts_no_process_before_there_is_work(monkeypatch: pytes
         commands = [" ".join(p.cmdline()) for p in below]
     assert any("gcs_server" in line for line in commands)
     assert not [line for line in commands if "default_worker.py" in line or "ray::IDLE" in line]
+
+
+def test_a_private_ray_asks_no_other_rays_dashboard_what_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another Ray would say that a training of ours is dead, and Ray Train would believe it."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:8265")
+
+    def look() -> str:
+        from ray.util.state import get_actor
+        from ray.util.state.exception import RayStateApiException
+
+        try:
+            return str(get_actor("0" * 32, timeout=5))
+        except RayStateApiException as error:
+            return str(error)
+
+    with ray_cluster.ray_cluster(1):
+        import ray
+
+        said = ray.get(ray.remote(look).remote(), timeout=60)
+    assert "Failed to connect" in said and "http://127.0.0.1:1/" in said
