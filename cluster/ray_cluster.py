@@ -12,11 +12,13 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from cluster.files import write_atomic
 
@@ -27,6 +29,9 @@ _SETTINGS = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # How long a process that is kept for the next trial may take to let go of a pruned one. After Tune's own two
+    # seconds it would forget the next trial without a word.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",
 }
 # Beside what `ray job submit` has said, not instead of it.
 _DRIVER_SETTINGS = {
@@ -77,7 +82,7 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
             size = max(cpus, available)
             common["_temp_dir"] = str(folder / _SESSION)
             context = ray.init(address="local", num_cpus=size, include_dashboard=False, **common)
-            told = {"address": dict(context.address_info), "environment": _authentication()}
+            told = {"address": dict(context.address_info), **_authentication()}
             write_atomic(folder / _TOLD, json.dumps(told), 0o600)
         yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
@@ -88,20 +93,43 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
 
 def private(pid: int) -> Path | None:
     """The folder of the private Ray that a process of this user's on this machine has started, None without one."""
-    found = [path for path in _TEMPORARY.glob(f"{_PREFIX}{pid}-*/{_TOLD}") if path.stat().st_uid == os.getuid()]
-    return found[0].parent if found and Path(f"/proc/{pid}").exists() else None
+    found = [path for path in _TEMPORARY.glob(f"{_PREFIX}{pid}-*") if _own(path) and (path / _TOLD).is_file()]
+    return found[0] if found and Path(f"/proc/{pid}").exists() else None
 
 
-def told(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Of the private Ray in a folder: what Ray says ("gcs_address", "session_dir", "node_ip_address" and more), and the
-    environment variables of whoever wants to talk to it."""
+def _own(path: Path) -> bool:
+    """Whether a path is a folder of this user's that nobody else can write to: anybody can make one of such a name."""
+    try:
+        found = path.lstat()
+    except OSError:  # it has just gone
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
+class Told(NamedTuple):
+    """How to talk to a private Ray. `address`: what Ray says ("gcs_address", "session_dir", "node_ip_address", ...).
+    `environment`: the variables that it takes; `lacking`: those of them that are written nowhere, and not set here."""
+
+    address: dict[str, str]
+    environment: dict[str, str]
+    lacking: list[str]
+
+
+def told(folder: Path) -> Told:
+    """Of the private Ray in a folder that `private` has found."""
     read = json.loads((folder / _TOLD).read_text())
-    return read["address"], read["environment"]
+    return Told(
+        read["address"], read["environment"], [name for name in read.get("secret", ()) if name not in os.environ]
+    )
 
 
-def _authentication() -> dict[str, str]:
-    """Ray sets the first of these when it starts; a token that is given in the environment is written nowhere."""
-    return {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH") if name in os.environ}
+def _authentication() -> dict[str, Any]:
+    """Ray sets RAY_AUTH_MODE when it starts; a token that is given in the environment is written nowhere."""
+    kept = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")
+    return {
+        "environment": {name: os.environ[name] for name in kept if name in os.environ},
+        "secret": [name for name in ("RAY_AUTH_TOKEN",) if name in os.environ],
+    }
 
 
 def _private_token() -> None:
@@ -121,6 +149,6 @@ def _temporary() -> Path:
     """A folder for a private Ray; those of this user's processes that were killed are removed first."""
     for left in _TEMPORARY.glob(f"{_PREFIX}*"):
         pid = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and left.stat().st_uid == os.getuid():
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and _own(left):
             shutil.rmtree(left, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY))

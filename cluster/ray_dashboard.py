@@ -48,12 +48,16 @@ def main() -> None:
     folder = ray_cluster.private(pid)
     if folder is None:
         sys.exit(f"process {pid} has no private Ray any more")
-    told, environment = ray_cluster.told(folder)
-    os.environ.update(environment)
-    dashboard = subprocess.Popen(command(told, port))
-    while dashboard.poll() is None and ray_cluster.private(pid) == folder:
-        time.sleep(_LOOK_SECONDS)
-    _end(psutil.Process().children(recursive=True))
+    told = ray_cluster.told(folder)
+    if told.lacking:
+        sys.exit(f"this Ray's token is in {told.lacking[0]} alone: set it where this dashboard starts too")
+    os.environ.update(told.environment)
+    dashboard = subprocess.Popen(command(told.address, port))
+    try:
+        while dashboard.poll() is None and ray_cluster.private(pid) == folder:
+            time.sleep(_LOOK_SECONDS)
+    finally:
+        _end(psutil.Process().children(recursive=True))
     sys.exit(dashboard.returncode)
 
 

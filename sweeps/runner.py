@@ -103,6 +103,7 @@ def run(
                 failure_config=ray.tune.FailureConfig(max_failures=max_failures),
             ),
         ).fit()
+    trials.close_all("Ray Tune has lost this trial")
 
 
 class _Trials:
@@ -157,7 +158,9 @@ class _Trials:
         if OUTCOME in result:
             self._end(name, json.loads(result[OUTCOME]))
             return False
-        if result.get(SCORE) is None or not self.study.report(asked.number, int(result["epoch"]), float(result[SCORE])):
+        if name in self.given_up or result.get(SCORE) is None:
+            return False
+        if not self.study.report(asked.number, int(result["epoch"]), float(result[SCORE])):
             return False
         self.given_up.add(name)
         if self.asked_to_end:
@@ -188,6 +191,10 @@ class _Trials:
         if name not in self.ended:
             self._end(name, {"failure": error or "its process ended without an outcome"})
         del self.running[name]
+
+    def close_all(self, error: str) -> None:
+        for name in list(self.running):
+            self.close(name, error)
 
 
 class _Search(Searcher):  # type: ignore[misc]

@@ -13,6 +13,7 @@ from sweeps.secrecy import masked
 
 if TYPE_CHECKING:
     import optuna
+    from sqlalchemy import Engine
 
 JOURNAL = "study.log"
 _LEFT_SECONDS = 5  # Optuna itself waits 30: its lock may be anybody's, while here the sweep's folder is held
@@ -67,10 +68,8 @@ def kept(folder: Path, name: str, url: str) -> optuna.Study | None:
 def require(url: str) -> None:
     """Raise BadSweep when there is a database's URL, and it does not answer."""
     if url:
-        from sqlalchemy import create_engine
-
         with _refusals():
-            engine = create_engine(url)
+            engine = _engine(url)
             engine.connect().close()
             engine.dispose()
 
@@ -89,17 +88,27 @@ def _refusals() -> Iterator[None]:
 
 def _is_there(url: str) -> bool:
     """Whether a database has studies. SQLite's is not looked for where there is no file: that would make it."""
-    from sqlalchemy import create_engine, inspect
-    from sqlalchemy.engine import make_url
+    from sqlalchemy import inspect
 
-    found = make_url(url)
-    if found.get_backend_name() == "sqlite" and not Path(found.database or "").is_file():
+    engine = _engine(url)
+    if engine.url.get_backend_name() == "sqlite" and not Path(engine.url.database or "").is_file():
         return False
-    engine = create_engine(url)
     try:
         return bool(inspect(engine).has_table("studies"))
     finally:
         engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    """SQLAlchemy's connections to a database. Raises BadSweep for what is no URL."""
+    from sqlalchemy import create_engine
+
+    try:
+        return create_engine(url)
+    except ValueError as error:  # its own words may be a piece of the password
+        raise BadSweep(
+            f"search.storage={masked(url)} cannot be read: a URL such as postgresql://user@host:5432/name was expected"
+        ) from error
 
 
 def _storage(folder: Path, url: str) -> Any:

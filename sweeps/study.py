@@ -24,6 +24,7 @@ from sweeps.definition import Axis, Definition, Search, Values
 if TYPE_CHECKING:
     import optuna
 
+_GIVEN_UP = "given_up"
 _WARM_UP = 8  # points that a model-based sampler draws at random before it has a model
 
 
@@ -101,14 +102,19 @@ class Study:
         return states["RUNNING"] + states["WAITING"] + max(0, wanted - self._count() - states["WAITING"])
 
     def report(self, number: int, epoch: int, value: float) -> bool:
-        """Note a figure along the training; True when the trial is to be pruned."""
+        """Note a figure along the training; True when the trial is to be pruned, and for ever after."""
+        trial = self._open[number]
+        if _GIVEN_UP in trial.user_attrs:  # by a driver that died before the trial had ended: a pruner decides once
+            return True
         if len(self.search.objectives) > 1 or not math.isfinite(value):
             return False
-        trial = self._open[number]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a run that is continued says again what it had said
             trial.report(value, epoch)
-        return self.search.pruner != "none" and trial.should_prune()
+        if self.search.pruner == "none" or not trial.should_prune():
+            return False
+        trial.set_user_attr(_GIVEN_UP, True)
+        return True
 
     def tell(self, number: int, run: str, figures: Mapping[str, float | None]) -> None:
         """Note what a finished trial reached. One that lacks an objective, or has a value that isn't finite, failed."""

@@ -150,7 +150,7 @@ class Tools:
         """The process on this machine that runs a sweep in a private Ray."""
         told = self._read(sweep).head.get("driver")
         pid, host = (told.get("pid"), told.get("host")) if isinstance(told, dict) else (None, None)
-        if not isinstance(pid, int) or ray_cluster.private(pid) is None:
+        if not isinstance(pid, int) or host != socket.gethostname() or ray_cluster.private(pid) is None:
             raise UserError(
                 f"no private Ray of sweep '{sweep}' runs here",
                 where=f"process {pid} on {host}" if pid else None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cluster import ray_cluster
+from cluster import ray_cluster, ray_dashboard
 
 
 @pytest.mark.parametrize("before", [None, "token of long ago"])
@@ -34,6 +35,35 @@ def test_no_token_is_made_where_another_is_given(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
     ray_cluster._private_token()
     assert not (tmp_path / ".ray").exists()
+
+
+def test_only_a_folder_of_ones_own_is_taken_for_ones_private_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can make a folder of such a name in /tmp, and what it tells becomes the environment of a process."""
+    monkeypatch.setattr(ray_cluster, "_TEMPORARY", tmp_path)
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    mine = Path(tempfile.mkdtemp(dir=tmp_path))
+    (mine / "ray.json").write_text(
+        '{"address": {"gcs_address": "a:1"}, "environment": {}, "secret": ["RAY_AUTH_TOKEN"]}'
+    )
+    found = tmp_path / f"sanpose-ray-{os.getpid()}-x"
+    found.symlink_to(mine)
+    assert ray_cluster.private(os.getpid()) is None
+    found.unlink()
+    mine.rename(found)
+    assert ray_cluster.private(os.getpid()) == found and ray_cluster.told(found).lacking == ["RAY_AUTH_TOKEN"]
+    monkeypatch.setattr("sys.argv", ["", str(os.getpid()), "1"])
+    with pytest.raises(SystemExit, match="token is in RAY_AUTH_TOKEN alone"):
+        ray_dashboard.main()
+    found.chmod(0o777)
+    assert ray_cluster.private(os.getpid()) is None
+    if os.getuid() == 0:
+        found.chmod(0o700)
+        os.chown(found, 65534, 65534)
+        assert ray_cluster.private(os.getpid()) is None
+    with pytest.raises(SystemExit, match="has no private Ray"):
+        ray_dashboard.main()
 
 
 def test_the_workers_of_a_private_ray_do_not_stand_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,24 @@ def test_a_trial_that_was_asked_to_end_is_pruned_whatever_it_comes_to(study, hos
     assert host.told[1:] == [("run1.0", "pruned")] and states(study)[0] == "PRUNED"
 
 
+def test_what_a_trial_reports_while_it_ends_is_nobodys_measure(study, host):
+    trials = _Trials(hopeless(study), host, asked_to_end=True)
+    trials.next("t")
+    for epoch in (1, 2, 3):
+        trials.report("t", {"epoch": epoch, "score": 5.0 - epoch})
+    assert host.told == [("run1.0", "asked to end")]
+    assert study.study.trials[0].intermediate_values == {1: 4.0}
+
+
+def test_a_trial_that_tune_forgets_is_a_failed_one(study, host):
+    trials = _Trials(study, host)
+    trials.next("t"), trials.next("u")
+    trials.report("t", {"outcome": json.dumps({"figures": {"mpjpe_mm": 4.0}}), "epoch": 2})
+    trials.close_all("Ray Tune has lost this trial")
+    assert states(study) == ["COMPLETE", "FAIL", "WAITING"] and trials.running == {}
+    assert host.told[-1] == ("run2.0", {"failure": "Ray Tune has lost this trial"})
+
+
 def test_a_trial_that_was_asked_to_end_and_died_is_pruned(study, host):
     trials = _Trials(hopeless(study), host, asked_to_end=True)
     trials.next("t")

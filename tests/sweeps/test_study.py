@@ -161,6 +161,16 @@ def test_a_bad_trial_is_pruned_and_good_ones_are_not(tmp_path, pruner):
     assert any(found.report(bad.number, epoch, 1e4) for epoch in (1, 2, 3, 4))
 
 
+def test_what_a_driver_gave_up_before_it_died_is_given_up_by_the_next(tmp_path):
+    """ASHA decides once at a rung: asked again of a study that was read anew, it lets the trial go on."""
+    raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 4, "pruner": "asha"}}
+    first = study(tmp_path, raw=raw, grace=1, reduction=2)
+    good, bad = first.next(), first.next()
+    assert not first.report(good.number, 1, 1.0) and first.report(bad.number, 1, 9.0)
+    again = study(tmp_path, raw=raw, grace=1, reduction=2)
+    assert not again.report(good.number, 1, 1.0) and again.report(bad.number, 1, 9.0)
+
+
 def test_first_points_are_kept_as_the_study_keeps_them(tmp_path):
     raw = {"axes": {"a": {"low": 0, "high": 1}, "n": {"low": 1, "high": 9, "whole": True}}}
     raw["search"] = {"sampler": "random", "trials": 1, "first": [{"a": 0, "n": 3.0}]}
@@ -216,6 +226,15 @@ def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path):
     study(tmp_path / "a", storage=url)
     with pytest.raises(definition.BadSweep, match="another name"):
         study(tmp_path / "b", storage=url)
+
+
+@pytest.mark.parametrize("place", ["@h:54a2/db", "@[::1/db"])
+def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path, place):
+    url = f"postgresql://u:secret{place}"
+    for refused in (lambda: storage.require(url), lambda: storage.kept(tmp_path, "s", url)):
+        with pytest.raises(definition.BadSweep, match=r"://u:\*\*\*@.* cannot be read: a URL such as") as told:
+            refused()
+        assert "secret" not in str(told.value)
 
 
 def test_two_objectives_have_their_directions(tmp_path):

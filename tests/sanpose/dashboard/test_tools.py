@@ -189,6 +189,9 @@ def test_rays_dashboard_is_started_for_a_sweep_s_private_ray_and_ends_with_it(
             keeper = psutil.Process(tools._running["ray", "delta"].process.pid)
             running = [process.pid for process in (keeper, *keeper.children(recursive=True))]
             assert len(running) > 3
+            write_sweep(tmp_path, "elsewhere", [], driver={"host": "elsewhere", "pid": driver.pid})
+            with pytest.raises(UserError, match="no private Ray of sweep 'elsewhere'"):
+                tools.port("ray", "elsewhere")
             if killed:
                 driver.kill()
             driver.stdin.close()
@@ -201,7 +204,7 @@ def test_rays_dashboard_is_started_for_a_sweep_s_private_ray_and_ends_with_it(
             tools.stop()
 
 
-@pytest.mark.parametrize("driver", [None, "x", {"pid": "1"}, {"host": "elsewhere", "pid": 2**22 + 1}])
+@pytest.mark.parametrize("driver", [None, "x", {"pid": "1"}, {"host": socket.gethostname(), "pid": 2**22 + 1}])
 def test_there_is_no_ray_dashboard_where_no_ray_is(tmp_path: Path, driver: object) -> None:
     write_sweep(tmp_path, "delta", [], driver=driver)
     with pytest.raises(UserError, match="no private Ray of sweep 'delta'"):
