@@ -31,7 +31,7 @@ def trial(payload: dict[str, Any]) -> None:
     takes its outcome in, Tune does not know that it had ended: begun again, a run that is done is left as it is.
     """
     import ray.tune
-    from ray.exceptions import RayActorError
+    from ray.exceptions import OutOfMemoryError, RayActorError
 
     from sanpose import config
 
@@ -43,7 +43,7 @@ def trial(payload: dict[str, Any]) -> None:
         train = _here if chosen.train.workers == 1 else _through_ray_train
         outcome = train(chosen, folder, bool(payload["cuda"]))
     except Exception as error:
-        if isinstance(error.__cause__, RayActorError):  # the process that directs the workers was killed
+        if isinstance(error.__cause__, RayActorError | OutOfMemoryError):  # what directs the workers was killed
             raise
         traceback.print_exc()  # into the run's log
         outcome = {"failure": str(error) or type(error).__name__}

@@ -147,6 +147,9 @@ class Driver:
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
 
+    def restarted(self, run: str, reason: str) -> None:
+        self.console.print(f"[yellow]run {run} is started again:[/] {escape(reason)}")
+
     def trim_pruned(self) -> None:
         """Trim the pruned runs once more: a process that nobody directs any more may have saved one since."""
         from sanpose import worker

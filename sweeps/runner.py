@@ -7,15 +7,21 @@ and their end; what a trial does, and what is recorded of it, is the host's busi
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import ray.tune
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.execution import tune_controller
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -30,6 +36,7 @@ _SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
     "TUNE_MAX_PENDING_TRIALS_PG": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "100000",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -64,6 +71,9 @@ class Host(Protocol):
     def pruned(self, run: str) -> None:
         """Record that the search gave a run up."""
 
+    def restarted(self, run: str, reason: str) -> None:
+        """Say that a run's process has died and is replaced."""
+
 
 def run(
     study: Study,
@@ -84,6 +94,8 @@ def run(
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    tune_controller.RayActorManager = _Actors
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the host says what has failed
     trials = _Trials(study, host, asked_to_end=not reuse)
     with tempfile.TemporaryDirectory(prefix="sanpose-tune-", ignore_cleanup_errors=True) as folder:
         ray.tune.Tuner(
@@ -192,6 +204,10 @@ class _Trials:
             self._end(name, {"failure": error or "its process ended without an outcome"})
         del self.running[name]
 
+    def restarted(self, name: str, error: str) -> None:
+        if name in self.running and name not in self.ended:
+            self.host.restarted(self.running[name][1], error)
+
     def close_all(self, error: str) -> None:
         for name in list(self.running):
             self.close(name, error)
@@ -232,7 +248,38 @@ class _Record(ray.tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self._trials.close(trial.trial_id, None)
 
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self._trials.restarted(trial.trial_id, _reason(trial))
+
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        error = trial.get_error()
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        self._trials.close(trial.trial_id, lines[-1] if lines else "its process died")
+        self._trials.close(trial.trial_id, _reason(trial))
+
+
+def _reason(trial: Any) -> str:
+    """What Tune has noted last of a trial's failures, in one line. Its own look at it would be into its storage."""
+    try:
+        lines = [line.strip() for line in Path(trial.error_file).read_text().splitlines() if line.strip()]
+    except (OSError, TypeError):
+        lines = []
+    return lines[-1] if lines else "its process died"
+
+
+class _Actors(RayActorManager):  # type: ignore[misc]
+    """Tune's processes. Tune itself ends the whole sweep over one that Ray kills where memory runs low: of that error
+    it knows nothing. Here it is a process that has died."""
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        super()._actor_task_failed(tracked_actor_task, _as_death(exception))
+
+    def _actor_start_failed(self, tracked_actor: Any, exception: Exception) -> None:
+        super()._actor_start_failed(tracked_actor, _as_death(exception))
+
+
+def _as_death(error: Exception) -> Exception:
+    if not isinstance(error, OutOfMemoryError):
+        return error
+    found = re.search(r"[\d.]+ ?[KMG]?B used / [\d.]+ ?[KMG]?B", str(error))
+    died: Exception = RayActorError(
+        error_msg=f"Ray killed its process, as memory ran low ({found[0] if found else '?'})"
+    )
+    return died

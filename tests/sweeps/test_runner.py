@@ -6,6 +6,7 @@ import dataclasses
 import json
 
 import pytest
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
 from sweeps import definition, runner
@@ -155,6 +156,23 @@ def test_a_trial_that_tune_forgets_is_a_failed_one(study, host):
     trials.close_all("Ray Tune has lost this trial")
     assert states(study) == ["COMPLETE", "FAIL", "WAITING"] and trials.running == {}
     assert host.told[-1] == ("run2.0", {"failure": "Ray Tune has lost this trial"})
+
+
+class Told:
+    """What Tune keeps of a process, or of what it was asked to do: where it says of what it died."""
+
+    def __init__(self, tracked=None):
+        self._tracked_actor, self.actor_id, self.errors = tracked, 1, []
+        self._on_error = lambda _, error: self.errors.append(error)
+
+
+def test_a_process_that_ray_kills_for_memory_has_died_and_does_not_end_the_sweep():
+    error = OutOfMemoryError("killed: Memory on the node (IP: 1) was 22.48GB used / 23.54GB limit (0.95)\nlong\nhints")
+    actors, process = runner._Actors(resource_manager=None), Told()
+    actors._cleanup_actor = lambda tracked_actor: None
+    actors._actor_task_failed(Told(process), error)
+    assert [type(e) for e in process.errors] == [RayActorError]
+    assert str(process.errors[0]) == "Ray killed its process, as memory ran low (22.48GB used / 23.54GB)"
 
 
 def test_a_trial_that_was_asked_to_end_and_died_is_pruned(study, host):

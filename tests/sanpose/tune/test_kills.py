@@ -84,6 +84,18 @@ sys.exit(1)
 """
 
 
+def test_a_trial_that_ray_kills_where_memory_runs_low_fails_with_that_reason_and_the_sweep_goes_on(data, tmp_path):
+    """Where memory always counts as low, here; Ray Tune by itself would end over the first."""
+    low = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
+    more = (*data, *SHORT, "train.threads=1", "train.max_failures=1", f"runs={tmp_path / 'runs'}")
+    command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | low)
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
+    assert done.stdout.count("is started again: Ray killed its process") == 2
+    found = records(tmp_path / "runs").values()
+    assert len(found) == 2 and all("as memory ran low (" in str(r.reason) for r in found)
+
+
 def test_a_process_killed_while_its_record_is_written_does_not_train_again(ray, data, tmp_path, monkeypatch):
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     asked = sweep.read([definition(tmp_path, content, "one"), *data, *SHORT, f"runs={tmp_path / 'runs'}"])
