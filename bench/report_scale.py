@@ -37,8 +37,8 @@ STATUSES = {"done": 70, "pruned": 20, "failed": 5, "interrupted": 4, "running": 
 GOAL_SECONDS, GOAL_MIB, GOAL_PAGE = 5.0, 1024, 30.0
 
 
-def make_runs(root: Path, count: int) -> None:
-    """`count` runs in sweeps of SWEEP: cells of Table 1 and variants of them, SEEDS seeds each."""
+def make_runs(root: Path, count: int, seeds: int = SEEDS) -> None:
+    """`count` runs in sweeps of SWEEP: cells of Table 1 and variants of them, so many seeds each."""
     draw = random.Random(0)
     cells = [compose(["preset=quick", f"ablation={letter}"]).plain() for letter in "abcdefg"]
     for start in range(0, count, SWEEP):
@@ -46,10 +46,12 @@ def make_runs(root: Path, count: int) -> None:
         folder = write_head(root, name, {"title": name, "objectives": [{"name": "mpjpe_mm", "direction": "minimize"}]})
         trials = []
         for number in range(min(SWEEP, count - start)):
-            point, seed = divmod(number, SEEDS)
+            point, seed = divmod(start + number if seeds > SWEEP else number, seeds)
             config = copy.deepcopy(cells[point % len(cells)])
             config["train"]["seed"] = seed
-            config["train"]["learning_rate"] = values = 1e-3 * (1 + point // len(cells) + start)
+            config["train"]["learning_rate"] = values = 1e-3 * (
+                1 + point // len(cells) + (0 if seeds > SWEEP else start)
+            )
             run = f"{start + number:010x}"
             make_run(root / run, config, draw)
             shown = {"cell": config["cell"], "train.learning_rate": values}
@@ -135,9 +137,10 @@ def peak(who: int) -> float:
 @click.command()
 @click.option("--runs", "sizes", type=int, multiple=True, default=(2500, 5000, 10000), show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="Fresh processes per size; the median is shown.")
+@click.option("--seeds", default=SEEDS, show_default=True, help="Of every point; more than 500 cross the sweeps.")
 @click.option("--page/--no-page", default=True, show_default=True, help="Make the page too.")
 @click.option("--one", hidden=True)
-def main(sizes: tuple[int, ...], rounds: int, page: bool, one: str | None) -> None:
+def main(sizes: tuple[int, ...], rounds: int, seeds: int, page: bool, one: str | None) -> None:
     if one:
         click.echo(json.dumps(measure(**json.loads(one))))
         return
@@ -146,7 +149,7 @@ def main(sizes: tuple[int, ...], rounds: int, page: bool, one: str | None) -> No
     table.head("runs", "read", "broken", "tables (s)", "ms per run", "peak (MiB)", goal, *more)
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            make_runs(Path(folder) / "runs", size)
+            make_runs(Path(folder) / "runs", size, seeds)
             job = {"folder": str(Path(folder) / "runs"), "out": str(Path(folder) / "out"), "page": page}
             found = [fresh.measure(__file__, job) for _ in range(rounds)]
         seconds, most = statistics.median(one["seconds"] for one in found), max(one["mib"] for one in found)

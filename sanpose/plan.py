@@ -112,12 +112,12 @@ def _row(
     try:
         config = configuration.located(sweep.config(values, seed))
         run = recording.run_id(config)
+        found = recording.recorded(Path(config.runs) / run)
     except UserError as error:
         return Row(label, seed, "", "cannot be run", None, " ".join(str(error).split()))
     twin = next((i for i, row in enumerate(rows) if row.run == run), None)
     if twin is not None:
         return Row(label, seed, run, f"same as trial {twin}", None)
-    found = recording.recorded(Path(config.runs) / run)
     if found and found.status == "done":
         return Row(label, seed, run, "take", None)
     if found and found.status == "failed" and not retry:

@@ -88,6 +88,8 @@ class Sweep:
         }
 
 
+# What an axis would vary for nothing. Of the others, a preset sets more than its name, and a file counts by content.
+_IDLE = {key for key in configuration.NUISANCE if key not in ("preset", "cell") and not key.endswith(".file")}
 _NUISANCE = tuple(f"{key}=" for key in configuration.NUISANCE if key not in ("preset", "cell"))
 
 
@@ -159,6 +161,13 @@ def _refuse_overruled(sweep: Sweep) -> None:
     found = sweep.definition
     meant = [o for axis in found.axes for overrides in axis.options.values() for o in overrides]
     own = {o.partition("=")[0] for o in (*found.fixed, *meant)} | {axis.name for axis in found.axes}
+    varied = {o.partition("=")[0] for o in meant} | {axis.name for axis in found.axes}
+    if idle := sorted(varied & _IDLE):
+        raise UserError(
+            f"{', '.join(idle)} cannot be an axis: it makes no other run",
+            expected="axes of what defines a run",
+            hint=f"{idle[0]}=... as an override of all trials",
+        )
     if "train.seed" in own:
         raise UserError("a sweep sets train.seed itself", expected="an axis or override of another key", hint="seeds=N")
     for override in sweep.overrides:

@@ -213,7 +213,8 @@ def tune(
     kept: tuple[str, ...] = keep.KINDS,
     signal: stopping.Signal | None = None,
 ) -> dict[str, int]:
-    """Run a sweep, or go on with it; how many runs were done, taken from the ledger, pruned, and failed.
+    """Run a sweep, or go on with it; how many runs were done, taken from the ledger, pruned, and failed, and how many
+    trials had failed before and were left so.
 
     kept: the checkpoints that stay of a finished run (`keep.KINDS`); of a pruned one none do.
     Raises UserError when a sweep of this name was something else, or is being run by another process, and StoppedError
@@ -240,6 +241,7 @@ def tune(
             console.print(f"{gone} trials are run again: their runs are no longer in {root}")
         if retry_failed:
             console.print(f"{study.retry_failed()} failed trials are tried again")
+        before = study.failed()
         first = sweep.checked.configs[0]
         with connected(first.train.workers, worker.trial_environment(first)) as dashboard:
             from sweeps import runner
@@ -274,7 +276,8 @@ def tune(
                 driver.interrupted()
                 raise
             claim.ended(sweep, root)
-    return driver.counts
+            left = len(before & study.failed())
+    return driver.counts | ({"failed before": left} if left else {})
 
 
 @contextmanager

@@ -140,15 +140,23 @@ class Study:
 
     def retry_failed(self) -> int:
         """Enqueue the points of failed trials once more; how many there were."""
+        failed = self._failed()
+        for trial in failed:
+            self._again(trial)
+        return len(failed)
+
+    def failed(self) -> set[int]:
+        """The numbers of failed trials, one of each point and seed that no other trial stands for."""
+        return {trial.number for trial in self._failed()}
+
+    def _failed(self) -> list[optuna.trial.FrozenTrial]:
         import optuna
 
         states = optuna.trial.TrialState
         trials = [t for t in self.study.get_trials(deepcopy=False) if self._sound(t)]
         covered = {_key(t) for t in trials if t.state != states.FAIL}
         failed = {_key(t): t for t in trials if t.state == states.FAIL and _key(t) not in covered}
-        for trial in failed.values():
-            self._again(trial)
-        return len(failed)
+        return list(failed.values())
 
     def repeat_missing(self, there: Callable[[str], bool]) -> int:
         """Enqueue finished trials whose run is no longer `there`; how many there were."""

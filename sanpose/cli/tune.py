@@ -52,5 +52,6 @@ def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...
     told = ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing to do"
     console.print(f"sweep [bold]{asked.name}[/] has ended: {told}")
     console.print(f"`sanpose report --sweep {asked.name}` makes its tables")
-    if counts.get("failed"):
-        raise TrainingFailedError(f"{counts['failed']} trials failed; --retry-failed tries them again")
+    failed = counts.get("failed", 0) + counts.get("failed before", 0)
+    if failed:
+        raise TrainingFailedError(f"{failed} trials failed; --retry-failed tries them again")

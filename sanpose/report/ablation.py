@@ -50,7 +50,7 @@ def table1(cells: Sequence[CellRuns], others: Sequence[Record], broken: Sequence
     rows = [
         _row(row, ours.get(row["method"], CellRuns(row["method"]))) for row in paper.rows(config_dir, paper.ABLATION)
     ]
-    notes = [*_NOTES, *_unlearned(cells), *protocol_notes(cells, "h36m"), *_left_out(cells)]
+    notes = [*_NOTES, *_presets(cells), *_unlearned(cells), *protocol_notes(cells, "h36m"), *_left_out(cells)]
     notes += _changed(cells)
     notes += [
         f"Cell {c.letter}'s runs bear its name, but are not the cell as defined: {', '.join(c.strays)}."
@@ -76,6 +76,18 @@ def protocol_notes(cells: Sequence[CellRuns], dataset: str) -> list[str]:
         for text in dict.fromkeys(filter(None, (protocol_of(run, dataset) for run in cell.done))):
             texts.setdefault(text, []).append(cell.letter)
     return [f"Measured, {'cells' if len(who) > 1 else 'cell'} {', '.join(who)}: {text}" for text, who in texts.items()]
+
+
+def _presets(cells: Sequence[CellRuns]) -> list[str]:
+    """That the cells shown are of several presets, where they are."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.runs:
+            found.setdefault(preset(cell.config) or "none", []).append(cell.letter)
+    if len(found) < 2:
+        return []
+    told = "; ".join(f"{', '.join(letters)}: {name}" for name, letters in found.items())
+    return [f"The cells' runs are of different presets ({told}), between which figures cannot be compared."]
 
 
 def _unlearned(cells: Sequence[CellRuns]) -> list[str]:
@@ -117,7 +129,7 @@ def _left_out(cells: Sequence[CellRuns]) -> list[str]:
 def _row(published: Mapping[str, str], cell: CellRuns) -> dict[str, Cell]:
     reference = paper.number(published["mpjpe_mm"], paper.ABLATION)
     ours = cell.figure("h36m", "mpjpe", "mean_over_frames")
-    evaluated = ours.value is not None or not cell.done
+    lacking = "" if ours.value is not None or not cell.done else ", " + _unmeasured(cell)
     return {
         "cell": Cell(published["method"]),
         **{key: Cell(text) for key, text in _settings(published, cell.config).items()},
@@ -126,11 +138,17 @@ def _row(published: Mapping[str, str], cell: CellRuns) -> dict[str, Cell]:
         "difference_mm": difference(ours, reference),
         "untrained_mm": cell.figure("h36m", "untrained_mpjpe"),
         "mean_pose_mm": cell.figure("h36m", "mean_pose_mpjpe"),
-        "seeds": Cell(len(cell.done)),
-        "status": Cell(cell.status if evaluated else f"{cell.status}, not evaluated on Human3.6M"),
+        "seeds": Cell(cell.measured("h36m", "mpjpe", "mean_over_frames")),
+        "status": Cell(f"{cell.status}{lacking}"),
         "preset": Cell(preset(cell.config) or None),
         RUNS.key: ids(cell.runs),
     }
+
+
+def _unmeasured(cell: CellRuns) -> str:
+    return (
+        "its MPJPE is not a number" if any("h36m" in run.metrics for run in cell.done) else "not evaluated on Human3.6M"
+    )
 
 
 def _settings(published: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, str]:

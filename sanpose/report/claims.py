@@ -71,7 +71,8 @@ _NOTES = (
 class Claim:
     """One step. `published`: the paper's difference, mm. `seeds`: those done in both cells. `found`: ours, None without
     a seed in common. `runs`: the pairs' runs, earlier and later cell in turn. `changes`: their settings that
-    aren't the preset's. `others`: what else could be compared for this step, in words."""
+    aren't the preset's. `others`: what else could be compared for this step, in words. `lacking`: without `found`, why
+    runs that are done don't make a pair; "" where it takes seeds."""
 
     start: str
     end: str
@@ -82,6 +83,7 @@ class Claim:
     runs: tuple[Record, ...]
     changes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    lacking: str = ""
 
     @property
     def mark(self) -> str:
@@ -93,6 +95,8 @@ class Claim:
     @property
     def verdict(self) -> str:
         """ "confirmed", "contradicted", or "undecided" with the seeds that are lacking."""
+        if self.lacking:
+            return f"undecided: {self.lacking}"
         if self.found is None or not self.found.decided:
             return undecided(self.found, "both cells")
         same = (self.found.mean < 0) == (self.published < 0)
@@ -125,9 +129,11 @@ def claims_table(found: Sequence[Claim], cells: Mapping[str, CellRuns]) -> Table
 
 
 def _claim(start: str, end: str, choice: str, published: float, groups: Sequence[Group]) -> Claim:
-    pairs = [(common, a, b) for a, b in _comparable(start, end, groups) if (common := _pairs(a, b))]
+    comparable = _comparable(start, end, groups)
+    pairs = [(common, a, b) for a, b in comparable if (common := _pairs(a, b))]
     if not pairs:
-        return Claim(start, end, choice, published, (), None, ())
+        alike = any(a.done and b.done for a, b in comparable)
+        return Claim(start, end, choice, published, (), None, (), lacking="" if alike else _apart(start, end, groups))
     # The fullest preset first, and as it is shipped, as in Table 1; then the most seeds; then the newest.
     (common, a, b), *others = sorted(pairs, key=lambda pair: _preference(*pair), reverse=True)
     runs = tuple(run for seed in common for run in (a.done[seed], b.done[seed]))
@@ -143,6 +149,18 @@ def _comparable(start: str, end: str, groups: Sequence[Group]) -> list[tuple[Gro
             ends.setdefault(group.base, []).append(group)
     starts = [group for group in groups if group.standing == Standing(start)]
     return [(a, b) for a in starts for b in ends.get(a.base, ()) if same_data(a.runs[0], b.runs[0])]
+
+
+def _apart(start: str, end: str, groups: Sequence[Group]) -> str:
+    """What finished runs of both cells there are that cannot be compared, in words; "" where one cell has none."""
+    done = [[g for g in groups if g.standing == Standing(letter) and g.done] for letter in (start, end)]
+    if not all(done):
+        return ""
+    who = (
+        f"{x}: {listed(dict.fromkeys(preset(g.runs[0].config) for g in own), 3)}"
+        for x, own in zip((start, end), done, strict=True)
+    )
+    return f"no run of one was trained as a run of the other, on the same files ({'; '.join(who)})"
 
 
 def _preference(common: Mapping[int, float], a: Group, b: Group) -> tuple[int, bool, int, float, float, float]:

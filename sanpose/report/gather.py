@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sanpose import recording
-from sanpose.errors import UserError
+from sanpose.errors import UserError, nearest
 from sanpose.report.ablation import broken_table, table1
 from sanpose.report.bill import Watts, bill_table
 from sanpose.report.claims import claims, claims_table
@@ -86,7 +86,9 @@ def _gathered(runs: Path, config_dir: Path, sweep: str | None, only_preset: str 
     wanted = {trial.run for trial in sweeps[0].trials} if sweep is not None else None
     found, unreadable = ledger.read_all(runs, wanted)
     usable, foreign = _usable(found)
-    records = tuple(r for r in usable if only_preset is None or preset(r.config) == only_preset)
+    records = _of_preset(usable, only_preset)
+    if only_preset is not None and sweep is None:
+        sweeps = _with_runs_of(sweeps, records, usable)
     broken = (*unreadable, *foreign, *torn)
     keys = {run.id: settings_of(run) for run in records}
     selection = select(records, config_dir, keys)
@@ -141,6 +143,23 @@ def _sweeps(runs: Path, wanted: str | None) -> tuple[tuple[Sweep, ...], list[Bro
         except BrokenRecord as error:
             broken.append(Broken(error.path, error.reason))
     return tuple(found), broken
+
+
+def _of_preset(records: Sequence[Record], wanted: str | None) -> tuple[Record, ...]:
+    """The records of a preset, or all. Raises UserError when there are others only."""
+    found = tuple(r for r in records if wanted is None or preset(r.config) == wanted)
+    if records and not found:
+        known = sorted({preset(r.config) for r in records})
+        raise UserError(f"no run is of preset '{wanted}'", expected=", ".join(known), hint=nearest(str(wanted), known))
+    return found
+
+
+def _with_runs_of(sweeps: Sequence[Sweep], records: Sequence[Record], usable: Sequence[Record]) -> tuple[Sweep, ...]:
+    """The sweeps without those all of whose runs are of other presets: they miss none."""
+    kept, left = {run.id for run in records}, {run.id for run in usable}
+    return tuple(
+        one for one in sweeps if any(t.run in kept for t in one.trials) or not any(t.run in left for t in one.trials)
+    )
 
 
 def _usable(records: Sequence[Record]) -> tuple[list[Record], list[Broken]]:

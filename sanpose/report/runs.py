@@ -72,7 +72,8 @@ class CellRuns:
         if not values:
             return Cell(None)
         spread = statistics.stdev(values) if len(values) > 1 else None
-        return Cell(statistics.fmean(values), spread, rank=self.mark or "ours", mark=self.mark)
+        rank = f"{preset(self.config)}: {self.mark or 'ours'}"
+        return Cell(statistics.fmean(values), spread, rank=rank, mark=self.mark)
 
     def measured(self, *path: str) -> int:
         """How many seeds that are done have a metric; path: as for `figure`."""

@@ -35,7 +35,7 @@ class Group:
     changes: tuple[str, ...]
     changed: float
 
-    @property
+    @functools.cached_property
     def done(self) -> dict[int, Record]:
         """Seed -> run, of those that are done."""
         return {seed_of(run): run for run in self.runs if run.status == "done"}

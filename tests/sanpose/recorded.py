@@ -16,11 +16,11 @@ from sweeps import ledger, record
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
-def average(value: float) -> dict[str, Any]:
+def average(value: float | None) -> dict[str, Any]:
     return {
         "mean_over_frames": value,
         "mean_over_actions": value,
-        "per_action": {name: value + i for i, name in enumerate(ACTIONS.values())},
+        "per_action": {name: None if value is None else value + i for i, name in enumerate(ACTIONS.values())},
     }
 
 

@@ -98,6 +98,15 @@ def test_a_point_that_cannot_be_composed_is_planned_as_such(tmp_path: Path, data
     assert "cannot be split" in found.rows[0].why and found.rows[0].why in shown(found)
 
 
+def test_a_record_that_cannot_be_read_is_one_row_of_the_plan(tmp_path: Path, data: list[str]) -> None:
+    grid = asked(tmp_path, {"title": "gamma", "axes": {"train.gamma": [0.1, 0.5]}}, data)
+    torn = recorded(grid, {"train.gamma": 0.1}, 0, "interrupted")
+    (grid.runs / torn / "result.json").write_text("{")
+    found = plan.make(grid)
+    assert [row.action for row in found.rows] == ["cannot be run", "train"]
+    assert "cannot be read" in found.rows[0].why
+
+
 @pytest.mark.parametrize(
     ("more", "actions", "said"),
     [

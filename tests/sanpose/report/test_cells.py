@@ -92,7 +92,7 @@ def test_a_changed_paper_run_is_not_presented_as_the_papers(tmp_path: Path) -> N
     config["train"]["epochs"] = 1
     ledger.write_result(folder, {"status": "done", "config": config, "metrics": figures(90.0)})
     rows = gather(tmp_path, CONFIGS).tables[0].rows
-    assert rows[0]["ours_mm"].mark == "" and rows[0]["ours_mm"].rank == "ours"
+    assert rows[0]["ours_mm"].mark == "" and rows[0]["ours_mm"].rank == "paper: ours"
     assert "train.epochs=1 instead of 200" in rows[1]["ours_mm"].mark
 
 

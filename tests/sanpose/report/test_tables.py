@@ -18,14 +18,14 @@ from rich.console import Console
 
 from sanpose.cli.report import report
 from sanpose.errors import UserError
-from sanpose.report.build import tables, write
+from sanpose.report.build import gather, tables, write
 from sanpose.report.table import Cell, Column, Table, standings, symbols
 from sanpose.report.terminal import to_terminal
 from sanpose.report.writers import WRITERS, to_csv, to_json, to_latex, to_markdown
 from sanpose.status.run import RunFiles
 from sweeps import ledger
 from tests.sanpose import run_records
-from tests.sanpose.recorded import CONFIGS, add, composed, figures
+from tests.sanpose.recorded import CONFIGS, add, add_sweep, average, composed, figures
 
 WARNING = "synthetic, small scale: not comparable with the paper's column"
 
@@ -194,8 +194,40 @@ def test_which_of_several_configurations_is_shown(tmp_path: Path) -> None:
     assert values(tables(tmp_path, CONFIGS, "smoke")[0], "ours_mm")["c"] == 300.0
     add(tmp_path, "c", preset="paper", seed=1, age=90, status="done", metrics=figures(58.0))
     row = tables(tmp_path, CONFIGS)[0].rows[2]
-    assert row["ours_mm"] == Cell(58.0, None, rank="ours") and row["status"].value == "1 failed: lost, 1 done"
+    assert row["ours_mm"] == Cell(58.0, None, rank="paper: ours") and row["status"].value == "1 failed: lost, 1 done"
     assert row["network"].value == "ResNet-50" and row["seeds"].value == 1
+
+
+def test_cells_of_different_presets_are_named_and_not_ranked_against_each_other(tmp_path: Path) -> None:
+    for cell, shown, value in (("a", "quick", 180.0), ("b", "smoke", 101.0), ("c", "quick", 185.0)):
+        add(tmp_path, cell, preset=shown, status="done", metrics=figures(value))
+    found = gather(tmp_path, CONFIGS)
+    table, claims = found.tables[0], found.claims
+    assert {at: what for at, what in standings(table).items() if at[1] == "ours_mm"} == {(0, "ours_mm"): "best"}
+    assert any("different presets (a, c: quick; b: smoke)" in note for note in table.notes)
+    verdicts = {str(row["step"].value): str(row["verdict"].value) for row in claims.rows}
+    told = "undecided: no run of one was trained as a run of the other, on the same files (b: smoke; c: quick)"
+    assert verdicts["b → c"] == told and "no seed done in both cells" in verdicts["c → d"]
+
+
+def test_seeds_are_those_that_the_mean_is_of(tmp_path: Path) -> None:
+    for seed, value in enumerate((180.0, 184.0, None)):
+        add(tmp_path, "a", seed=seed, status="done", metrics=figures(182.0) | {"h36m": {"mpjpe": average(value)}})
+    add(tmp_path, "b", status="done", metrics={"h36m": {"mpjpe": {"mean_over_frames": None}}})
+    rows = tables(tmp_path, CONFIGS)[0].rows
+    assert (rows[0]["ours_mm"].value, rows[0]["seeds"].value) == (182.0, 2)
+    assert rows[1]["seeds"].value == 0 and rows[1]["status"].value == "done, its MPJPE is not a number"
+
+
+def test_only_one_preset_leaves_out_the_sweeps_of_others_and_must_exist(tmp_path: Path) -> None:
+    run = add(tmp_path, "a", preset="quick", status="done", metrics=figures(180.0))
+    add_sweep(tmp_path, "cells", [({"ablation": "a"}, 0, run)])
+    add(tmp_path, "a", preset="smoke", status="done", metrics=figures(300.0))
+    assert [sweep.name for sweep in gather(tmp_path, CONFIGS, only_preset="quick").sweeps] == ["cells"]
+    assert gather(tmp_path, CONFIGS, only_preset="smoke").sweeps == ()
+    with pytest.raises(UserError, match="no run is of preset 'smok'") as told:
+        gather(tmp_path, CONFIGS, only_preset="smok")
+    assert "did you mean 'smoke'?" in str(told.value)
 
 
 def test_marked_in_every_format_and_every_format_is_well_formed(runs: Path) -> None:

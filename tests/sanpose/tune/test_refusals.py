@@ -40,6 +40,12 @@ def test_bad_sweeps_are_refused_before_anything_starts(arguments, said, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("axes", [{"train.workers": [1, 2]}, {"size": {"small": ["train.threads=1"], "x": ["runs=x"]}}])
+def test_an_axis_that_makes_no_other_run_is_refused(axes, tmp_path):
+    with pytest.raises(UserError, match="cannot be an axis: it makes no other run"):
+        sweep.read([definition(tmp_path, {"title": "idle", "axes": axes})])
+
+
 def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
     runs = f"runs={tmp_path / 'runs'}"
     first = sweep.read([definition(tmp_path), *data, *SHORT, runs])
