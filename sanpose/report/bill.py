@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sanpose.report.runs import CellRuns, lookup
 from sanpose.report.table import Cell, Column, Table
@@ -16,7 +16,7 @@ COLUMNS = (
     Column("runs", "Runs", digits=0),
     Column("hours", "Hours", digits=2),
     Column("accelerator_hours", "Accelerator-hours", digits=2),
-    Column("energy_kwh", "Energy, estimated (kWh)", digits=3),
+    Column("energy_kwh", "Energy, estimated (kWh)", digits=3),  # more where the bill is small: `_columns`
     Column("unknown", "Runs without a bill", digits=0),
 )
 
@@ -65,7 +65,14 @@ def bill_table(records: Sequence[Record], cells: Sequence[CellRuns], sweeps: Seq
         " can stand for a cell and belong to several sweeps: rows overlap, and the last one counts each run once.",
         "Runs without a bill are in no sum: they have not ended, or were recorded without one.",
     )
-    return Table("bill", "The bill", COLUMNS, tuple(rows), notes)
+    return Table("bill", "The bill", _columns(rows), tuple(rows), notes)
+
+
+def _columns(rows: Sequence[Mapping[str, Cell]]) -> tuple[Column, ...]:
+    """COLUMNS with digits enough, up to six, for two of the smallest energy: that of a small run is not 0."""
+    energies = [float(v) for row in rows if isinstance(v := row["energy_kwh"].value, int | float) and v > 0]
+    digits = 1 - math.floor(math.log10(min(energies, default=1.0)))
+    return tuple(replace(c, digits=min(6, max(c.digits, digits))) if c.key == "energy_kwh" else c for c in COLUMNS)
 
 
 def _row(what: str, ids: Sequence[str], bills: Mapping[str, Bill]) -> dict[str, Cell]:

@@ -105,7 +105,7 @@ def latex(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_|<>])", r"\\\1", text)
+    return re.sub(r"([\\`*_|<>$\[\]])", r"\\\1", text)
 
 
 def _texts(table: Table, escape: Callable[[str], str], styles: dict[str, str]) -> list[list[str]]:

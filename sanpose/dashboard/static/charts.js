@@ -3,7 +3,7 @@
 import { el } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 360, HEIGHT = 190, LEFT = 46, RIGHT = 10, TOP = 10, BOTTOM = 26;
+const WIDTH = 360, HEIGHT = 190, LEFT = 46, RIGHT = 10, TOP = 10, BOTTOM = 28;
 export const COLOURS = 6;
 
 function svg(tag, attributes, ...children) {
@@ -56,8 +56,8 @@ function axes(x, y) {
     parts.push(svg("line", { class: "line", x1: LEFT, x2: WIDTH - RIGHT, y1: y.at(tick), y2: y.at(tick) }));
     parts.push(svg("text", { x: LEFT - 5, y: y.at(tick) + 3.5, "text-anchor": "end" }, tick.toFixed(y.digits)));
   }
-  for (const tick of x.ticks) parts.push(svg("text", { x: x.at(tick), y: HEIGHT - 12, "text-anchor": "middle" }, tick.toFixed(x.digits)));
-  parts.push(svg("text", { x: WIDTH - RIGHT, y: HEIGHT - 1, "text-anchor": "end" }, "epoch"));
+  for (const tick of x.ticks) parts.push(svg("text", { x: x.at(tick), y: HEIGHT - 15, "text-anchor": "middle" }, tick.toFixed(x.digits)));
+  parts.push(svg("text", { x: WIDTH - RIGHT, y: HEIGHT - 4, "text-anchor": "end" }, "epoch"));
   return parts;
 }
 

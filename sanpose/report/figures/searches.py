@@ -11,6 +11,8 @@ from typing import Any
 from sanpose.report.figures import style
 
 _NAMES = 30  # along an axis
+_POINTS = 20  # of a front's picture that all have a name in it
+_SHORT = 22  # characters of a name that fit beside a point
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,27 @@ def pareto(points: Sequence[Compute]) -> Any:
     axes.step(
         *ends, where="post", color=style.INK, linewidth=1, linestyle=(0, (4, 2)), alpha=0.7, label="front", zorder=1
     )
-    for point in points if len(points) <= 20 else best:
-        axes.annotate(style.clipped(point.label, 22), (point.gmacs, point.mpjpe), (6, 5), textcoords="offset points",
-                      fontsize=7.5)  # fmt: skip
+    named = points if len(points) <= _POINTS else best
+    numbered = any(len(point.label) > _SHORT for point in named)
+    for number, point in enumerate(named, 1):
+        axes.annotate(str(number) if numbered else point.label, (point.gmacs, point.mpjpe), (6, 5),
+                      textcoords="offset points", fontsize=7.5)  # fmt: skip
     axes.margins(x=0.08, y=0.12)
     axes.set(xlabel="true multiply-accumulates for one image, 10⁹", ylabel="MPJPE, mm")
     figure.legend(loc="outside right upper")
+    if numbered:
+        _key(figure, [f"{number}: {point.label}" for number, point in enumerate(named, 1)])
     return figure
+
+
+def _key(figure: Any, lines: Sequence[str]) -> None:
+    """What the numbers in a picture stand for, below it."""
+    from matplotlib.lines import Line2D
+
+    columns = 2 if max(map(len, lines)) <= 60 else 1
+    figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(lines) // columns))
+    figure.legend([Line2D([], [], linestyle="none") for _ in lines], [style.clipped(line, 120) for line in lines],
+                  loc="outside lower left", ncol=columns, handlelength=0, handletextpad=0)  # fmt: skip
 
 
 def _front(points: Sequence[Compute]) -> list[Compute]:
@@ -147,13 +163,19 @@ def _step(names: Sequence[str]) -> int:
     return -(-len(names) // _NAMES)
 
 
+def _ends(low: float, high: float) -> tuple[str, str]:
+    """Two numbers in four digits, or in as many as tell them apart."""
+    pairs = [(f"{low:.{digits}g}", f"{high:.{digits}g}") for digits in range(4, 18)]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
+
+
 def _column(axes: Any, place: int, values: Sequence[float], names: list[str] | None) -> list[float]:
     """Draw one upright axis with its ends (or names) written beside it; the values' heights on it, 0 to 1."""
     low, high = (min(values), max(values)) if names is None else (0.0, float(len(names) - 1))
     span = high - low or 1.0
     axes.axvline(place, 0.05, 0.94, color=style.INK, linewidth=0.8, alpha=0.6)
     if names is None:
-        marks = {low: f"{low:.4g}", high: f"{high:.4g}"}
+        marks = dict(zip((low, high), _ends(low, high), strict=True))
     else:
         marks = {float(i): names[i] for i in range(0, len(names), _step(names))}
     for value, text in marks.items():

@@ -31,6 +31,7 @@ _RC: dict[str, Any] = {
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "axes.facecolor": "none",
     "text.color": INK,
     "text.parse_math": False,

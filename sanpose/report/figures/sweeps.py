@@ -86,7 +86,8 @@ def _curves(
     order = sorted(found, key=lambda pair: pair[1].mean, reverse=aim.better == "high")
     chosen = [point for point, _ in order[:_CURVES]] or [point for point in points if point.runs][:_CURVES]
     groups = [Group(point.label, point.runs) for point in chosen]
-    note = f"The {len(groups)} best of {len(points):,} points." if len(groups) < len(points) else ""
+    best = "best" if len(groups) == 1 else f"{len(groups)} best"
+    note = f"The {best} of {len(points):,} points." if len(groups) < len(points) else ""
     yield from curve_plans(groups, table.name, name, "no run of this sweep has {}", note)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +124,27 @@ def _pictures(drawings: Sequence[Drawing]) -> dict[str, list[Picture]]:
 
 def _photos(runs: Sequence[Record]) -> tuple[list[Photo], int]:
     """The runs' sample predictions, every run's first before any's second, and how many are left out."""
-    ranked = [
-        (rank, run, path)
-        for run in runs
-        for rank, path in enumerate(p for p in sorted((run.folder / "predictions").glob("*")) if p.suffix in _KINDS)
-    ]
+    ranked = [(rank, run, path) for run in runs for rank, path in enumerate(_predictions(run))]
     ranked.sort(key=lambda found: found[0])
-    chosen = [(run, path) for _, run, path in ranked if path.stat().st_size <= _LARGEST][:_PICTURES]
-    photos = [
-        Photo(run.id, path.name, f"data:{_KINDS[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}")
-        for run, path in chosen
-    ]
-    return photos, len(ranked) - len(chosen)
+    photos = list(islice((p for _, run, path in ranked if (p := _photo(run, path)) is not None), _PICTURES))
+    return photos, len(ranked) - len(photos)
+
+
+def _predictions(run: Record) -> list[Path]:
+    """A run's pictures; not folders, or links to nothing, that are called like one."""
+    found = sorted((run.folder / "predictions").glob("*"))
+    return [path for path in found if path.suffix in _KINDS and os.path.isfile(path)]  # noqa: PTH113  # never raises
+
+
+def _photo(run: Record, path: Path) -> Photo | None:
+    """A picture for the page; None where it is too large, or can't be read."""
+    try:
+        content = path.read_bytes() if path.stat().st_size <= _LARGEST else None
+    except OSError:
+        return None
+    if content is None:
+        return None
+    return Photo(run.id, path.name, f"data:{_KINDS[path.suffix]};base64,{base64.b64encode(content).decode()}")
 
 
 def _warning(report: Report) -> str:

@@ -113,6 +113,8 @@ def test_a_run_opens_with_its_curves_and_closes_with_escape(page: Any, runs: Pat
         page.wait_for_selector("#run figure svg")
         assert "61.5 mm" in page.locator("#run").inner_text()
         assert page.locator("#run svg[role=img]").first.get_attribute("aria-label").startswith("Loss")
+        cut = "all => all.filter(t => t.getBBox().y + t.getBBox().height > t.ownerSVGElement.viewBox.baseVal.height)"
+        assert page.eval_on_selector_all("#run svg text", f"all => ({cut})(all).map(t => t.textContent)") == []
         page.keyboard.press("Escape")
         assert not page.locator("#run").is_visible()
 

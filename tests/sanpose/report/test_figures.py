@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from sanpose import jointmaps
 from sanpose.config import configs_dir
 from sanpose.errors import UserError
-from sanpose.report.figures import bars, build, cells, files, joints, searches, series, style, training
+from sanpose.report.figures import bars, build, cells, files, joints, searches, series, style, sweeps, training
 from sanpose.report.figures.build import Drawing
 from sanpose.report.figures.study import NoImportanceError, importances
 from sanpose.report.gather import gather
@@ -170,6 +170,34 @@ def test_the_front_is_what_no_other_point_beats() -> None:
         axes = searches.pareto(points).axes[0]
     line = next(line for line in axes.lines if line.get_label() == "front")
     assert list(line.get_xdata()) == [1, 3, 4] and list(line.get_ydata()) == [9, 5, 5]
+
+
+def test_points_of_a_front_with_long_names_are_numbered_and_named_below() -> None:
+    names = [f"delta_init 0, input tall, joints {joints}" for joints in ("all", "some")]
+    with style.house():
+        figure = searches.pareto([searches.Compute(n, "s", i, 9 - i) for i, n in enumerate(names, 1)])
+        said = texts(files.svg(figure))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2"]
+    assert {f"{i}: {name}" for i, name in enumerate(names, 1)} <= {*said}
+
+
+def test_values_that_are_nearly_equal_are_told_apart() -> None:
+    points = [searches.Measured("x", {"k": i, "j": 0.001}, 438.04 + i * 0.00002) for i in range(5)]
+    with style.house():
+        axis = texts(files.svg(searches.against(points, "k", "mm")))
+        ends = texts(files.svg(searches.parallel(points, ["k", "j"], "mm")))
+    assert "438.04004" in axis and not any("e" in text or "+" in text for text in axis)
+    assert {"438.04", "438.0401", "0.001"} <= {*ends}
+
+
+def test_the_best_curves_are_counted_when_there_are_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_runs.sweep(tmp_path, "one", {"model.delta_init": [0.1, 0.3, 0.5]}, 1)
+    report = gather(tmp_path, configs_dir())
+    for most, note in ((1, "The best of 3 points."), (2, "The 2 best of 3 points.")):
+        monkeypatch.setattr(sweeps, "_CURVES", most)
+        plans = sweeps.plans(report.sweeps[0], report.points[0], report.sweep_tables[0])
+        (caption,) = (plan.caption for plan in plans if plan.name == "sweep-one-learning")
+        assert caption.endswith(note)
 
 
 def test_a_pair_of_joints_is_joined_only_where_it_is_alike(tmp_path: Path) -> None:

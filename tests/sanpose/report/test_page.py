@@ -18,6 +18,8 @@ from sanpose.config import configs_dir
 from sanpose.report import page
 from sanpose.report.gather import gather
 from sanpose.report.page.write import render
+from sanpose.report.table import Cell, Column, Table
+from sanpose.report.writers import to_csv, to_markdown
 from tests.sanpose import many_runs
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -132,6 +134,24 @@ def test_tables_are_sorted_by_their_numbers(browser: Any, made: Path) -> None:
         assert visit.column("table1", 7)[-1] == "–" and visit.column("table1", 0)[0] == "a"
         head.locator("button").click()
         assert head.get_attribute("aria-sort") is None and visit.column("table1", 0) == list("abcdefg")
+
+
+def test_titles_of_columns_are_text_that_print_can_repeat(browser: Any, made: Path) -> None:
+    """Chromium repeats a table's head on every page that it goes on to, but none of the head's buttons."""
+    own = "all => all.map(th => [...th.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join(''))"
+    with Visit(browser, made) as visit:
+        titles = visit.page.eval_on_selector_all("[data-table] thead th", own)
+        assert len(titles) > 50 and all(titles) and {"Cell", "Direct.", "Started"} <= set(titles)
+        labels = visit.page.eval_on_selector_all("thead button", "all => all.map(one => one.ariaLabel)")
+        assert labels == [f"Sort by {title}" for title in titles]
+        head = visit.page.locator("#table1 thead th").nth(7)
+        inner, whole = head.locator("button").bounding_box(), head.bounding_box()
+        assert inner and whole and inner["width"] > whole["width"] - 3 and inner["height"] > whole["height"] - 3
+        visit.page.emulate_media(media="print")
+        assert not any(button.is_visible() for button in visit.page.locator("thead button").all())
+        assert visit.page.eval_on_selector("#table1 thead", "head => getComputedStyle(head).display") == (
+            "table-header-group"
+        )
 
 
 def test_tables_are_filtered_and_long_ones_cut(browser: Any, made: Path) -> None:
@@ -250,6 +270,40 @@ def test_without_predictions_the_section_says_so(tmp_path: Path) -> None:
     section = text.partition('id="predictions"')[2].partition("</section>")[0]
     assert "No run’s folder has pictures" in section
     assert '<a href="#predictions">' in text
+
+
+def test_what_is_no_picture_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = many_runs.add(tmp_path, "a" * 10) / "predictions"
+    (pictures / "folder.png").mkdir(parents=True)
+    (pictures / "dangling.png").symlink_to(tmp_path / "nothing")
+    for name in ("good.png", "locked.png"):
+        (pictures / name).write_bytes(many_runs.PNG)
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:  # permissions would stop nobody who runs the tests as root
+        if path.name == "locked.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    section = render(gather(tmp_path, configs_dir()), [], datetime.now(UTC)).partition('id="predictions"')[2]
+    assert re.findall(r"<code>([a-z]+\.png)</code>", section) == ["good.png"]
+
+
+def test_a_small_bill_is_not_nothing(tmp_path: Path) -> None:
+    many_runs.add(tmp_path, "a" * 10, bill={"wall_s": 60.0, "accelerators": 1, "device": "cpu"})
+    table = gather(tmp_path, configs_dir()).bill
+    assert "| 0.00025 |" in to_markdown(table)
+    assert ",0.00025," in to_csv(table)
+    many_runs.add(tmp_path, "b" * 10, bill={"wall_s": 7200.0, "accelerators": 4, "device": "cuda"})
+    (tmp_path / ("a" * 10) / "result.json").unlink()
+    assert "| 2.400 |" in to_markdown(gather(tmp_path, configs_dir()).bill)
+
+
+def test_markdown_reads_no_formula_and_no_link_in_text() -> None:
+    text = "[x](javascript:1) $a_1$"
+    table = Table("t", text, (Column("a", "A"),), ({"a": Cell(text)},), (text,))
+    assert to_markdown(table).count(r"\[x\](javascript:1) \$a\_1\$") == 3
 
 
 def test_a_command_that_was_recorded_with_a_password_is_shown_without(tmp_path: Path) -> None:
