@@ -16,6 +16,7 @@ from sanpose.config_reading import check_keys
 from sanpose.errors import UserError, nearest
 from sweeps import definition
 from sweeps.definition import BadSweep, Definition
+from sweeps.record import MOST_SEEDS, MOST_TRIALS
 from sweeps.secrecy import masked
 
 _CHECKED = 100  # points of a grid that are composed beforehand; of a larger one every option is, once
@@ -123,8 +124,12 @@ def read(arguments: Sequence[str]) -> Sweep:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, BadSweep) as error:
         raise UserError(f"this sweep cannot be used: {error}", where=path) from error
     seeds = given.get("seeds", "1")
-    if not seeds.isdecimal() or int(seeds) < 1:
-        raise UserError(f"seeds={seeds} is not a number of seeds", expected="1, 2, ...")
+    if not seeds.isdecimal() or not 1 <= int(seeds) <= MOST_SEEDS:
+        raise UserError(f"seeds={seeds} is not a number of seeds", expected=f"1, 2, ... {MOST_SEEDS:,}")
+    if found.size * int(seeds) > MOST_TRIALS:
+        raise UserError(
+            f"the sweep would have {found.size * int(seeds):,} trials", expected=f"at most {MOST_TRIALS:,}", where=path
+        )
     name = given.get("name") or f"{path.stem}-{_last(rest, 'preset') or 'paper'}"
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise UserError(f"name={name} cannot name a folder", expected="letters, digits, - and _")

@@ -17,6 +17,7 @@ signs as its own; but ${key} is the value of another key, and [a, b] a list. Kno
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -107,6 +108,12 @@ class Definition:
     def first(self) -> list[Values]:
         """The points that a search tries before its own, with values as the study keeps them."""
         return [{axis.name: axis.value(point[axis.name]) for axis in self.axes} for point in self.search.first]
+
+    @property
+    def size(self) -> int:
+        """How many points it has."""
+        grid = self.search.sampler == "grid"
+        return math.prod(len(axis.options) for axis in self.axes) if grid else self.search.trials
 
     def grid(self) -> list[Values]:
         """Every combination, the last axis changing fastest."""

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat
 
+_DEEPEST = 100  # mappings and lists within each other; what is deeper ends those who walk through it
+
 
 class BrokenRecord(Exception):  # noqa: N818 - it names what is wrong
     """A run's folder holds a file that cannot be read as what it should be."""
@@ -26,8 +28,11 @@ class BrokenRecord(Exception):  # noqa: N818 - it names what is wrong
 
 
 def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
-    """Write a file whole or not at all: a temporary file beside it, flushed to the disk, then os.replace."""
-    data = content.encode() if isinstance(content, str) else content
+    """Write a file whole or not at all: a temporary file beside it, flushed to the disk, then os.replace.
+
+    What UTF-8 has no code for, as half of a pair or a byte of a file's name, is written as an escape (\\udcff).
+    """
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -55,14 +60,21 @@ def append_line(path: Path, line: Mapping[str, object]) -> None:
 def read_lines(path: Path, but: bytes | None = None) -> list[dict[str, Any]]:
     """The complete lines of a .jsonl file; a last line without its line end is ignored.
 
-    but: leave out, unread, the lines that begin so. Raises BrokenRecord for any other line that is not a JSON object.
+    but: leave out, unread, the lines that begin so. Raises FileNotFoundError when there is no file, and BrokenRecord
+    when it cannot be read, or for any other line that is not a JSON object.
     """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise BrokenRecord(path, f"cannot be read: {error.strerror}") from error
     lines = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
         if but is not None and line.startswith(but):
             continue
         try:
-            value = json.loads(line)
+            value = parsed(line)
         except ValueError as error:
             raise BrokenRecord(path, f"line {number} is not JSON: {error}") from error
         if not isinstance(value, dict):
@@ -74,7 +86,7 @@ def read_lines(path: Path, but: bytes | None = None) -> list[dict[str, Any]]:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises BrokenRecord when there is none."""
     try:
-        value = json.loads(path.read_bytes())
+        value = parsed(path.read_bytes())
     except FileNotFoundError as error:
         raise BrokenRecord(path, "is missing") from error
     except (OSError, ValueError) as error:
@@ -82,6 +94,28 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BrokenRecord(path, "is not a JSON object")
     return value
+
+
+def parsed(data: bytes) -> Any:
+    """What JSON text says. Raises ValueError for what is none, or is nested deeper than any record."""
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    # Most texts have not even so many brackets, and to count them costs next to nothing.
+    if data.count(b"{") + data.count(b"[") > _DEEPEST and _too_deep(value):
+        raise ValueError("it is nested too deep")
+    return value
+
+
+def _too_deep(value: object) -> bool:
+    level: list[Any] = [[value]]
+    for _ in range(_DEEPEST + 1):
+        inside = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [child for children in inside for child in children if isinstance(child, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def to_json(value: object) -> str:

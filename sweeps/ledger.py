@@ -13,8 +13,8 @@ meets half of one. Knows trials and their state; does not know what the metrics 
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from sweeps.files import BrokenRecord, append_line, json_ready, read_json, read_lines, to_json, write_atomic
+from sweeps.files import BrokenRecord, append_line, json_ready, parsed, read_json, read_lines, to_json, write_atomic
 
 __all__ = [
     "NOT_RUNS", "SCHEMA", "STATUSES", "Broken", "BrokenRecord", "NoSuchRun", "Record", "append_line", "create", "find",
-    "read", "read_all", "read_lines", "write_atomic", "write_result",
+    "folders", "read", "read_all", "read_lines", "write_atomic", "write_result",
 ]  # fmt: skip
 
 SCHEMA = 1
@@ -116,7 +116,7 @@ def read_all(root: Path, only: Set[str] | None = None) -> tuple[list[Record], li
     only: leave out the runs that it doesn't name. Raises FileNotFoundError when `root` does not exist.
     """
     records, broken = [], []
-    for name in sorted(_runs(root) if only is None else only & _runs(root)):
+    for name in sorted(folders(root) if only is None else only & folders(root)):
         try:
             records.append(read(root / name))
         except BrokenRecord as error:
@@ -124,23 +124,39 @@ def read_all(root: Path, only: Set[str] | None = None) -> tuple[list[Record], li
     return records, broken
 
 
-def _runs(root: Path) -> set[str]:
+def folders(root: Path) -> set[str]:
+    """The names of the runs' folders below `root`, those among them that cannot be looked into."""
     with os.scandir(root) as found:
-        return {e.name for e in found if not e.name.startswith(".") and e.name not in NOT_RUNS and e.is_dir()}
+        return {e.name for e in found if not e.name.startswith(".") and e.name not in NOT_RUNS and _may_be_folder(e)}
+
+
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # of a link in a circle, or to where nobody may look: whoever reads it says what is wrong
+        return True
 
 
 def read(folder: Path) -> Record:
-    """One run's record. Raises BrokenRecord when a file of it is absent, torn, or not what it should be.
+    """One run's record. Raises BrokenRecord when a file of it is absent, torn, out of reach, or not what it should be.
 
     Of metrics.jsonl only the end is read, and of a run that is done nothing: thousands of records take seconds.
     """
+    try:
+        return _read(folder)
+    except OSError as error:
+        raise BrokenRecord(Path(error.filename or folder), f"cannot be read: {error.strerror}") from error
+
+
+def _read(folder: Path) -> Record:
     result = folder / "result.json"
     try:
         changed = result.stat().st_mtime
     except FileNotFoundError:
-        config, metrics = _read_config(folder / "config.yaml"), folder / "metrics.jsonl"
-        changed = max(p.stat().st_mtime for p in (folder / "config.yaml", metrics) if p.is_file())
-        return Record(folder.name, folder, "running", config, changed, epoch=_last_epoch(metrics))
+        config, metrics = _read_config(folder / "config.yaml"), _stat(folder / "metrics.jsonl")
+        changed = max(s.st_mtime for s in ((folder / "config.yaml").stat(), metrics) if s)
+        epoch = _last_epoch(folder / "metrics.jsonl")
+        return Record(folder.name, folder, "running", config, changed, epoch=epoch)
     data = read_json(result)
     _check(result, data, folder.name)
     return Record(
@@ -164,7 +180,7 @@ def find(root: Path, prefix: str) -> Path:
 
     Raises NoSuchRun when there is none, or more than one.
     """
-    names = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name not in NOT_RUNS) if root.is_dir() else []
+    names = sorted(folders(root)) if root.is_dir() else []
     if prefix in names:
         return root / prefix
     matches = [name for name in names if prefix and name.startswith(prefix)]
@@ -193,7 +209,7 @@ def _last_epoch(path: Path) -> int | None:
 
     Raises BrokenRecord when a line met on the way is not a JSON object. Those before it are not looked at.
     """
-    if not path.is_file():
+    if _stat(path) is None:
         return None
     with path.open("rb") as file:
         size, length = file.seek(0, os.SEEK_END), _TAIL
@@ -210,9 +226,18 @@ def _last_epoch(path: Path) -> int | None:
             length *= 8
 
 
+def _stat(path: Path) -> os.stat_result | None:
+    """None where there is no such file. Path.is_file would take one that is out of reach for none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
 def _epoch(path: Path, line: bytes) -> int | None:
     try:
-        value = json.loads(line)
+        value = parsed(line)
     except ValueError as error:
         raise BrokenRecord(path, f"one of its last lines is not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -248,6 +273,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         value = yaml.safe_load(path.read_bytes())
     except FileNotFoundError as error:
         raise BrokenRecord(path, "is missing") from error
+    except RecursionError as error:
+        raise BrokenRecord(path, "cannot be read as YAML: it is nested too deep") from error
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: of a date that no calendar has
         raise BrokenRecord(path, f"cannot be read as YAML: {error}") from error
     if not isinstance(value, dict):

@@ -10,6 +10,7 @@ Figures and states are in the runs' own records, not here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from sweeps.secrecy import masked
 
 SCHEMA = 1
 FOLDER = "sweeps"
+MOST_SEEDS, MOST_TRIALS = 10_000, 1_000_000  # of a sweep; a record that asks for more is a mistake
 _STORAGE = "storage"
+_TRACES = {"sweep.json", "trials.jsonl", "study.log"}  # a folder that has only just been made has none of them
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,19 @@ def folder_of(root: Path, name: str) -> Path:
 
 
 def names(root: Path) -> list[str]:
-    """The sweeps recorded below a folder of runs, in order."""
+    """The sweeps recorded below a folder of runs, in order, those among them that have lost their sweep.json or cannot
+    be looked into."""
     folder = root / FOLDER
-    return sorted(p.name for p in folder.iterdir() if (p / "sweep.json").is_file()) if folder.is_dir() else []
+    return sorted(p.name for p in folder.iterdir() if _recorded(p)) if folder.is_dir() else []
+
+
+def _recorded(folder: Path) -> bool:
+    try:
+        return not _TRACES.isdisjoint(path.name for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # whoever reads it says what is wrong
+        return True
 
 
 def write_head(root: Path, name: str, head: Mapping[str, Any]) -> Path:
@@ -118,16 +131,49 @@ def read(root: Path, name: str) -> Sweep:
     """A sweep's record, its head without a password. Raises BrokenRecord when a file of it is absent, torn, or not what
     it should be."""
     folder = folder_of(root, name)
-    head = read_json(folder / "sweep.json")
-    if head.get("schema") != SCHEMA:
-        raise BrokenRecord(folder / "sweep.json", f"schema is {head.get('schema')!r}, this program reads {SCHEMA}")
+    head = _head(folder)
     path = folder / "trials.jsonl"
-    lines = read_lines(path) if path.is_file() else []
+    try:
+        lines = read_lines(path)
+    except FileNotFoundError:
+        lines = []
     try:
         latest = {trial.number: trial for trial in map(_trial, lines)}
     except TypeError as error:
         raise BrokenRecord(path, f"a line is not a trial: {error}") from error
     return Sweep(name, folder, _shown(head), tuple(latest[number] for number in sorted(latest)))
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    path = folder / "sweep.json"
+    try:
+        head = read_json(path)
+    except BrokenRecord as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise BrokenRecord(folder, "sweep.json is missing") from error
+        raise
+    if head.get("schema") != SCHEMA:
+        raise BrokenRecord(path, f"schema is {head.get('schema')!r}, this program reads {SCHEMA}")
+    seeds = head.get("seeds", 1)
+    if type(seeds) is not int or not 1 <= seeds <= MOST_SEEDS:
+        raise BrokenRecord(path, f"seeds is {_short(seeds)}: a whole number from 1 to {MOST_SEEDS:,} was expected")
+    if _points(head) * seeds > MOST_TRIALS:
+        raise BrokenRecord(path, f"its axes and seeds make more than {MOST_TRIALS:,} trials")
+    return head
+
+
+def _points(head: Mapping[str, Any]) -> int:
+    """How many points a grid has, 0 where the record doesn't say."""
+    axes = head.get("axes")
+    if head.get("search") is not None or not isinstance(axes, list):
+        return 0
+    values = [axis.get("values") if isinstance(axis, Mapping) else None for axis in axes]
+    return math.prod(len(found) if isinstance(found, list) else 0 for found in values)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _trial(line: Mapping[str, Any]) -> Trial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -43,6 +44,9 @@ def cli() -> None:
 def main() -> None:
     """The console script: a UserError, a refused argument, or what the system refuses (a folder that cannot be written
     to, a full disk) ends in exit code 2, Ctrl-C in 130, a stop that was asked for in 75."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name or a reason may hold what no encoding has a code for
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(standalone_mode=False)
     except (UserError, ClusterError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 from sanpose.headline import headline
 from sanpose.journal import NAME
 from sanpose.status.follow import Followed
+from sanpose.status.states import number
+from sweeps.files import parsed
 
 POINTS = 400
 LOG_LINES, _LOG_BYTES = 40, 16_384
@@ -27,8 +28,7 @@ class Curves:
 
     def of(self, folder: Path) -> dict[str, list[Point]]:
         """`loss`, `delta`: points (epoch, value) within epochs; `mpjpe_mm`: of every evaluation of the trained
-        network. Raises OSError when
-        the journal cannot be read."""
+        network. Numbers that are not finite have no point. Raises OSError when the journal cannot be read."""
         curve = self._kept.pop(folder, None) or _Curve(folder / NAME)
         self._kept[folder] = curve  # the last in order is the newest
         while len(self._kept) > _KEPT_RUNS:
@@ -56,21 +56,24 @@ class _Curve(Followed):
     def _take(self, line: bytes) -> None:
         """Add a line's points. A line that is not as the journal writes it has none; the status names it."""
         try:
-            told = json.loads(line)
-            epoch = float(told["epoch"])
+            told = parsed(line)
+            epoch = told["epoch"]
             if told["kind"] == "train":
                 epoch += told["step"] / told["steps"]
+            epoch = number(epoch, float)
             if told["kind"] == "untrained":  # its error is so large that the others would lie on one line
                 return
             figures = headline(told["figures"]) if "figures" in told else {}
-        except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
+            return
+        if epoch is None:
             return
         values = {"mpjpe_mm": figures.get("mpjpe_mm")} if figures else {n: told.get(n) for n in ("loss", "delta")}
-        for name, value in values.items():
+        for name, value in ((name, number(value, float)) for name, value in values.items()):
             points = self.series[name]
             # The final figures are of all samples; where the same network was measured on a part, the part stands.
-            if isinstance(value, int | float) and not (figures and points and points[-1][0] == epoch):
-                points.append((round(epoch, 4), float(value)))
+            if value is not None and not (figures and points and points[-1][0] == epoch):
+                points.append((round(epoch, 4), value))
 
 
 def thinned(points: Sequence[Point], limit: int = POINTS) -> list[Point]:

@@ -19,7 +19,8 @@ Key = tuple[str, str]
 
 
 class Feed:
-    """Items by key: ("run", id), ("sweep", name), ("trials", name), ("broken", ""). May be asked from any thread."""
+    """Items by key: ("run", id), ("sweep", name), ("trials", name), ("broken", ""), names as `shown`. May be asked from
+    any thread."""
 
     def __init__(self, watcher: Watcher):
         self._watcher = watcher
@@ -74,21 +75,27 @@ def _same(before: Any, now: Any) -> bool:
 
 def _items(snapshot: Snapshot) -> Iterator[tuple[Key, Any]]:
     for sweep in snapshot.sweeps:
-        yield ("sweep", sweep.name), _summary(sweep)
-        ids = [_id(sweep.name, trial) for trial in sweep.trials]
-        yield ("trials", sweep.name), [[t.point, t.seed, run] for t, run in zip(sweep.trials, ids, strict=True)]
+        name = shown(sweep.name)
+        yield ("sweep", name), _summary(sweep)
+        ids = [_id(name, trial) for trial in sweep.trials]
+        yield ("trials", name), [[t.point, t.seed, run] for t, run in zip(sweep.trials, ids, strict=True)]
         for trial, run in zip(sweep.trials, ids, strict=True):
             if run:
                 yield ("run", run), trial.run
-    yield ("loose", ""), [run.id for run in snapshot.loose]
+    yield ("loose", ""), [shown(run.id) for run in snapshot.loose]
     for loose in snapshot.loose:
-        yield ("run", loose.id), loose
+        yield ("run", shown(loose.id)), loose
     yield ("broken", ""), [[str(b.path), b.reason] for b in snapshot.broken]
+
+
+def shown(name: str) -> str:
+    """A name as a page can send it back: of a folder's that is not UTF-8, the bytes that are none as escapes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _id(sweep: str, trial: TrialState) -> str:
     """What a trial's run goes by: its id; a name of its own where none could be told; "" before it has begun."""
-    return trial.run.id or ("" if trial.number is None else f"{sweep}, trial {trial.number}")
+    return shown(trial.run.id) or ("" if trial.number is None else f"{sweep}, trial {trial.number}")
 
 
 def _summary(sweep: SweepState) -> dict[str, Any]:

@@ -12,11 +12,13 @@ Every address in the page is relative, so that a tunnel or another port changes 
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -29,17 +31,29 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from sanpose.dashboard.curves import Curves, detail
+from sanpose.dashboard.curves import Curves, Point, detail
 from sanpose.dashboard.feed import Feed
 from sanpose.dashboard.guard import Guard
 from sanpose.dashboard.machine import Machine
 from sanpose.dashboard.tools import Tools
 from sanpose.errors import UserError
 from sanpose.status.watch import Watcher
+from sweeps.files import json_ready
 
 STATIC = Path(__file__).parent / "static"
 _CURVES_AT_ONCE = 12
 _GRACE_SECONDS = 2
+
+
+class Json(JSONResponse):
+    """Sends whatever a record holds: what UTF-8 has no code for as an escape, numbers that are not finite as null."""
+
+    def render(self, content: Any) -> bytes:
+        try:
+            text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+        except ValueError:
+            text = json.dumps(json_ready(content), allow_nan=False, separators=(",", ":"))
+        return text.encode()
 
 
 class Dashboard:
@@ -57,27 +71,35 @@ class Dashboard:
         asked = request.query_params
         version = asked.get("version", "0")
         told = self.feed.since(asked.get("started", ""), int(version) if version.isdecimal() else 0)
-        return JSONResponse(told | {"runs": str(self.runs.absolute()), "machine": self.machine.usage()})
+        return Json(told | {"runs": str(self.runs.absolute()), "machine": self.machine.usage()})
 
     def curves(self, request: Request) -> Response:
         names = [name for name in request.query_params.get("runs", "").split(",") if name][:_CURVES_AT_ONCE]
         with self._curves_lock:
-            return JSONResponse({name: self._curves.of(self._folder(name)) for name in names})
+            return Json({name: self._curves_of(self._folder(name)) for name in names})
 
     def run(self, request: Request) -> Response:
-        return JSONResponse(detail(self._folder(request.path_params["run"])))
+        return Json(detail(self._folder(request.path_params["run"])))
 
     def tool(self, request: Request) -> Response:
         sweep = request.query_params.get("sweep", "")
         if sweep and not self.feed.sweep(sweep):
             raise HTTPException(404, "there is no such sweep")
-        return JSONResponse({"port": self.tools.port(request.path_params["name"], sweep)})
+        return Json({"port": self.tools.port(request.path_params["name"], sweep)})
 
     def _folder(self, name: str) -> Path:
         """The folder of a run that the feed knows: a name from outside never becomes a path otherwise."""
-        if self.feed.run(name) is None:
+        run = self.feed.run(name)
+        if run is None:
             raise HTTPException(404, "there is no such run")
-        return self.runs / name
+        return self.runs / (run.id or name)
+
+    def _curves_of(self, folder: Path) -> dict[str, list[Point]]:
+        """None for a run whose journal cannot be read, so that the others have theirs; its state says what is wrong."""
+        try:
+            return self._curves.of(folder)
+        except OSError:
+            return {}
 
 
 def app(runs: Path, token: str, host: str = "127.0.0.1") -> Starlette:
@@ -118,8 +140,8 @@ def serve(application: Starlette, listening: socket.socket) -> None:
 
 
 def _refused(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, status_code=400)
+    return Json({"error": str(error)}, status_code=400)
 
 
 def _unreadable(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"the records cannot be read: {error}"}, status_code=503)
+    return Json({"error": f"the records cannot be read: {error}"}, status_code=503)

@@ -13,7 +13,7 @@ from sanpose.report.table import Cell, Column
 from sanpose.status.planned import to_begin
 from sweeps.definition import label
 from sweeps.ledger import Record
-from sweeps.record import Sweep, Trial
+from sweeps.record import MOST_TRIALS, Sweep, Trial
 
 _TITLES = {"mpjpe_mm": "MPJPE (mm)", "pckh": "PCKh@0.5 (%)", "ap": "AP (0 to 1)", "macs": "MACs (G)"}
 _DIGITS = {"mpjpe_mm": 1, "pckh": 1}
@@ -116,9 +116,9 @@ def _to_begin(sweep: Sweep) -> list[Trial]:
         waiting = [(t.label, t.values, t.seed) for t in to_begin(sweep.head, sweep.trials)]
     else:
         seeds = sweep.head.get("seeds")
-        wanted = range(seeds if isinstance(seeds, int) else 0)
         begun = {(key_of(t.values), t.seed) for t in sweep.trials}
         drawn = {key_of(t.values): t.values for t in sweep.trials}
+        wanted = range(seeds if isinstance(seeds, int) and seeds * len(drawn) <= MOST_TRIALS else 0)
         waiting = [(label(v), v, s) for k, v in drawn.items() for s in wanted if (k, s) not in begun]
     return [Trial(-1, text, values, seed, "") for text, values, seed in waiting]
 

@@ -60,5 +60,5 @@ def _alive(pid: int, started: float | None) -> bool:
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
         return started is None or process.create_time() <= started + _CLOCK_SECONDS
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError):  # ValueError: a number that no process can have
         return False

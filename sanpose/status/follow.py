@@ -8,10 +8,13 @@ Signature = tuple[int, int, int]
 
 
 def signature(path: Path) -> Signature | None:
-    """What tells whether a file has changed: modified (ns), size, inode. None where there is no file."""
+    """What tells whether a file has changed: modified (ns), size, inode. None where there is no file.
+
+    Raises OSError when it may not be looked at.
+    """
     try:
         stat = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
@@ -26,7 +29,8 @@ class Followed:
         self.offset = 0
 
     def changed(self) -> bool:
-        """Look at the file; whether it is another one, or a longer one, than at the last look."""
+        """Look at the file; whether it is another one, or a longer one, than at the last look. Raises OSError as
+        `signature` does."""
         before, self.signature = self.signature, signature(self.path)
         now = self.signature
         if before is None or now is None or now[2] != before[2] or now[1] < self.offset:

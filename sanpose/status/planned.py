@@ -43,7 +43,9 @@ def to_begin(head: Mapping[str, Any], begun: Iterable[record.Trial]) -> tuple[Tr
 def to_draw(head: Mapping[str, Any], begun: int) -> int:
     """How many trials of a search have no point yet: of the `planned` ones, 0 where the record doesn't say."""
     planned = head.get("planned")
-    return max(0, planned - begun) if head.get("search") is not None and isinstance(planned, int) else 0
+    if head.get("search") is None or not isinstance(planned, int) or planned > record.MOST_TRIALS:
+        return 0
+    return max(0, planned - begun)
 
 
 def _key(values: Mapping[str, Any], seed: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from sanpose.headline import headline
 from sanpose.journal import NAME
 from sanpose.status.alive import held
 from sanpose.status.follow import Signature, signature
-from sanpose.status.states import SETTLED, RunState, since_1970
+from sanpose.status.states import SETTLED, RunState, number, since_1970
 from sanpose.status.tail import Tail
 from sweeps import ledger
 from sweeps.files import BrokenRecord, read_json
@@ -34,6 +33,14 @@ class RunFiles:
 
     def refresh(self) -> RunState:
         """The run's state now. What of its files cannot be read is told in the state."""
+        try:
+            return self._refresh()
+        except OSError as error:
+            self._seen = None  # it is read again as soon as it can be
+            reason = f"{Path(error.filename or self.folder).name}: cannot be read: {error.strerror}"
+            return self._settle(RunState(self.folder.name, "broken", reason, problem=reason))
+
+    def _refresh(self) -> RunState:
         changed = self._refresh_record()
         if self._state is not None and not changed and self._record.state in (*SETTLED, "interrupted"):
             return self._state
@@ -43,7 +50,7 @@ class RunFiles:
             return self._settle(replace(self._record, problem=f"{self._tail.path}: {error.strerror}"))
         state = self._verified() if self._record.state == "running" else self._record
         if state is None:  # it ended between the two looks
-            return self.refresh()
+            return self._refresh()
         if self._state is None or changed or state.state != self._state.state:
             self._settle(_with_journal(state, self._tail))
         assert self._state is not None
@@ -95,7 +102,7 @@ def _record(folder: Path) -> RunState:
     """What the record says, without the journal."""
     try:
         record = ledger.read(folder)
-        figures = headline(record.metrics)
+        figures = _finite(headline(record.metrics))
         host = _host(folder) if record.status == "running" else None
     except BrokenRecord as error:
         reason = f"{error.path.name}: {error.reason}"
@@ -115,17 +122,17 @@ def _record(folder: Path) -> RunState:
         host=host,
         cell=str(extra.get("cell", config.get("cell")) or ""),
         preset=str(config.get("preset") or ""),
-        seed=_number(train.get("seed"), int),
+        seed=number(train.get("seed"), int),
         synthetic=bool(extra.get("synthetic")),
         started=record.started,
         ended=record.ended,
         wall_s=_wall(bill, record),
-        epoch=_number(train.get("epochs"), int) if done else None,
-        epochs=_number(train.get("epochs"), int),
+        epoch=number(train.get("epochs"), int) if done else None,
+        epochs=number(train.get("epochs"), int),
         progress=1.0 if done else None,
         figures=figures,
         measured="final" if figures else None,
-        images_per_s=_number(bill.get("images_per_s"), float),
+        images_per_s=number(bill.get("images_per_s"), float),
         changed=record.changed,
     )
 
@@ -143,33 +150,31 @@ def _host(folder: Path) -> str | None:
     return str(host) if host else None
 
 
+def _finite(figures: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: number(value, float) for name, value in figures.items()}
+
+
 def _wall(bill: Mapping[str, Any], record: ledger.Record) -> float | None:
     """Seconds of training: as billed over all starts, else from the record's start to its end."""
-    billed: float | None = _number(bill.get("wall_s"), float)
+    billed: float | None = number(bill.get("wall_s"), float)
     started, ended = since_1970(record.started), since_1970(record.ended)
     if billed is not None or started is None or ended is None:
         return billed
     return max(0.0, ended - started)
 
 
-def _number(value: Any, kind: type[Any]) -> Any:
-    """`value` as a number of that kind, None where it is none, or not finite."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    return kind(value) if known else None
-
-
 def _with_journal(state: RunState, tail: Tail) -> RunState:
     """The state, with what the last lines of the journal tell."""
     found: dict[str, Any] = {}
     if tail.epoch:
-        found = {"epoch": _number(tail.epoch.get("epoch"), int), "loss": _number(tail.epoch.get("loss"), float)}
-        found["delta"] = _number(tail.epoch.get("delta"), float)
+        found = {"epoch": number(tail.epoch.get("epoch"), int), "loss": number(tail.epoch.get("loss"), float)}
+        found["delta"] = number(tail.epoch.get("delta"), float)
     if tail.train:
         found |= _within(tail.train, found)
     if state.progress is None:
         found["progress"] = _progress(state.epochs, found)
     if state.state == "running" and tail.train and tail.signature:
-        eta = _number(tail.train.get("eta_s"), float)
+        eta = number(tail.train.get("eta_s"), float)
         found["ends_at"] = None if eta is None else tail.signature[0] / 1e9 + eta
     if not state.figures and tail.evaluation:
         found |= _figures(tail.evaluation)
@@ -184,13 +189,13 @@ def _with_journal(state: RunState, tail: Tail) -> RunState:
 
 def _within(train: Mapping[str, Any], epoch: Mapping[str, Any]) -> dict[str, Any]:
     """What a line written within an epoch tells; the epoch's own line, when it has come, knows better."""
-    found = {"step": _number(train.get("step"), int), "steps": _number(train.get("steps"), int)}
-    found["images_per_s"] = _number(train.get("images_per_s"), float)
-    inside = ledger.epoch_of(train)
+    found = {"step": number(train.get("step"), int), "steps": number(train.get("steps"), int)}
+    found["images_per_s"] = number(train.get("images_per_s"), float)
+    inside = number(ledger.epoch_of(train), int)
     if inside is not None and inside != epoch.get("epoch"):
-        found |= {"epoch": inside, "loss": _number(train.get("loss"), float)}
+        found |= {"epoch": inside, "loss": number(train.get("loss"), float)}
         if train.get("delta") is not None:
-            found["delta"] = _number(train.get("delta"), float)
+            found["delta"] = number(train.get("delta"), float)
     return found
 
 
@@ -204,6 +209,6 @@ def _progress(epochs: int | None, found: Mapping[str, Any]) -> float | None:
 
 def _figures(line: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return {"figures": headline(line["figures"]), "measured": str(line.get("kind"))}
+        return {"figures": _finite(headline(line["figures"])), "measured": str(line.get("kind"))}
     except (KeyError, TypeError, AttributeError) as error:
         return {"problem": f"{NAME}: the figures are not as expected: {error!r}"}

@@ -16,6 +16,7 @@ STATES = (
 )  # fmt: skip
 SETTLED = ("done", "failed", "pruned", "broken")  # nobody will go on with these unless asked to
 JSON_SCHEMA = 1
+_FINITE = 1e100  # numbers beyond are none: sums and products of those below are finite
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class SweepState:
     @property
     def counts(self) -> dict[str, int]:
         """State -> number of trials; those that a search will draw are waiting."""
-        return counts([*(trial.run.state for trial in self.trials), *["waiting"] * self.to_draw])
+        return counts((trial.run.state for trial in self.trials), self.to_draw)
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,10 @@ class Snapshot:
     broken: tuple[Broken, ...]
 
 
-def counts(states: Iterable[str]) -> dict[str, int]:
-    """State -> how many are in it, in the order of STATES, without those that none is in."""
+def counts(states: Iterable[str], waiting: int = 0) -> dict[str, int]:
+    """State -> how many are in it, in the order of STATES, without those that none is in. waiting: that many more."""
     found = Counter(states)
+    found["waiting"] += waiting
     return {state: found[state] for state in STATES if found[state]}
 
 
@@ -151,14 +153,23 @@ def left(ends_at: float | None, now: float) -> float | None:
 
 
 def iso(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):  # a file's time can lie beyond every calendar
+        return None
+
+
+def number(value: Any, kind: type[Any]) -> Any:
+    """`value` as a number of that kind, None where it is none, or not finite."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FINITE
+    return kind(value) if known else None
 
 
 def since_1970(text: object) -> float | None:
     """Seconds since 1970 of a time in ISO 8601, None for anything else."""
     try:
         return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

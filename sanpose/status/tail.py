@@ -5,13 +5,13 @@ Knows the lines of `sanpose.journal`; does not know the run's record.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sanpose.status.follow import Followed
+from sweeps.files import parsed
 
 _TAIL_BYTES = 32_768  # the last epoch's lines and evaluations of every set
 _KIND = re.compile(rb'\{"kind": "(\w+)"')  # as the journal writes it
@@ -62,7 +62,7 @@ class Tail(Followed):
 
     def _parse(self, line: bytes, newest: dict[str, dict[str, Any]]) -> None:
         try:
-            value = json.loads(line)
+            value = parsed(line)
         except ValueError as error:
             self.problem = f"a line is not JSON: {error}"
             return

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import stat
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from sanpose.errors import UserError, nearest
@@ -14,9 +14,9 @@ from sanpose.status.follow import signature
 from sanpose.status.planned import latest, to_begin, to_draw
 from sanpose.status.run import RunFiles
 from sanpose.status.states import RunState, Snapshot, SweepState, TrialState
-from sweeps import record
+from sweeps import ledger, record
 from sweeps.files import BrokenRecord
-from sweeps.ledger import NOT_RUNS, Broken
+from sweeps.ledger import Broken
 
 
 def snapshot(runs: Path, sweep: str | None = None) -> Snapshot:
@@ -49,7 +49,7 @@ class Watcher:
         now = time.time()
         sweeps, broken = self._read_sweeps()
         wanted = [trial.run for sweep in sweeps for trial in sweep.trials if trial.run]
-        there = set(wanted) if self.sweep is not None else {*self._folders(), *wanted}
+        there = set(wanted) if self.sweep is not None else ledger.folders(self.runs).union(wanted)
         states = self._refresh_runs(there)
         told = tuple(_sweep_state(sweep, states) for sweep in sweeps)
         planned = set(wanted)
@@ -57,16 +57,12 @@ class Watcher:
         broken += [Broken(self.runs / run.id, run.problem) for _, run in sorted(states.items()) if run.problem]
         return Snapshot(now, self.runs, told, loose, tuple(broken))
 
-    def _folders(self) -> Iterable[str]:
-        with os.scandir(self.runs) as found:
-            return [e.name for e in found if not e.name.startswith(".") and e.name not in NOT_RUNS and e.is_dir()]
-
     def _refresh_runs(self, names: set[str]) -> dict[str, RunState]:
         states = {}
         for name in names:
             files = self._runs.get(name)
             if files is None:
-                if not (self.runs / name).is_dir():
+                if not _may_be_folder(self.runs / name):
                     states[name] = RunState(name, "waiting")
                     continue
                 files = self._runs[name] = RunFiles(self.runs / name)
@@ -81,7 +77,20 @@ class Watcher:
                 sweeps.append(self._sweeps.setdefault(name, _SweepFiles(self.runs, name)).refresh())
             except BrokenRecord as error:
                 broken.append(Broken(error.path, error.reason))
+            except OSError as error:
+                told = Path(error.filename or record.folder_of(self.runs, name))
+                broken.append(Broken(told, f"cannot be read: {error.strerror}"))
         return sweeps, broken
+
+
+def _may_be_folder(path: Path) -> bool:
+    """Whether there is a folder, or something that may not be looked at: whoever reads it says what is wrong."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
+        return False
+    except OSError:
+        return True
 
 
 class _SweepFiles:

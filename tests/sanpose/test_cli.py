@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from sanpose import cli
 from tests.sanpose import tiny
 from tests.sanpose import tiny_sets as sets
+from tests.sanpose.recorded import add
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -56,3 +58,12 @@ def test_whatever_the_system_says_is_told(monkeypatch: pytest.MonkeyPatch, capsy
     assert refuse(full)[0] == "error: the system refuses: No space left on device"
     assert refuse(OSError("h5py's own words"))[0] == "error: the system refuses: h5py's own words"
     assert "a -> b" in refuse(PermissionError(13, "Permission denied", "a", None, b"b"))[1]
+
+
+def test_text_that_no_encoding_has_a_code_for_is_shown_escaped(tmp_path: Path) -> None:
+    add(tmp_path / "runs", "a", status="failed", reason="cannot read \udcff.jpg")
+    command = [sys.executable, "-m", "sanpose", "report", "--no-page", "--all"]
+    command += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\\udcff.jpg" in done.stdout and "\\udcff.jpg" in (tmp_path / "out" / "table1.csv").read_text()

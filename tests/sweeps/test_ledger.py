@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from sweeps import ledger, provenance
+from sweeps import ledger, provenance, record
+from sweeps.files import read_json
 
 CONFIG: dict[str, object] = {"cell": "a", "model": {"backbone": "resnet18", "width": 0.5}, "train": {"lr": 1e-5}}
 
@@ -97,6 +98,84 @@ def test_broken_records_are_listed_and_the_others_read(tmp_path: Path) -> None:
         "half", "list", "other", "status", "schema", "metrics", "lines", "empty",
     }  # fmt: skip
     assert "last lines is not JSON" in next(b.reason for b in broken if b.path.parent.name == "lines")
+
+
+def test_what_is_out_of_reach_is_broken_and_the_others_are_read(tmp_path: Path) -> None:
+    ledger.write_result(start(tmp_path, "good"), {"status": "done"})
+    for name in ("result.json", "config.yaml", "metrics.jsonl"):
+        path = start(tmp_path, name) / name
+        path.unlink(missing_ok=True)
+        path.symlink_to(name)  # in a circle: a file that nobody can look at, root neither
+    (tmp_path / "circle").symlink_to("circle")
+    records, broken = ledger.read_all(tmp_path)
+    assert [r.id for r in records] == ["good"]
+    assert [(b.path.parent.name, b.path.name) for b in broken] == [
+        ("circle", "result.json"), ("config.yaml",) * 2, ("metrics.jsonl",) * 2, ("result.json",) * 2,
+    ]  # fmt: skip
+    assert all("cannot be read" in b.reason and "symbolic links" in b.reason for b in broken)
+
+
+@pytest.mark.parametrize("depth", [101, 300, 100_000])
+def test_what_is_nested_too_deep_is_broken(tmp_path: Path, depth: int) -> None:
+    text = '{"a":' * (depth - 1) + "[]" + "}" * (depth - 1)
+    for name in ("result.json", "metrics.jsonl"):
+        (start(tmp_path, name) / name).write_text(text + "\n")
+    records, broken = ledger.read_all(tmp_path)
+    assert records == [] and [b.path.name for b in broken] == ["metrics.jsonl", "result.json"]
+    assert all("nested too deep" in b.reason for b in broken)
+    with pytest.raises(ledger.BrokenRecord, match=r"line 1 .* nested too deep"):
+        ledger.read_lines(tmp_path / "metrics.jsonl" / "metrics.jsonl")
+
+
+def test_a_configuration_that_is_nested_too_deep_is_broken(tmp_path: Path) -> None:
+    (start(tmp_path) / "config.yaml").write_text("[" * 5000 + "]" * 5000)
+    assert "nested too deep" in ledger.read_all(tmp_path)[1][0].reason
+
+
+def test_what_is_nested_as_deep_as_may_be_is_read(tmp_path: Path) -> None:
+    (tmp_path / "deep").write_text('{"a":' * 99 + "[]" + "}" * 99)
+    (tmp_path / "wide").write_text(json.dumps({"a": [[{}] * 3] * 1000}))
+    assert "a" in read_json(tmp_path / "deep") and "a" in read_json(tmp_path / "wide")
+
+
+def test_text_and_names_that_are_not_unicode(tmp_path: Path) -> None:
+    name, reason = os.fsdecode(b"run-\xff"), "cannot read 'photo-\udcff.png' \ud800"
+    ledger.write_result(start(tmp_path, name), {"status": "failed", "reason": reason})
+    (found,), broken = ledger.read_all(tmp_path)
+    assert (found.id, found.reason, broken) == (name, reason, [])
+    ledger.write_atomic(tmp_path / "text", f"{name}: {reason} ü\n")
+    assert (tmp_path / "text").read_text() == "run-\\udcff: cannot read 'photo-\\udcff.png' \\ud800 ü\n"
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 10_001, 1_000_000_000, 1.5, True, "3", None, [1]])
+def test_a_sweep_with_seeds_that_cannot_be_is_broken(tmp_path: Path, seeds: object) -> None:
+    record.write_head(tmp_path, "s", {"search": None, "axes": [], "seeds": seeds})
+    with pytest.raises(ledger.BrokenRecord, match=r"seeds is .*: a whole number from 1 to 10,000 was expected"):
+        record.read(tmp_path, "s")
+
+
+def test_a_sweep_with_more_points_than_anybody_can_run_is_broken(tmp_path: Path) -> None:
+    axes = [{"name": name, "values": list(range(100))} for name in "abcdefgh"]
+    for search, seeds, count, sound in ((None, 1, 8, False), (None, 2, 3, False), (None, 1, 3, True), ({}, 1, 8, True)):
+        record.write_head(tmp_path, "s", {"search": search, "axes": axes[:count], "seeds": seeds})
+        if sound:
+            assert record.read(tmp_path, "s").head["axes"] == axes[:count]
+        else:
+            with pytest.raises(ledger.BrokenRecord, match="more than 1,000,000 trials"):
+                record.read(tmp_path, "s")
+
+
+def test_a_sweep_that_has_lost_its_head_is_named_and_one_that_is_being_made_is_not(tmp_path: Path) -> None:
+    record.write_head(tmp_path, "sound", {})
+    for name, file in (("lost", "trials.jsonl"), ("study", "study.log"), ("new", ".lock")):
+        (tmp_path / "sweeps" / name).mkdir()
+        (tmp_path / "sweeps" / name / file).touch()
+    (tmp_path / "sweeps" / "circle").symlink_to("circle")
+    (tmp_path / "sweeps" / "notes.txt").touch()
+    assert record.names(tmp_path) == ["circle", "lost", "sound", "study"]
+    for name, told in (("lost", "sweep.json is missing"), ("study", "sweep.json is missing"), ("circle", "links")):
+        with pytest.raises(ledger.BrokenRecord, match=told):
+            record.read(tmp_path, name)
 
 
 def test_a_result_is_whole_or_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ export async function follow(changed, connection) {
       if (answer.status === 403) {
         connection("refused", "refused: open the address that sanpose dashboard printed");
       } else if (!answer.ok) {
-        connection("lost", `the server answers ${answer.status}: ${(await answer.json()).error ?? ""}`);
+        connection("lost", `the server answers ${answer.status}: ${(await answer.json().catch(() => ({}))).error ?? answer.statusText}`);
       } else {
         const kinds = take(await answer.json());
         connection("live", "live");

@@ -62,6 +62,19 @@ def test_curves_follow_a_journal(tmp_path: Path) -> None:
     assert found["mpjpe_mm"] == [(1.0, 80.0), (2.0, 60.0)], "the final figures are of other samples"
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), pytest.param(10**400, id="huge"), True, "0.5", None])
+def test_only_finite_numbers_have_points(tmp_path: Path, value: object) -> None:
+    folder = write_run(tmp_path, A, "running")
+    odd = measured(1, 90.0)
+    odd["figures"]["h36m"]["mpjpe"]["mean_over_frames"] = value
+    line = within(1, 50) | {"loss": value, "delta": value}
+    places = [within(1, 50) | {name: value} for name in ("epoch", "step") if value is not True]
+    journal(folder, within(0, 50), line, odd, *places)
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(f'{{"kind": "train", "epoch": {"[" * 100_000}\n')
+    assert Curves().of(folder) == {"loss": [(0.5, 0.25)], "delta": [(0.5, 0.125)], "mpjpe_mm": []}
+
+
 def test_thinned_curves_keep_their_ends() -> None:
     points = [(float(i), float(i)) for i in range(10_001)]
     found = thinned(points, 100)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import socket
 import stat
@@ -10,11 +12,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from sanpose.dashboard.address import listen, token_and_port
 from sanpose.dashboard.guard import Guard
+from sanpose.dashboard.server import STATIC, Json
 from sanpose.errors import UserError
 from tests.sanpose.dashboard.served import Served, dashboard
 from tests.sanpose.run_records import after, journal, measured, within, write_run, write_sweep
@@ -151,6 +155,50 @@ def test_curves_and_the_log(served: Served) -> None:
     told = served.told(f"/api/run/{B}")
     assert told["log"] == ["one", "two"]
     assert "delta_init" in told["config"]
+
+
+def test_odd_runs_take_nothing_from_the_others(tmp_path: Path) -> None:
+    runs, name = tmp_path / "runs", os.fsdecode(b"run-\xff")
+    journal(write_run(runs, A, "done", 60.0), within(0, 50))
+    journal(write_run(runs, B, "done", 61.0), within(0, 50, float("nan"), delta=float("inf")))
+    write_run(runs, name, "failed", reason="no 'a-\udcff.png' \ud800")
+    (write_run(runs, C, "done", 62.0) / "metrics.jsonl").symlink_to("metrics.jsonl")
+    write_sweep(runs, os.fsdecode(b"sweep-\xff"), [("\udcff", 0, name)])
+    (runs / "circle").symlink_to("circle")
+    for file in ("trials.jsonl", "study.log"):
+        (runs / "sweeps" / file).mkdir()
+        (runs / "sweeps" / file / file).touch()
+    shown = r"run-\udcff"
+    with dashboard(runs) as served:
+        items = {(kind, name): value for kind, name, value in served.told("/api/changes")["items"]}
+        assert items["run", shown]["reason"] == "no 'a-\udcff.png' \ud800"
+        assert items["trials", r"sweep-\udcff"] == [["\udcff", 0, shown]]
+        assert items["loose", ""] == [A, B, C, "circle"]
+        assert [reason for _, reason in items["broken", ""]][:2] == ["sweep.json is missing"] * 2
+        assert served.told("/api/run/" + quote(shown))["folder"] == str(runs / name)
+        curves = served.told(f"/api/curves?runs={A},{B},{C},circle,{quote(shown)}")
+    assert curves[A]["loss"] == [[0.5, 0.25]] and curves[B]["loss"] == curves[B]["delta"] == []
+    assert curves.keys() == {A, B, C, "circle", shown}
+
+
+def test_an_answer_holds_whatever_is_in_a_record() -> None:
+    assert Json({"a": [float("nan"), 1.5, "\udcff"]}).body == rb'{"a":[null,1.5,"\udcff"]}'
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("new Response('Internal Server Error', {status: 500, statusText: 'oh'})", "lost the server answers 500: oh"),
+        ('new Response(\'{"error": "why"}\', {status: 503})', "lost the server answers 503: why"),
+        ("Promise.reject(new TypeError())", "lost no connection: trying again"),
+    ],
+)
+def test_the_page_says_what_a_server_in_trouble_answers(answer: str, told: str) -> None:
+    ends = "(state, text) => { console.log(state, text); process.exit(); }"
+    script = (STATIC / "feed.js").read_text() + f"\nglobalThis.fetch = async () => {answer};\nfollow(null, {ends});"
+    command = ["node", "--input-type=module", "-"]
+    assert subprocess.run(command, input=script, capture_output=True, text=True, timeout=60).stdout == told + "\n"
 
 
 def test_ctrl_c_ends_it_quietly_and_the_next_one_has_the_same_address(tmp_path: Path) -> None:

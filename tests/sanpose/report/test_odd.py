@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def test_figures_that_are_no_numbers_are_none(tmp_path: Path) -> None:
         (tmp_path / content["id"] / "result.json").write_text(json.dumps(one))
         found = gather(tmp_path, CONFIGS)
         assert found.tables[0].rows[2]["ours_mm"].value is None and found.broken == ()
-        assert found.tables[0].rows[2]["status"].value == "done, not evaluated on Human3.6M"
+        assert found.tables[0].rows[2]["status"].value == "done, its MPJPE is not a number"
         assert found.bill.rows[-1]["unknown"].value == 1
 
 
@@ -153,3 +154,36 @@ def test_a_configuration_of_yaml_with_what_json_lacks(tmp_path: Path) -> None:
     reasons = {(entry.path.name, entry.path.parent.name): entry.reason for entry in found.broken}
     assert len(reasons) == 3 and "cannot be read as YAML" in reasons["config.yaml", "no-date"]
     assert page(found, tmp_path / "out").is_file()
+
+
+def test_what_cannot_be_read_is_the_trouble_of_one_run_or_sweep(tmp_path: Path) -> None:
+    runs, name = tmp_path / "runs", os.fsdecode(b"run-\xff")
+    add(runs, "c", status="done", metrics=figures(60.0))
+    add(runs, "d", status="failed", reason="no 'a-\udcff.png' \ud800")
+    add(runs, "e", status="failed", reason="x").rename(runs / name)
+    for run, file in (("loop", "result.json"), ("lines", "metrics.jsonl")):
+        (ledger.create(runs, run, {}, {}) / file).symlink_to(file)
+    (runs / "circle").symlink_to("circle")
+    (ledger.create(runs, "deep", {}, {}) / "result.json").write_text("[" * 100_000)
+    add_sweep(runs, os.fsdecode(b"sweep-\xff"), [({"x": "\udcff"}, 0, name)])
+    axes = [{"name": key, "values": list(range(1000))} for key in "abcd"]
+    add_sweep(runs, "seeds", [({"x": 1}, 0, "c0quick0")], seeds=10**9, search={"sampler": "tpe"})
+    add_sweep(runs, "axes", [], axes=axes)
+    add_sweep(runs, "lost", [({"x": 1}, 0, "c0quick0")])
+    (record.folder_of(runs, "lost") / "sweep.json").unlink()
+    found = gather(runs, CONFIGS)
+    assert [run.id for run in found.records] == ["c0quick0", "d0quick0"]
+    places = [str(entry.path.relative_to(runs)) for entry in found.broken]
+    assert places == [
+        "circle/result.json", "deep/result.json", "lines/metrics.jsonl", "loop/result.json", f"{name}/result.json",
+        "sweeps/axes/sweep.json", "sweeps/lost", "sweeps/seeds/sweep.json",
+    ]  # fmt: skip
+    assert write(found.all_tables, tmp_path / "out")
+    assert r"run-\udcff" in (tmp_path / "out" / "report.md").read_text().replace("\\\\", "\\")
+
+
+def test_a_search_that_wants_more_seeds_than_anybody_can_run(tmp_path: Path) -> None:
+    points = [({"x": number}, 0, "") for number in range(101)]
+    add_sweep(tmp_path, "s", points, seeds=10_000, search={"sampler": "tpe"})
+    (found,) = gather(tmp_path, CONFIGS).points
+    assert [point.seeds for point in found] == [1] * 101

@@ -28,6 +28,22 @@ def shown(runs: Path, *, everything: bool = False) -> str:
 
 
 @contextmanager
+def unreadable(*folders: Path) -> Iterator[None]:
+    """While the block runs, this process may not look into some folders; root becomes nobody for it."""
+    user = os.geteuid()
+    for folder in folders:
+        folder.chmod(0o000)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        for folder in folders:
+            folder.chmod(0o755)
+
+
+@contextmanager
 def opened() -> Iterator[list[str]]:
     """The files opened below temporary folders while the block runs."""
     files: list[str] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from click.testing import CliRunner
 
 from sanpose.cli.status import status
 from sanpose.errors import UserError
-from sanpose.status.states import plain, run_plain
+from sanpose.status.states import iso, plain, run_plain
 from sanpose.status.terminal import SHOWN
 from sanpose.status.watch import snapshot
 from tests.sanpose.run_records import (
@@ -43,6 +45,18 @@ def test_json_has_the_documented_keys(tmp_path: Path) -> None:
     assert "config.yaml: is missing" in told["broken"][0]["reason"]
 
 
+def test_names_and_text_that_are_not_unicode(tmp_path: Path) -> None:
+    name = os.fsdecode(b"run-\xff")
+    write_run(tmp_path, name, "failed", reason="no 'a-\udcff.png' \ud800")
+    write_sweep(tmp_path, os.fsdecode(b"sweep-\xff"), [("\udcff", 0, name)])
+    command = [str(Path(sys.executable).with_name("sanpose")), "status", "--runs", str(tmp_path)]
+    told = subprocess.run([*command, "--json"], check=True, capture_output=True).stdout
+    (trial,) = json.loads(told)["sweeps"][0]["trials"]
+    assert trial["run"]["id"] == name
+    shown = subprocess.run(command, check=True, capture_output=True).stdout.decode()
+    assert "run-\N{REPLACEMENT CHARACTER}" in shown and "1 failed" in shown
+
+
 def test_the_terminal_shows_trouble_first_and_folds_what_is_done(tmp_path: Path) -> None:
     for number in range(SHOWN + 5):
         write_run(tmp_path, f"{number:010d}", "done", 60.0)
@@ -54,6 +68,10 @@ def test_the_terminal_shows_trouble_first_and_folds_what_is_done(tmp_path: Path)
     assert "--all" not in shown(tmp_path, everything=True)
 
 
+def test_a_time_beyond_every_calendar_is_none() -> None:
+    assert [iso(1e12), iso(1e100), iso(0.0)] == [None, None, "1970-01-01T00:00:00+00:00"]
+
+
 def test_no_runs_and_no_folder(tmp_path: Path) -> None:
     assert "no runs in" in shown(tmp_path)
     assert plain(snapshot(tmp_path))["sweeps"] == []
@@ -62,8 +80,6 @@ def test_no_runs_and_no_folder(tmp_path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    import subprocess
-
     heavy = {"torch", "ray", "hydra", "omegaconf", "optuna", "matplotlib", "numpy"}
     code = "import sys, sanpose.cli.status, sanpose.status.watch, sanpose.status.terminal; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sanpose.status.states import plain
 from sanpose.status.watch import Watcher, snapshot
 from sweeps import ledger
 from tests.sanpose.run_records import (
@@ -20,8 +21,9 @@ from tests.sanpose.run_records import (
     measured,
     within,
     write_run,
+    write_sweep,
 )
-from tests.sanpose.status.looking import only, opened, shown
+from tests.sanpose.status.looking import only, opened, shown, unreadable
 
 A, B, C, D = (letter * 10 for letter in "abcd")
 
@@ -177,3 +179,75 @@ def test_a_broken_record_that_is_mended_is_read_again(tmp_path: Path) -> None:
     assert watcher.refresh().loose[0].state == "broken"
     write_run(tmp_path, A, "done", 60.0)
     assert watcher.refresh().loose[0].state == "done"
+
+
+@pytest.mark.parametrize("file", ["result.json", "config.yaml", "metrics.jsonl"])
+def test_a_file_that_cannot_be_looked_at_is_the_trouble_of_one_run(tmp_path: Path, file: str) -> None:
+    write_run(tmp_path, A, "done", 60.0)
+    folder = write_run(tmp_path, B, "running")
+    (folder / "result.json").unlink()
+    (folder / file).unlink(missing_ok=True)
+    (folder / file).symlink_to(file)  # in a circle
+    (tmp_path / C).symlink_to(C)
+    watcher = Watcher(tmp_path)
+    for _ in range(2):
+        found = watcher.refresh()
+        assert [run.state for run in found.loose] == ["done", "broken", "broken"]
+        assert [b.path.name for b in found.broken] == [B, C]
+        assert f"{file}: cannot be read" in found.broken[0].reason
+    (folder / file).unlink()
+    write_run(tmp_path, B, "done", 50.0)
+    assert watcher.refresh().loose[1].figures["mpjpe_mm"] == 50.0
+
+
+def test_a_run_of_which_only_the_journal_cannot_be_looked_at_has_its_figures(tmp_path: Path) -> None:
+    (write_run(tmp_path, A, "done", 60.0) / "metrics.jsonl").symlink_to("metrics.jsonl")
+    run = only(tmp_path)
+    assert (run.state, run.figures["mpjpe_mm"]) == ("done", 60.0)
+    assert run.problem is not None and "symbolic links" in run.problem
+
+
+def test_another_s_folder_is_the_trouble_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # nobody may not go through the folders above
+    tmp_path.chmod(0o755)
+    runs = Path("runs")
+    write_run(runs, A, "done", 60.0)
+    write_run(runs, B, "done", 50.0)
+    write_sweep(runs, "delta", [("delta 0", 0, A), ("delta 1", 0, B)])
+    write_sweep(runs, "hidden", [])
+    watcher = Watcher(runs)
+    assert watcher.refresh().broken == ()
+    with unreadable(runs / B, runs / "sweeps" / "hidden"):
+        found, (records, broken) = watcher.refresh(), ledger.read_all(runs)
+        assert snapshot(runs).sweeps == found.sweeps
+    assert [trial.run.state for trial in found.sweeps[0].trials] == ["done", "broken"]
+    assert [b.path for b in found.broken] == [runs / "sweeps" / "hidden" / "sweep.json", runs / B]
+    assert all("Permission denied" in b.reason for b in found.broken)
+    assert [r.id for r in records] == [A] and [b.path.parent.name for b in broken] == [B]
+    assert [trial.run.state for trial in watcher.refresh().sweeps[0].trials] == ["done", "done"]
+
+
+@pytest.mark.parametrize("depth", [200, 100_000])
+def test_a_line_that_is_nested_too_deep_is_told(tmp_path: Path, depth: int) -> None:
+    folder = write_run(tmp_path, A, "done", 60.0)
+    (folder / "metrics.jsonl").write_text(f'{{"kind": "train", "loss": {"[" * depth}{"]" * depth}}}\n')
+    run = only(tmp_path)
+    assert run.state == "done" and run.problem is not None and "nested too deep" in run.problem
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), pytest.param(10**400, id="huge"), "60", [60.0]])
+def test_what_is_no_finite_number_is_unknown(tmp_path: Path, value: object) -> None:
+    folder = write_run(tmp_path, A, "running")
+    told = json.loads((folder / "result.json").read_text())
+    told["bill"] = {"wall_s": value, "images_per_s": value}
+    (folder / "result.json").write_text(json.dumps(told))
+    names = ("loss", "delta", "eta_s", "images_per_s", "step", "steps", "epoch")
+    line = measured(1, 60.0)
+    line["figures"]["h36m"]["mpjpe"]["mean_over_frames"] = value
+    journal(folder, within(0, 50) | dict.fromkeys(names, value), line)
+    with held_elsewhere(folder):
+        run = only(tmp_path)
+        text = json.dumps(plain(snapshot(tmp_path)), allow_nan=False)
+        assert "running" in shown(tmp_path)
+    assert json.loads(text)["loose"][0]["mpjpe_mm"] is None
+    assert {getattr(run, name) for name in ("loss", "delta", "ends_at", "images_per_s", "step", "wall_s")} == {None}

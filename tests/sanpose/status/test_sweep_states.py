@@ -12,6 +12,7 @@ from sanpose.status.eta import ends_at
 from sanpose.status.states import RunState
 from sanpose.status.watch import Watcher, snapshot
 from sweeps import record
+from sweeps.ledger import Broken
 from tests.sanpose.run_records import (
     held,
     journal,
@@ -161,3 +162,35 @@ def test_a_trial_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Pa
     record.append_trial(folder, record.Trial(2, "x 1", {"x": 1}, 0, A))  # the other way round, it could be
     (sweep,) = watcher.refresh().sweeps
     assert [(t.point, t.run.state) for t in sweep.trials] == [("x 0", "failed"), ("x 1", "done"), ("x 2", "waiting")]
+
+
+def test_a_sweep_that_asks_for_too_much_is_broken(tmp_path: Path) -> None:
+    axes = [{"name": name, "values": list(range(100))} for name in "abcdefgh"]
+    write_sweep(tmp_path, "axes", [("x", 0, A)], axes=axes, seeds=1, search=None)
+    write_sweep(tmp_path, "seeds", [("x", 0, A)], axes=[], seeds=1_000_000_000, search=None)
+    write_sweep(tmp_path, "planned", [("x", 0, A)], axes=[], seeds=1, search={}, planned=1_000_000_000)
+    found = snapshot(tmp_path)
+    assert [b.path.parent.name for b in found.broken] == ["axes", "seeds"]
+    assert [(sweep.name, sweep.counts) for sweep in found.sweeps] == [("planned", {"waiting": 1})]
+
+
+def test_a_sweep_that_has_lost_its_head_is_listed(tmp_path: Path) -> None:
+    write_run(tmp_path, A, "done", 60.0)
+    folder = write_sweep(tmp_path, "delta", [("delta 0", 0, A)])
+    (folder / "sweep.json").unlink()
+    (folder.parent / "new").mkdir()
+    assert snapshot(tmp_path).broken == (Broken(folder, "sweep.json is missing"),)
+    assert snapshot(tmp_path, "delta").broken == (Broken(folder, "sweep.json is missing"),)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "\ud800", "\0"])
+def test_a_trial_may_name_a_run_that_no_folder_can_be(tmp_path: Path, name: str) -> None:
+    write_sweep(tmp_path, "delta", [("delta 0", 0, name)])
+    (sweep,) = snapshot(tmp_path).sweeps
+    assert sweep.trials[0].run.state in ("waiting", "broken")
+
+
+def test_a_process_whose_number_cannot_be_is_gone(tmp_path: Path) -> None:
+    for pid in (-1, 10**30):
+        write_sweep(tmp_path, "delta", [], driver={"host": None, "pid": pid, "started": None})
+        assert snapshot(tmp_path).sweeps[0].state == "stopped"

@@ -19,6 +19,8 @@ from tests.sanpose.tune.small import DELTAS, QUIET, SHORT, definition
         (["sweep=tabel1"], "did you mean 'table1'"),
         ([], "which sweep"),
         (["sweep=table1", "seeds=0"], "seeds=0"),
+        (["sweep=table1", "seeds=10001"], "seeds=10001"),
+        (["sweep=full", "search.sampler=random", "search.trials=1000", "seeds=1001"], "1,001,000 trials"),
         (["sweep=table1", "name=../x"], "cannot name a folder"),
         (["sweep=table1", "search.sampler=random", "search.trials=many"], "int was expected"),
         (["sweep=table1", "search.objectives=[mpjp]"], "did you mean 'mpjpe_mm'"),
