@@ -99,7 +99,7 @@ def _searched(sweep: Sweep, retry: bool) -> tuple[dict[str, int], list[tuple[def
     except definition.BadSweep as error:
         raise UserError(f"this sweep cannot be used: {error}") from error
     held = study.held()
-    study.repeat_missing(lambda run: not run or (root / run / "result.json").exists())
+    study.repeat_missing(lambda run: not run or recording.is_recorded(root / run))
     if retry:
         study.retry_failed()
     return held, *study.ahead()

@@ -103,7 +103,18 @@ def sweep(runs: Path, name: str) -> record.Sweep:
 
 def recorded(folder: Path) -> ledger.Record | None:
     """The record that a driver has left in a run's folder, or None. Raises UserError when it cannot be read."""
-    return read(folder) if (folder / "result.json").exists() else None
+    return read(folder) if is_recorded(folder) else None
+
+
+def is_recorded(folder: Path) -> bool:
+    """Whether a run's folder holds a record, also one that cannot be read."""
+    try:
+        (folder / "result.json").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # another user's folder, a link in a circle
+        return True
+    return True
 
 
 @dataclass

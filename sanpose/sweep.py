@@ -89,8 +89,10 @@ class Sweep:
         }
 
 
-# What an axis would vary for nothing. Of the others, a preset sets more than its name, and a file counts by content.
+# What an axis of nothing else would vary in vain. Of the others, a preset sets more than its name, and a file counts by
+# what it holds.
 _IDLE = {key for key in configuration.NUISANCE if key not in ("preset", "cell") and not key.endswith(".file")}
+_COMMON = {"runs", "train.workers", "train.threads", "train.accelerator"}  # all trials get the same room, in one place
 _NUISANCE = tuple(f"{key}=" for key in configuration.NUISANCE if key not in ("preset", "cell"))
 
 
@@ -124,7 +126,7 @@ def read(arguments: Sequence[str]) -> Sweep:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, BadSweep) as error:
         raise UserError(f"this sweep cannot be used: {error}", where=path) from error
     seeds = given.get("seeds", "1")
-    if not seeds.isdecimal() or not 1 <= int(seeds) <= MOST_SEEDS:
+    if not seeds.isdecimal() or len(seeds) > 9 or not 1 <= int(seeds) <= MOST_SEEDS:
         raise UserError(f"seeds={seeds} is not a number of seeds", expected=f"1, 2, ... {MOST_SEEDS:,}")
     if found.size * int(seeds) > MOST_TRIALS:
         raise UserError(
@@ -135,6 +137,7 @@ def read(arguments: Sequence[str]) -> Sweep:
         raise UserError(f"name={name} cannot name a folder", expected="letters, digits, - and _")
     sweep = Sweep(name, found, int(seeds), rest)
     _refuse_overruled(sweep)
+    _refuse_idle(sweep.definition)
     _check(sweep)
     return sweep
 
@@ -166,13 +169,6 @@ def _refuse_overruled(sweep: Sweep) -> None:
     found = sweep.definition
     meant = [o for axis in found.axes for overrides in axis.options.values() for o in overrides]
     own = {o.partition("=")[0] for o in (*found.fixed, *meant)} | {axis.name for axis in found.axes}
-    varied = {o.partition("=")[0] for o in meant} | {axis.name for axis in found.axes}
-    if idle := sorted(varied & _IDLE):
-        raise UserError(
-            f"{', '.join(idle)} cannot be an axis: it makes no other run",
-            expected="axes of what defines a run",
-            hint=f"{idle[0]}=... as an override of all trials",
-        )
     if "train.seed" in own:
         raise UserError("a sweep sets train.seed itself", expected="an axis or override of another key", hint="seeds=N")
     for override in sweep.overrides:
@@ -181,6 +177,21 @@ def _refuse_overruled(sweep: Sweep) -> None:
             hint = "seeds=N" if key == "train.seed" else "a sweep of your own: copy the YAML file"
             raise UserError(
                 f"'{override}' is what the sweep sets itself", expected="overrides of other keys", hint=hint
+            )
+
+
+def _refuse_idle(found: Definition) -> None:
+    """Refuse axes that vary what all trials have in common, or nothing that makes another run."""
+    for axis in found.axes:
+        options = [axis.overrides(value) for value in ([axis.range.low] if axis.range else axis.options)]
+        keys = {override.partition("=")[0] for overrides in options for override in overrides}
+        wrong = sorted(keys & _COMMON) or sorted(keys if keys and keys <= _IDLE else ())
+        if wrong:
+            raise UserError(
+                f"{', '.join(wrong)} cannot be what an axis varies: "
+                + ("it is the same for all trials" if keys & _COMMON else "it makes no other run"),
+                expected="an axis of what defines a run",
+                hint=f"{wrong[0]}=... as an override of the sweep",
             )
 
 

@@ -82,7 +82,8 @@ class Driver:
         if known:
             if found and found.status == "done" and self._began(found):  # its driver may have died before it trimmed
                 keep.trim(found.folder / "checkpoints", self.keep)
-            self._say("taken", f"{escape(label)}: taken from run {name}, {escape(_outcome_text(known))}")
+            kind = "failed" if "failure" in known else "taken"
+            self._say(kind, f"{escape(label)}: taken from run {name}, {escape(_outcome_text(known))}")
             return Begun(name, outcome=known)
         with self.turn:
             if self.stopped:
@@ -236,7 +237,7 @@ def tune(
             raise UserError(f"this sweep cannot be used: {error}") from error
         if sweep.warning:
             console.print(f"[yellow]{escape(sweep.warning)}[/]")
-        gone = study.repeat_missing(lambda run: not run or (root / run / "result.json").exists())
+        gone = study.repeat_missing(lambda run: not run or recording.is_recorded(root / run))
         if gone:
             console.print(f"{gone} trials are run again: their runs are no longer in {root}")
         if retry_failed:

@@ -42,10 +42,22 @@ def test_bad_sweeps_are_refused_before_anything_starts(arguments, said, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("axes", [{"train.workers": [1, 2]}, {"size": {"small": ["train.threads=1"], "x": ["runs=x"]}}])
-def test_an_axis_that_makes_no_other_run_is_refused(axes, tmp_path):
-    with pytest.raises(UserError, match="cannot be an axis: it makes no other run"):
+IDLE = [
+    ({"train.workers": [1, 2]}, "the same for all trials"),
+    ({"size": {"small": ["model.width=0.5", "train.threads=1"], "large": ["model.width=1"]}}, "the same for all"),
+    ({"size": {"small": ["train.recompute=true"], "large": ["eval.batch_size=8"]}}, "makes no other run"),
+]
+
+
+@pytest.mark.parametrize(("axes", "said"), IDLE)
+def test_an_axis_that_makes_no_other_run_is_refused(axes, said, tmp_path):
+    with pytest.raises(UserError, match=said):
         sweep.read([definition(tmp_path, {"title": "idle", "axes": axes})])
+
+
+def test_an_axis_may_also_set_what_makes_no_other_run(tmp_path):
+    sizes = {"small": ["model.backbone=resnet50"], "large": ["model.backbone=resnet152", "train.recompute=true"]}
+    assert len(sweep.read([definition(tmp_path, {"title": "size", "axes": {"size": sizes}})]).definition.grid()) == 2
 
 
 def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
