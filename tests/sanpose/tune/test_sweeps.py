@@ -65,6 +65,10 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(ray, data, tmp_pat
     failed = records(tmp_path / "runs")
     assert all(r.status == "failed" and "cannot be decoded" in str(r.reason) for r in failed.values())
     assert tune.tune(sweep.read(asked), QUIET) == {"failed before": 2}, "failed trials are left alone"
+    other = sweep.read([definition(tmp_path, rates, "others"), *asked[1:]])
+    assert tune.tune(other, QUIET) == {"failed": 2}, (
+        "what failed in another sweep is not trained, and has not gone well"
+    )
     with h5py.File(path, "a") as file:
         file["images/bytes"][ends[20] : ends[21]] = kept
     assert tune.tune(sweep.read(asked), QUIET, retry_failed=True) == {"done": 2}
