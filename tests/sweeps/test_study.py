@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 
-from sweeps import definition, storage
+from sweeps import definition
 from sweeps.study import Study
-
-GRID = {"axes": {"a": [0.0, 0.5, 1.0], "b": ["x", "y"]}}
-
-
-def study(folder, seeds=1, raw=GRID, **search):
-    return Study(folder, "s", definition.read(raw, search), seeds)
-
-
-def ask_all(found):
-    asked = []
-    while (one := found.next()) is not None:
-        asked.append(one)
-    return asked
+from tests.sweeps.studies import GRID, ask_all, study
 
 
 def key(asked):
@@ -219,24 +204,6 @@ def test_a_repeated_trial_whose_driver_dies_while_it_is_drawn_is_repeated_again(
     assert study(tmp_path).repeat_missing(lambda run: run != "run1") == 0
 
 
-def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path):
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-    study(tmp_path / "a", storage=url)
-    with pytest.raises(definition.BadSweep, match="another name"):
-        study(tmp_path / "b", storage=url)
-
-
-@pytest.mark.parametrize("place", ["@h:54a2/db", "@[::1/db"])
-def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path, place):
-    url = f"postgresql://u:secret{place}"
-    for refused in (lambda: storage.require(url), lambda: storage.kept(tmp_path, "s", url)):
-        with pytest.raises(definition.BadSweep, match=r"://u:\*\*\*@.* cannot be read: a URL such as") as told:
-            refused()
-        assert "secret" not in str(told.value)
-
-
 def test_two_objectives_have_their_directions(tmp_path):
     found = study(tmp_path, sampler="nsga2", trials=5, objectives=["mpjpe_mm", "ap"])
     assert [d.name for d in found.study.directions] == ["MINIMIZE", "MAXIMIZE"]
@@ -259,55 +226,6 @@ def test_a_search_draws_better_points_as_it_learns_also_when_it_is_continued(tmp
             costs.append(cost)
             found.tell(asked.number, "r", {"mpjpe_mm": cost, "macs": 2 * cost})
     assert len(costs) == 48 and sum(costs[24:]) / 24 < 0.95 * sum(costs[:12]) / 12
-
-
-def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path):
-    first = study(tmp_path)
-    asked = first.next()
-    with (tmp_path / "study.log").open("a") as file:
-        file.write('{"op_code": 4, "worker')
-    second = study(tmp_path)
-    assert second.next().number == asked.number
-    assert len(ask_all(study(tmp_path))) == 6
-
-
-def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "_LEFT_SECONDS", 3)
-    asked = study(tmp_path).next()
-    log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
-    lock.symlink_to(log)
-    begun = time.monotonic()
-    second = study(tmp_path)
-    assert second.next() == asked and 3 <= time.monotonic() - begun < 15 and not lock.is_symlink()
-
-
-def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "_LEFT_SECONDS", 3)
-    study(tmp_path)
-    log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
-    lock.symlink_to(log)
-    size = log.stat().st_size
-
-    def dashboard():
-        """Writes in two pieces, and takes longer in all than a left lock would stay."""
-        for piece in ('{"op_code":2,"worker_id":"x",', '"study_id":0,"user_attr":{"note":1}}\n'):
-            time.sleep(2)
-            with log.open("a") as file:
-                file.write(piece)
-        lock.unlink()
-
-    writer = threading.Thread(target=dashboard)
-    writer.start()
-    found = study(tmp_path)
-    writer.join()
-    assert log.read_bytes()[size:].startswith(b'{"op_code":2') and found.study.user_attrs["note"] == 1
-
-
-def test_any_rdb_takes_the_journals_place(tmp_path):
-    url = f"sqlite:///{tmp_path / 'study.db'}"
-    first = study(tmp_path, storage=url)
-    first.tell(first.next().number, "r", {"mpjpe_mm": 1.0})
-    assert len(ask_all(study(tmp_path, storage=url))) == 5 and not (tmp_path / "study.log").exists()
 
 
 def told(asked):
@@ -348,17 +266,3 @@ def test_what_is_ahead_is_what_is_asked(tmp_path, left_over):
     left, drawn = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True).ahead()
     asked = ask_all(study(tmp_path, seeds=2, **search))
     assert len(asked) == len(left) + drawn == 7 and [key(a) for a in asked[: len(left)]] == told(left)
-
-
-def test_a_copy_out_of_a_database(tmp_path):
-    url = f"sqlite:///{tmp_path / 'studies.db'}"
-    search = {"sampler": "tpe", "trials": 3, "storage": url}
-    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).held() == {}
-    assert list(tmp_path.iterdir()) == [], "nothing is made by looking"
-    (tmp_path / "s").mkdir()
-    kept = Study(tmp_path / "s", "s", definition.read(GRID, search), 1)
-    kept.tell(kept.next().number, "run", {"mpjpe_mm": 1.0})
-    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).held() == {"done": 1}
-    (tmp_path / "studies.db").write_bytes(b"no database")
-    with pytest.raises(definition.BadSweep, match="cannot be read"):
-        Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True)

@@ -18,8 +18,6 @@ from sanpose.config import configs_dir
 from sanpose.report import page
 from sanpose.report.gather import gather
 from sanpose.report.page.write import render
-from sanpose.report.table import Cell, Column, Table
-from sanpose.report.writers import to_csv, to_markdown
 from tests.sanpose import many_runs
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -288,22 +286,6 @@ def test_what_is_no_picture_is_passed_over(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "read_bytes", refused)
     section = render(gather(tmp_path, configs_dir()), [], datetime.now(UTC)).partition('id="predictions"')[2]
     assert re.findall(r"<code>([a-z]+\.png)</code>", section) == ["good.png"]
-
-
-def test_a_small_bill_is_not_nothing(tmp_path: Path) -> None:
-    many_runs.add(tmp_path, "a" * 10, bill={"wall_s": 60.0, "accelerators": 1, "device": "cpu"})
-    table = gather(tmp_path, configs_dir()).bill
-    assert "| 0.00025 |" in to_markdown(table)
-    assert ",0.00025," in to_csv(table)
-    many_runs.add(tmp_path, "b" * 10, bill={"wall_s": 7200.0, "accelerators": 4, "device": "cuda"})
-    (tmp_path / ("a" * 10) / "result.json").unlink()
-    assert "| 2.400 |" in to_markdown(gather(tmp_path, configs_dir()).bill)
-
-
-def test_markdown_reads_no_formula_and_no_link_in_text() -> None:
-    text = "[x](javascript:1) $a_1$"
-    table = Table("t", text, (Column("a", "A"),), ({"a": Cell(text)},), (text,))
-    assert to_markdown(table).count(r"\[x\](javascript:1) \$a\_1\$") == 3
 
 
 def test_a_command_that_was_recorded_with_a_password_is_shown_without(tmp_path: Path) -> None:

@@ -283,17 +283,6 @@ def test_best_second_ties_and_marks() -> None:
     assert "r0 & \\underline{3.0} & \\textbf{3.0} \\\\" in to_latex(table)
 
 
-def test_latex_has_nothing_left_to_misread() -> None:
-    text = "a_b 5% #1 {x} [30] \\cmd $5 ~ ^ ± × → – † & <"
-    table = Table("t", "T", (Column("x", "X"),), ({"x": Cell(text)},))
-    line = next(line for line in to_latex(table).splitlines() if line.endswith("\\\\") and "cmd" in line)
-    assert line.isascii()
-    assert line == (
-        r"a\_b 5\% \#1 \{x\} {[}30{]} \textbackslash{}cmd \$5 \textasciitilde{} \textasciicircum{} $\pm$ $\times$ "
-        r"$\rightarrow$ -- \textdagger{} \& \textless{} \\"
-    )
-
-
 def test_a_record_of_something_else_is_named_not_fatal(tmp_path: Path) -> None:
     ledger.create(tmp_path, "alien", {"cell": "a", "model": {}}, {})
     table = tables(tmp_path, CONFIGS)[0]
