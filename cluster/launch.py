@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import phases, requeue
+from cluster import phases, printing, requeue
 from cluster.allocation import Allocation
 from cluster.container import inside
 from cluster.elastic import MOST, Workers
@@ -141,6 +141,7 @@ def _say(text: str) -> None:
 
 def main() -> int:
     """`python -m cluster.launch [--folder DIR] [--elastic SCRIPT MOST] -- COMMAND...`"""
+    printing.outlast_full_disk()
     given = sys.argv[1:]
     folder = Path(os.environ.get(_JOBS) or "runs/jobs") / os.environ.get("SLURM_JOB_ID", "none")
     if given[:1] == ["--folder"] and len(given) > 1:

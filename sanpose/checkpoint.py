@@ -10,21 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from sanpose import shards
+from sanpose import disk, shards
 from sanpose.engine import Engine
 from sanpose.errors import UserError
 
 WEIGHTS = "weights.safetensors"
 _DEEPSPEED = "deepspeed"
+_MANIFEST = "manifest.json"
+_BYTES_PER_PARAMETER = 17  # the weights twice, Adam's two moments, all of four bytes, and some more
 
 
 @dataclass(frozen=True)
@@ -67,35 +72,70 @@ def save(folder: Path, engine: Engine, position: Position, score: float | None, 
     final = folder / f"epoch-{position.epoch:04d}-step-{position.step:06d}"
     part = folder / f".{final.name}.part"
     if rank == 0:
-        for left in folder.glob(".epoch-*.part"):  # by a process that died
-            shutil.rmtree(left)
-        part.mkdir(parents=True)
+        disk.patiently(folder, lambda: _clear(folder, part), _BYTES_PER_PARAMETER * engine.parameters)
     dist.barrier()
+    _let_wait(engine.deepspeed.checkpoint_engine)
     engine.deepspeed.save_checkpoint(str(part), tag=_DEEPSPEED, save_latest=False)
-    torch.save(_random_state(), part / f"random-{rank}.pt")
+    _torch_save(_random_state(), part / f"random-{rank}.pt")
     weights = engine.weights()
     if rank == 0:
-        save_file(weights, part / WEIGHTS)
+        disk.patiently(part, lambda: _save_weights(weights, part / WEIGHTS))
     dist.barrier()
     if rank == 0:
         stage = engine.deepspeed.zero_optimization_stage()
         manifest = {"position": asdict(position), "world": world, "zero_stage": stage, "score": score}
-        _commit(part, final, manifest)
-        _prune(folder, keep, (position.epoch, position.step))
+        disk.patiently(folder, lambda: _commit(part, final, manifest))
+        disk.patiently(folder, lambda: _prune(folder, keep, (position.epoch, position.step)))
     dist.barrier()
     return final
 
 
-def _commit(part: Path, final: Path, manifest: dict[str, Any]) -> None:
-    files = sorted(p for p in part.rglob("*") if p.is_file())
-    manifest["files"] = {str(p.relative_to(part)): {"sha256": _digest(p), "bytes": p.stat().st_size} for p in files}
-    with (part / "manifest.json").open("w") as out:
-        json.dump(manifest, out, indent=1)
+def _clear(folder: Path, part: Path) -> None:
+    for left in folder.glob(".epoch-*.part"):  # by a process that died
+        shutil.rmtree(left)
+    (part / _DEEPSPEED).mkdir(parents=True)
+
+
+def _let_wait(writer: Any) -> None:
+    """Let DeepSpeed's writer wait for a file system that is full: it would fail, and its other workers hang. Writers
+    that were chosen in DeepSpeed's configuration stay as they are."""
+    from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
+
+    if type(writer) is TorchCheckpointEngine:
+        zipped = writer.zipfile_serialization
+        writer.save = lambda state_dict, path: _torch_save(state_dict, Path(path), zipped)
+
+
+def _torch_save(value: Any, path: Path, zipped: bool = True) -> None:
+    def fill(file: IO[bytes]) -> None:
+        torch.save(value, file, _use_new_zipfile_serialization=zipped)
+
+    disk.patiently(path.parent, lambda: _write(path, fill))
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    with path.open("wb") as out:
+        fill(out)
         out.flush()
         os.fsync(out.fileno())
-    for path in files:
-        with path.open("rb") as written:
-            os.fsync(written.fileno())
+
+
+def _save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        save_file(weights, path)
+    except SafetensorError as error:
+        met = re.search(r"\(os error (\d+)\)", str(error))
+        if not met:
+            raise
+        raise OSError(int(met[1]), os.strerror(int(met[1])), str(path)) from error
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _commit(part: Path, final: Path, manifest: dict[str, Any]) -> None:
+    files = sorted(p for p in part.rglob("*") if p.is_file() and p.name != _MANIFEST)
+    manifest["files"] = {str(p.relative_to(part)): {"sha256": _digest(p), "bytes": p.stat().st_size} for p in files}
+    _write(part / _MANIFEST, lambda out: out.write(json.dumps(manifest, indent=1).encode()))
     shutil.rmtree(final, ignore_errors=True)
     os.replace(part, final)
 
@@ -127,7 +167,7 @@ def _folders(folder: Path) -> list[Path]:
 def _peek(path: Path) -> Checkpoint | None:
     """What the manifest says, without checking the files; None where it cannot be read."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
+        manifest = json.loads((path / _MANIFEST).read_text())
         position = Position(**manifest["position"])
         return Checkpoint(path, position, manifest["world"], manifest["zero_stage"], manifest["score"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -137,8 +177,8 @@ def _peek(path: Path) -> Checkpoint | None:
 def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint folder, in words, or None when every file is as it was written."""
     if _peek(path) is None:
-        return "manifest.json is missing or unreadable"
-    for name, said in json.loads((path / "manifest.json").read_text())["files"].items():
+        return f"{_MANIFEST} is missing or unreadable"
+    for name, said in json.loads((path / _MANIFEST).read_text())["files"].items():
         file = path / name
         if not file.is_file():
             return f"{name} is missing"

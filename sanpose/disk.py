@@ -7,12 +7,16 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sanpose.errors import UserError
 
 # Out of space, over quota, remounted read-only, the server's handle gone, the server not answering.
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, errno.ETIMEDOUT}
+T = TypeVar("T")
+
 PATIENCE = "SANPOSE_DISK_SECONDS"  # how long to wait
 _PATIENCE_SECONDS, _FIRST_SECONDS, _LONGEST_SECONDS = 1800.0, 0.5, 10.0
 
@@ -22,14 +26,29 @@ def passes(error: OSError) -> bool:
     return error.errno in _PASSING
 
 
-def wait_until_writable(folder: Path, size: int = 2**20) -> float:
-    """Wait until a file of some bytes can be written into a folder; the seconds that this took, 0 if it could at once.
+def wait_until_writable(folder: Path, size: int = 2**20) -> None:
+    """Wait until a file of some bytes can be written into a folder. Raises UserError as `patiently` does."""
+    patiently(folder, lambda: None, size)
+
+
+def patiently(folder: Path, write: Callable[[], T], size: int = 2**20) -> T:
+    """Call what writes some bytes below a folder, from its beginning each time that the file system refuses it for a
+    while; what it gives in the end.
 
     Raises UserError when it takes longer than half an hour ($SANPOSE_DISK_SECONDS).
     """
     begun, pause = time.monotonic(), _FIRST_SECONDS
     patience = float(os.environ.get(PATIENCE) or _PATIENCE_SECONDS)
-    while wrong := _obstacle(folder, size):
+    while True:
+        wrong = _obstacle(folder, size)
+        if wrong is None:
+            try:
+                return write()
+            except (OSError, RuntimeError) as error:
+                met = error if isinstance(error, OSError) else error.__context__  # torch hides what its file has said
+                if not (isinstance(met, OSError) and passes(met)):
+                    raise
+                wrong = met.strerror or "not writable"
         waited = time.monotonic() - begun
         if waited > patience:
             raise UserError(
@@ -42,7 +61,6 @@ def wait_until_writable(folder: Path, size: int = 2**20) -> float:
             print(f"waiting for {folder} to be writable: {wrong}", file=sys.stderr, flush=True)
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_SECONDS)
-    return 0.0 if pause == _FIRST_SECONDS else time.monotonic() - begun
 
 
 def _obstacle(folder: Path, size: int) -> str | None:

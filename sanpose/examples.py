@@ -41,9 +41,15 @@ def write(
         chosen = spaced(sources.predicted(config, name, files[name]), COUNT)
         predictions = predict(config, chosen, forward, rank, world)
         if rank == 0:
-            disk.wait_until_writable(folder)
-            (folder / FOLDER).mkdir(exist_ok=True)
-            draw.write_jpeg(folder / FOLDER / f"samples-{name}.jpg", sheet(predictions))
+            _put(folder / FOLDER / f"samples-{name}.jpg", sheet(predictions))
+
+
+def _put(path: Path, picture: Image) -> None:
+    def write() -> None:
+        path.parent.mkdir(exist_ok=True)
+        draw.write_jpeg(path, picture)
+
+    disk.patiently(path.parent.parent, write)
 
 
 def sheet(predictions: Predictions) -> Image:

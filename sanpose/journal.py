@@ -28,11 +28,9 @@ class Journal:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = folder / NAME
-        folder.mkdir(parents=True, exist_ok=True)
-        disk.wait_until_writable(folder)
-        self._drop_after(start)
-        self._file = self.path.open("ab", buffering=0)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=None)
+        disk.patiently(folder, lambda: self._drop_after(start))
+        self._file = disk.patiently(folder, lambda: self.path.open("ab", buffering=0))
+        self._board = disk.patiently(folder, lambda: SummaryWriter(str(folder / "tensorboard"), purge_step=None))
 
     def write(self, kind: str, epoch: int, step: int, **values: Any) -> None:
         line = {"kind": kind, "epoch": epoch, "step": step, **_finite(values)}
@@ -57,8 +55,8 @@ class Journal:
             from torch.utils.tensorboard import SummaryWriter
 
             print(f"TensorBoard's file cannot be written ({error}): another one is begun", file=sys.stderr, flush=True)
-            disk.wait_until_writable(self.path.parent)
-            self._board = SummaryWriter(str(self.path.parent / "tensorboard"))
+            folder = self.path.parent
+            self._board = disk.patiently(folder, lambda: SummaryWriter(str(folder / "tensorboard")))
             self._board.add_scalar(name, value, at)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from sanpose import checkpoint, disk, examples, stopping
+from sanpose import checkpoint, examples, stopping
 from sanpose.checkpoint import Position
 from sanpose.config import Config
 from sanpose.data import loader, packed, sources
@@ -27,7 +27,6 @@ from sanpose.headline import score as score_of
 from sanpose.journal import NAME, Journal, read
 
 _LINE_SECONDS = 1.0
-_BYTES_PER_PARAMETER = 17  # of a checkpoint: the weights twice, Adam's two moments, all of four bytes, and some more
 PARTS = ("loss", "loss_plane", "loss_depth")
 
 Report = Callable[[dict[str, Any]], None]
@@ -200,8 +199,6 @@ class _Run:
         examples.write(self.config, self.files, self.engine.predict, self.folder, place.rank, place.world)
 
     def _save(self, position: Position, score: float | None) -> Path:
-        if self.place.rank == 0:
-            disk.wait_until_writable(self.folder, _BYTES_PER_PARAMETER * self.engine.parameters)
         return checkpoint.save(self.folder / "checkpoints", self.engine, position, score, self.config.train.keep)
 
     def _note(self, position: Position, text: str) -> None:

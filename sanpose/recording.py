@@ -149,8 +149,7 @@ class Open:
 
     def _end(self, status: str, **values: Any) -> ledger.Record:
         told = {**self.common, "status": status, "ended": provenance.now(), "bill": self._bill(values), **values}
-        disk.wait_until_writable(self.folder)
-        ledger.write_result(self.folder, told)
+        disk.patiently(self.folder, lambda: ledger.write_result(self.folder, told))
         self.lock.close()
         return read(self.folder)
 
@@ -186,14 +185,13 @@ def begin(config: Config, repository: Path, name: str | None = None, device: str
     """
     config = configuration.located(config)
     folder = Path(config.runs) / (name or run_id(config))
-    folder.mkdir(parents=True, exist_ok=True)
-    disk.wait_until_writable(folder)
-    lock = _hold(folder)
+    lock = disk.patiently(folder, lambda: _hold(folder))
     try:
         before = recorded(folder)
         if before and before.status == "done":
             raise Busy("this run has just been finished by another process", where=folder)
-        _create(folder, config, provenance.collect(repository, _PACKAGES))
+        told = provenance.collect(repository, _PACKAGES)
+        disk.patiently(folder, lambda: _create(folder, config, told))
     except BaseException:
         lock.close()
         raise
@@ -201,8 +199,9 @@ def begin(config: Config, repository: Path, name: str | None = None, device: str
     common: dict[str, Any] = {"started": provenance.now(), "config": config.plain(), "cell": config.cell}
     common |= {"preset": config.preset, "seed": config.train.seed, "synthetic": _synthetic(config)}
     common["fingerprints"] = fingerprints(config)
-    stopping.clear(folder)
-    ledger.write_result(folder, {**common, "status": "running", "bill": {"wall_s": earlier}})
+    disk.patiently(folder, lambda: stopping.clear(folder))
+    running = {**common, "status": "running", "bill": {"wall_s": earlier}}
+    disk.patiently(folder, lambda: ledger.write_result(folder, running))
     return Open(config, folder, common, earlier, lock, time.monotonic(), device)
 
 

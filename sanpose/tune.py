@@ -138,8 +138,7 @@ class Driver:
 
     def give_up(self, run: str) -> None:
         folder = self.open[run].folder
-        disk.wait_until_writable(folder)
-        stopping.ask(folder)
+        disk.patiently(folder, lambda: stopping.ask(folder))
 
     def pruned(self, run: str) -> None:
         with self.turn:

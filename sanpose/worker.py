@@ -18,6 +18,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from cluster import printing
+from sanpose import disk
 from sanpose.config import Config
 from sanpose.errors import StoppedError, TrainingFailedError, UserError
 
@@ -191,11 +193,15 @@ def _worker(given: dict[str, Any]) -> dict[str, Any]:
     except StoppedError as stopped:
         return {"stopped": str(stopped)}
     except UserError as error:
-        part = folder / f".{_FAILURE}.{rank}"
-        where = None if error.where is None else str(error.where)
-        part.write_text(json.dumps([error.what, where, error.expected, error.hint]))
-        os.replace(part, folder / _FAILURE)
+        told = [error.what, None if error.where is None else str(error.where), error.expected, error.hint]
+        disk.patiently(folder, lambda: _tell(folder, rank, told))
         raise
+
+
+def _tell(folder: Path, rank: int, told: list[str | None]) -> None:
+    part = folder / f".{_FAILURE}.{rank}"
+    part.write_text(json.dumps(told))
+    os.replace(part, folder / _FAILURE)
 
 
 @contextmanager
@@ -203,7 +209,7 @@ def sole(folder: Path) -> Iterator[None]:
     """Wait until no process of an earlier start trains into the folder any more: one whose driver was killed lives on
     for a moment. Raises UserError when it does not end."""
     until = time.monotonic() + _OTHER_SECONDS
-    with (folder / ".worker.lock").open("w") as lock:
+    with disk.patiently(folder, lambda: (folder / ".worker.lock").open("w")) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,13 +223,13 @@ def sole(folder: Path) -> Iterator[None]:
 
 def log_to(path: Path) -> None:
     """Send everything that this process prints, its libraries too, to a file of the run."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    file = disk.patiently(path.parent, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
+    printing.outlast_full_disk()
 
 
 def _raise_failure(folder: Path) -> None:

@@ -24,8 +24,10 @@ def train(overrides: tuple[str, ...]) -> None:
         context = click.get_current_context()
         context.invoke(submit, kind="train", dry_run=False, retry_failed=False, kept=None, overrides=overrides)
         return
+    from cluster import printing
     from sanpose import stopping
 
+    printing.outlast_full_disk()
     asked_to_stop = stopping.Signal()  # before what takes seconds to import
     from sanpose import config, train
 

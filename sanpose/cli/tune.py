@@ -34,6 +34,7 @@ def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...
         context = click.get_current_context()
         context.invoke(submit, kind="tune", dry_run=dry_run, retry_failed=retry_failed, kept=kept, overrides=overrides)
         return
+    from cluster import printing
     from sanpose import stopping
 
     asked_to_stop = stopping.Signal()  # before what takes seconds to import
@@ -47,6 +48,7 @@ def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...
 
         plan.show(plan.make(asked, retry_failed), console)
         return
+    printing.outlast_full_disk()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
     counts = tune.tune(asked, console, retry_failed=retry_failed, kept=kinds, signal=asked_to_stop)
     told = ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing to do"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import collections
+import errno
 import json
+import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from sanpose import checkpoint, config, journal, loop
+from sanpose import checkpoint, config, disk, journal, loop
 from sanpose.engine import Place, single_process
 from sanpose.errors import UserError
 from sanpose.model import network
@@ -163,6 +167,39 @@ def test_a_damaged_newer_checkpoint_does_not_displace_good_ones(data, tmp_path, 
 def test_choosing_a_checkpoint_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="a run that has trained"):
         checkpoint.choose(tmp_path, "last")
+
+
+def test_a_disk_that_is_full_again_and_again_costs_nothing_but_time(data, tmp_path, monkeypatch):
+    """Whatever file of a checkpoint it is that cannot be written, or flushed."""
+    run(data, tmp_path / "undisturbed", "train.epochs=2")
+    flush, write, calls = os.fsync, checkpoint.save_file, collections.Counter()
+    monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
+
+    def refused(name: str) -> bool:
+        calls[name] += 1
+        return calls[name] % 3 != 0
+
+    def fsync(file: int) -> None:
+        name = str(Path(f"/proc/self/fd/{file}").readlink())
+        if ".probe" not in name and refused(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(file)
+
+    def save_file(*given: object) -> None:
+        if refused("safetensors"):
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        write(*given)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    run(data, tmp_path / "disturbed", "train.epochs=2")
+    monkeypatch.undo()
+    written = {Path(name).name for name in calls}
+    assert {checkpoint.WEIGHTS, "safetensors", "manifest.json", "random-0.pt", "mp_rank_00_model_states.pt"} <= written
+    assert losses(tmp_path / "disturbed") == losses(tmp_path / "undisturbed")
+    before, after = weights(tmp_path / "undisturbed"), weights(tmp_path / "disturbed")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not [p for p in (tmp_path / "disturbed" / "checkpoints").iterdir() if p.name.startswith(".")]
 
 
 def test_a_half_written_checkpoint_is_not_seen(data, tmp_path, monkeypatch):

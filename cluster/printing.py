@@ -1,0 +1,61 @@
+"""What a job prints goes to a file on the shared file system, which may be full for a while: that must not end the job.
+
+Lines that cannot be written are kept, up to a megabyte of them, and written with those that follow.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import sys
+
+_MOST_BYTES = 2**20
+
+
+class _Output(io.FileIO):
+    """A file that is open for writing, by its number. A reader that has gone (BrokenPipeError) is still an error."""
+
+    def __init__(self, number: int):
+        super().__init__(number, "wb", closefd=False)
+        self._left = bytearray()
+
+    def write(self, data: object) -> int:
+        new = bytes(memoryview(data))  # type: ignore[arg-type]
+        self._left += new
+        try:
+            while self._left:
+                written = super().write(self._left)
+                if written is None:  # a pipe that is full, and that does not wait
+                    break
+                del self._left[:written]
+        except BrokenPipeError:
+            self._left.clear()
+            raise
+        except OSError:
+            del self._left[:-_MOST_BYTES]
+        return len(new)
+
+
+def outlast_full_disk() -> None:
+    """Let this process's standard output and error outlast a file system that is full, read-only or out of reach."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if not _writes_to(stream, number):
+            continue
+        stream.flush()
+        output = _Output(number)
+        atexit.register(output.write, b"")
+        text = io.TextIOWrapper(
+            io.BufferedWriter(output), encoding=stream.encoding, errors=stream.errors, line_buffering=True
+        )
+        setattr(sys, name, text)
+
+
+def _writes_to(stream: object, number: int) -> bool:
+    """Whether it is a stream that Python has made for this file, not one of ours, a test's or Ray's."""
+    if not isinstance(stream, io.TextIOWrapper) or isinstance(getattr(stream.buffer, "raw", None), _Output):
+        return False
+    try:
+        return stream.fileno() == number
+    except (OSError, ValueError):  # it has none, or is closed
+        return False

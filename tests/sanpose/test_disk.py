@@ -1,0 +1,68 @@
+"""Waiting for a file system that refuses to be written to for a while."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from sanpose import disk
+from sanpose.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch):
+    monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
+
+
+def refusing(times: int, error: Exception):
+    """A write that fails so many times, then gives how often it was called."""
+    calls: list[int] = []
+
+    def write() -> int:
+        calls.append(1)
+        if len(calls) <= times:
+            raise error
+        return len(calls)
+
+    return write
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, errno.ETIMEDOUT])
+def test_what_may_pass_is_tried_again_from_the_beginning(tmp_path, number):
+    assert disk.patiently(tmp_path / "new", refusing(3, OSError(number, "refused"))) == 4
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), RuntimeError("a shape"), KeyError("a")])
+def test_anything_else_is_raised_at_once(tmp_path, error):
+    write = refusing(1, error)
+    with pytest.raises(type(error)):
+        disk.patiently(tmp_path, write)
+    assert write() == 2
+
+
+def test_torch_on_a_full_disk_is_waited_for(tmp_path):
+    paths = iter([Path("/dev/full"), Path("/dev/full"), tmp_path / "weights.pt"])
+
+    def write() -> None:
+        with next(paths).open("wb") as file:
+            torch.save(torch.arange(10**5), file)
+
+    disk.patiently(tmp_path, write)
+    assert torch.equal(torch.load(tmp_path / "weights.pt"), torch.arange(10**5))
+
+
+def test_a_write_that_is_always_refused_ends_as_a_message(tmp_path, monkeypatch):
+    """As over a quota, where the file system says that it has room."""
+    monkeypatch.setenv(disk.PATIENCE, "0.05")
+    with pytest.raises(UserError, match=f"has not been writable for .*: {os.strerror(errno.EDQUOT)}"):
+        disk.patiently(tmp_path, refusing(10**6, OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))))
+
+
+def test_waiting_for_more_room_than_there_is_ends_as_a_message(tmp_path, monkeypatch):
+    monkeypatch.setenv(disk.PATIENCE, "0.05")
+    with pytest.raises(UserError, match="MiB are free"):
+        disk.wait_until_writable(tmp_path, 2**60)
