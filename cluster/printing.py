@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import io
 import sys
+from typing import Any
 
 _MOST_BYTES = 2**20
 
@@ -51,11 +52,9 @@ def outlast_full_disk() -> None:
         setattr(sys, name, text)
 
 
-def _writes_to(stream: object, number: int) -> bool:
-    """Whether it is a stream that Python has made for this file, not one of ours, a test's or Ray's."""
-    if not isinstance(stream, io.TextIOWrapper) or isinstance(getattr(stream.buffer, "raw", None), _Output):
-        return False
+def _writes_to(stream: Any, number: int) -> bool:
+    """Whether it is this file's stream, Python's or Ray's, and not one of ours."""
     try:
-        return stream.fileno() == number
-    except (OSError, ValueError):  # it has none, or is closed
+        return stream.fileno() == number and not isinstance(getattr(stream.buffer, "raw", None), _Output)
+    except (OSError, ValueError, AttributeError):  # it has none, or is closed
         return False

@@ -63,6 +63,13 @@ def test_a_reader_that_has_gone_is_still_an_error():
     assert process.wait(60) and "BrokenPipeError" in process.stderr.read()
 
 
+def test_the_streams_of_rays_processes_are_meant_too():
+    """Ray puts a stream of its own kind in the place of Python's."""
+    ray = "from ray._private.utils import Unbuffered\nsys.stdout = Unbuffered(sys.stdout)\n"
+    script = BECOMES_FULL.replace("file = os.dup(1)\n", f"file = os.dup(1)\n{ray}")
+    assert said(script + "print('after')") == "before\nmeanwhile\nafter\n"
+
+
 def test_a_second_call_changes_nothing():
     script = BEGIN + "printing.outlast_full_disk()\nfirst = sys.stdout\nprinting.outlast_full_disk()\n"
     assert said(script + "print(sys.stdout is first)") == "True\n"
