@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sanpose.errors import UserError
 
+_SOME_BYTES = 2**20
 # Out of space, over quota, remounted read-only, the server's handle gone, the server not answering.
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, errno.ETIMEDOUT}
 T = TypeVar("T")
@@ -26,21 +27,21 @@ def passes(error: OSError) -> bool:
     return error.errno in _PASSING
 
 
-def wait_until_writable(folder: Path, size: int = 2**20) -> None:
-    """Wait until a file of some bytes can be written into a folder. Raises UserError as `patiently` does."""
-    patiently(folder, lambda: None, size)
+def wait_until_writable(folder: Path) -> None:
+    """Wait until a megabyte can be written into a folder. Raises UserError as `patiently` does."""
+    patiently(folder, lambda: None, _SOME_BYTES)
 
 
-def patiently(folder: Path, write: Callable[[], T], size: int = 2**20) -> T:
-    """Call what writes some bytes below a folder, from its beginning each time that the file system refuses it for a
-    while; what it gives in the end.
+def patiently(folder: Path, write: Callable[[], T], size: int = 0) -> T:
+    """Call what writes below a folder, from its beginning each time that the file system refuses it for a while; what
+    it gives in the end. size: the bytes that must be free before it is called.
 
     Raises UserError when it takes longer than half an hour ($SANPOSE_DISK_SECONDS).
     """
     begun, pause = time.monotonic(), _FIRST_SECONDS
     patience = float(os.environ.get(PATIENCE) or _PATIENCE_SECONDS)
     while True:
-        wrong = _obstacle(folder, size)
+        wrong = _obstacle(folder, size) if size else None
         if wrong is None:
             try:
                 return write()
@@ -49,6 +50,7 @@ def patiently(folder: Path, write: Callable[[], T], size: int = 2**20) -> T:
                 if not (isinstance(met, OSError) and passes(met)):
                     raise
                 wrong = met.strerror or "not writable"
+        size = size or _SOME_BYTES  # before the next try, which may be a long one
         waited = time.monotonic() - begun
         if waited > patience:
             raise UserError(

@@ -65,6 +65,7 @@ class Journal:
             self._board.close()
 
     def _drop_after(self, start: tuple[int, int]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.path.exists():
             return
         kept = [line for line in read(self.path) if line["kind"] == "note" or (line["epoch"], line["step"]) <= start]

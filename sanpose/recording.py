@@ -223,6 +223,7 @@ class Busy(UserError):  # noqa: N818 - it says what is, and is not always an err
 
 def _hold(folder: Path) -> IO[str]:
     """Hold the run's folder, so that no second process trains into it, until the file is closed."""
+    folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -67,7 +67,7 @@ class Driver:
             return self._begin(asked, label, config, name)
         except UserError as error:  # a combination that a sampler has drawn, a broken record: the others may be sound
             trial = _trial(asked, label, name, str(error))
-            record.append_trial(self.folder, trial)
+            self._append(trial)
             self._say("failed", f"[red]{escape(label)} cannot be run:[/] {escape(str(error))}")
             return Begun(name, outcome={"failure": str(error)})
 
@@ -103,7 +103,10 @@ class Driver:
         return Begun(name, {"config": run.config.plain(), "folder": str(run.folder), "cuda": self.cuda})
 
     def _note(self, asked: Asked, label: str, run: str) -> None:
-        record.append_trial(self.folder, replace(_trial(asked, label, run), started=self.begun.get(run)))
+        self._append(replace(_trial(asked, label, run), started=self.begun.get(run)))
+
+    def _append(self, trial: record.Trial) -> None:
+        disk.patiently(self.folder, lambda: record.append_trial(self.folder, trial))
 
     def _began(self, found: Record) -> bool:
         """Whether this sweep was the last to begin a run: the checkpoints of any other run are not its own."""

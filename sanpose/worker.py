@@ -223,13 +223,18 @@ def sole(folder: Path) -> Iterator[None]:
 
 def log_to(path: Path) -> None:
     """Send everything that this process prints, its libraries too, to a file of the run."""
-    file = disk.patiently(path.parent, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+    file = disk.patiently(path.parent, lambda: _appended_to(path))
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
     printing.outlast_full_disk()
+
+
+def _appended_to(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
 
 def _raise_failure(folder: Path) -> None:

@@ -65,4 +65,4 @@ def test_a_write_that_is_always_refused_ends_as_a_message(tmp_path, monkeypatch)
 def test_waiting_for_more_room_than_there_is_ends_as_a_message(tmp_path, monkeypatch):
     monkeypatch.setenv(disk.PATIENCE, "0.05")
     with pytest.raises(UserError, match="MiB are free"):
-        disk.wait_until_writable(tmp_path, 2**60)
+        disk.patiently(tmp_path, lambda: None, 2**60)
