@@ -30,6 +30,7 @@ from rich.console import Console
 from cluster.ray_cluster import ray_cluster
 from sanpose import config as configuration
 from sanpose import keep, sweep, tune, worker
+from sanpose.driver import Driver
 from sweeps import record
 from sweeps.study import Study
 
@@ -148,7 +149,7 @@ def noop(payload: dict[str, Any]) -> None:
     ray.tune.report({"outcome": json.dumps({"figures": figures, "macs": 1}), "epoch": 3})
 
 
-class Clock(tune.Driver):
+class Clock(Driver):
     """A driver that notes when trials end."""
 
     def end(self, run: str, outcome: Any) -> dict[str, float | None]:

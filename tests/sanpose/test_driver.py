@@ -14,7 +14,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from sanpose import keep, recording, sweep, tune
+from sanpose import keep, recording, sweep
+from sanpose.driver import Driver
 from sanpose.recording import Open
 from sanpose.sweep import Sweep
 from sanpose.train import REPOSITORY
@@ -48,12 +49,12 @@ def named(name: str, data: list[str], folder: Path) -> Sweep:
     return found
 
 
-def driver(of: Sweep, kept: tuple[str, ...] = ("last",)) -> tune.Driver:
+def driver(of: Sweep, kept: tuple[str, ...] = ("last",)) -> Driver:
     """The driver of a start, which knows what earlier ones have left."""
-    return tune.Driver(of, record.folder_of(of.runs, of.name), Console(quiet=True), False, False, kept)
+    return Driver(of, record.folder_of(of.runs, of.name), Console(quiet=True), False, False, kept)
 
 
-def begin(of: tune.Driver) -> Open:
+def begin(of: Driver) -> Open:
     begun = of.begin(POINT)
     assert begun.payload
     save(of.open[begun.run], 1)

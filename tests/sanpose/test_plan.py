@@ -9,7 +9,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from sanpose import keep, plan, recording, sweep, tune
+from sanpose import keep, plan, recording, sweep
+from sanpose.driver import Driver
 from sanpose.errors import UserError
 from sanpose.sweep import Sweep
 from sweeps import ledger, record
@@ -138,7 +139,7 @@ def test_a_point_that_cannot_be_composed_is_recorded_with_its_reason(tmp_path: P
     folder = record.folder_of(batches.runs, batches.name)
     folder.mkdir(parents=True)
     record.write_head(batches.runs, batches.name, batches.head())
-    driver = tune.Driver(batches, folder, Console(quiet=True), False, False, keep.KINDS)
+    driver = Driver(batches, folder, Console(quiet=True), False, False, keep.KINDS)
     bad = {"train.batch_size": 8, "train.accumulation": 3}
     begun = driver.begin(Asked(7, bad, 0, repeats=3))
     assert begun.run == "" and begun.payload is None and "cannot be split" in (begun.outcome or {})["failure"]
