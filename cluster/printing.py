@@ -1,6 +1,6 @@
 """What a job prints goes to a file on the shared file system, which may be full for a while: that must not end the job.
 
-Lines that cannot be written are kept, up to a megabyte of them, and written with those that follow.
+Lines that cannot be written are kept, the last megabyte of them at least, and written with those that follow.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 _MOST_BYTES = 2**20
+_LOST = b"[lines are missing here: they could not be written]\n"
 
 
 class _Output(io.FileIO):
@@ -27,14 +28,20 @@ class _Output(io.FileIO):
             while self._left:
                 written = super().write(self._left)
                 if written is None:  # a pipe that is full, and that does not wait
+                    self._trim()
                     break
                 del self._left[:written]
         except BrokenPipeError:
             self._left.clear()
             raise
         except OSError:
-            del self._left[:-_MOST_BYTES]
+            self._trim()
         return len(new)
+
+    def _trim(self) -> None:
+        if len(self._left) > 2 * _MOST_BYTES:  # seldom, as it copies
+            kept = self._left[-_MOST_BYTES:]
+            self._left[:] = _LOST + kept[kept.find(b"\n") + 1 :]
 
 
 def outlast_full_disk() -> None:
@@ -50,6 +57,15 @@ def outlast_full_disk() -> None:
             io.BufferedWriter(output), encoding=stream.encoding, errors=stream.errors, line_buffering=True
         )
         setattr(sys, name, text)
+
+
+def write_kept() -> None:
+    """Write what is still kept of standard output and error, as far as it can be written by now."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        raw = getattr(getattr(stream, "buffer", None), "raw", None)
+        if isinstance(raw, _Output):
+            raw.write(b"")
 
 
 def _writes_to(stream: Any, number: int) -> bool:

@@ -7,6 +7,7 @@ data, the metrics, and a SHA-256 of every file. It appears by one rename, so a f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -72,11 +73,15 @@ def save(folder: Path, engine: Engine, position: Position, score: float | None, 
     final = folder / f"epoch-{position.epoch:04d}-step-{position.step:06d}"
     part = folder / f".{final.name}.part"
     if rank == 0:
-        disk.patiently(folder, lambda: _clear(folder, part), _BYTES_PER_PARAMETER * engine.parameters)
+        disk.patiently(folder, lambda: _clear(folder))
+        disk.patiently(
+            folder, lambda: (part / _DEEPSPEED).mkdir(parents=True), _BYTES_PER_PARAMETER * engine.parameters
+        )
     dist.barrier()
-    _let_wait(engine.deepspeed.checkpoint_engine)
+    _let_wait(engine.deepspeed)
     engine.deepspeed.save_checkpoint(str(part), tag=_DEEPSPEED, save_latest=False)
     _torch_save(_random_state(), part / f"random-{rank}.pt")
+    dist.barrier()  # of all workers, with Ray Train's time limit: under ZeRO-3 what follows is DeepSpeed's, with NCCL's
     weights = engine.weights()
     if rank == 0:
         disk.patiently(part, lambda: _save_weights(weights, part / WEIGHTS))
@@ -90,34 +95,47 @@ def save(folder: Path, engine: Engine, position: Position, score: float | None, 
     return final
 
 
-def _clear(folder: Path, part: Path) -> None:
-    for left in folder.glob(".epoch-*.part"):  # by a process that died
+def _clear(folder: Path) -> None:
+    """Remove what a process that died has left."""
+    for left in folder.glob(".epoch-*.part"):
         shutil.rmtree(left)
-    (part / _DEEPSPEED).mkdir(parents=True)
 
 
-def _let_wait(writer: Any) -> None:
-    """Let DeepSpeed's writer wait for a file system that is full: it would fail, and its other workers hang. Writers
-    that were chosen in DeepSpeed's configuration stay as they are."""
+def _let_wait(deepspeed: Any) -> None:
+    """Let DeepSpeed wait for a file system that is full: a worker would fail, and the others wait for it. Writers that
+    were chosen in DeepSpeed's configuration stay as they are."""
     from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
 
+    deepspeed._copy_recovery_script = lambda _: None  # scripts to join the shards, which `WEIGHTS` has joined
+    writer = deepspeed.checkpoint_engine
     if type(writer) is TorchCheckpointEngine:
-        zipped = writer.zipfile_serialization
-        writer.save = lambda state_dict, path: _torch_save(state_dict, Path(path), zipped)
+        writer.save = lambda state_dict, path: _torch_save(state_dict, Path(path))
 
 
-def _torch_save(value: Any, path: Path, zipped: bool = True) -> None:
-    def fill(file: IO[bytes]) -> None:
-        torch.save(value, file, _use_new_zipfile_serialization=zipped)
+def _torch_save(value: Any, path: Path) -> None:
+    disk.patiently(path.parent, lambda: _write(path, lambda file: _fill(file, value)))
 
-    disk.patiently(path.parent, lambda: _write(path, fill))
+
+def _fill(file: IO[bytes], value: Any) -> None:
+    try:
+        torch.save(value, file)
+    except RuntimeError as error:  # torch hides what its file has said
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    with path.open("wb") as out:
-        fill(out)
-        out.flush()
-        os.fsync(out.fileno())
+    """Write a file to the disk. What could not be written whole takes no room."""
+    try:
+        with path.open("wb") as out:
+            fill(out)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
@@ -128,13 +146,19 @@ def _save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
         if not met:
             raise
         raise OSError(int(met[1]), os.strerror(int(met[1])), str(path)) from error
+    path.chmod(path.parent.stat().st_mode & 0o666)  # safetensors would have nobody else read it
     with path.open("rb") as written:
         os.fsync(written.fileno())
 
 
 def _commit(part: Path, final: Path, manifest: dict[str, Any]) -> None:
+    if not part.exists() and damage(final) is None:  # renamed at the last try, which the file system did not answer
+        return
     files = sorted(p for p in part.rglob("*") if p.is_file() and p.name != _MANIFEST)
     manifest["files"] = {str(p.relative_to(part)): {"sha256": _digest(p), "bytes": p.stat().st_size} for p in files}
+    for path in files:  # those that another of DeepSpeed's writers has made
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
     _write(part / _MANIFEST, lambda out: out.write(json.dumps(manifest, indent=1).encode()))
     shutil.rmtree(final, ignore_errors=True)
     os.replace(part, final)

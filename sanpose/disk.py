@@ -27,6 +27,11 @@ def passes(error: OSError) -> bool:
     return error.errno in _PASSING
 
 
+def patience() -> float:
+    """How long a write may wait, in seconds."""
+    return float(os.environ.get(PATIENCE) or _PATIENCE_SECONDS)
+
+
 def wait_until_writable(folder: Path) -> None:
     """Wait until a megabyte can be written into a folder. Raises UserError as `patiently` does."""
     patiently(folder, lambda: None, _SOME_BYTES)
@@ -38,21 +43,22 @@ def patiently(folder: Path, write: Callable[[], T], size: int = 0) -> T:
 
     Raises UserError when it takes longer than half an hour ($SANPOSE_DISK_SECONDS).
     """
-    begun, pause = time.monotonic(), _FIRST_SECONDS
-    patience = float(os.environ.get(PATIENCE) or _PATIENCE_SECONDS)
+    begun, pause, waited = time.monotonic(), _FIRST_SECONDS, 0.0
     while True:
         wrong = _obstacle(folder, size) if size else None
         if wrong is None:
             try:
-                return write()
-            except (OSError, RuntimeError) as error:
-                met = error if isinstance(error, OSError) else error.__context__  # torch hides what its file has said
-                if not (isinstance(met, OSError) and passes(met)):
+                written = write()
+                if waited:
+                    print(f"{folder} is writable again, after {waited:.0f} s", file=sys.stderr, flush=True)
+                return written
+            except OSError as error:
+                if not passes(error):
                     raise
-                wrong = met.strerror or "not writable"
+                wrong = error.strerror or "not writable"
         size = size or _SOME_BYTES  # before the next try, which may be a long one
         waited = time.monotonic() - begun
-        if waited > patience:
+        if waited > patience():
             raise UserError(
                 f"the runs' file system has not been writable for {waited:.0f} s: {wrong}",
                 where=folder,

@@ -77,7 +77,7 @@ class Driver:
         known = self._known(found)
         if known:
             if found and found.status == "done" and self._began(found):  # its driver may have died before it trimmed
-                keep.trim(found.folder / "checkpoints", self.keep)
+                self._trim(found.folder, self.keep)
             kind = "failed" if "failure" in known else "taken"
             self._say(kind, f"{escape(label)}: taken from run {name}, {escape(_outcome_text(known))}")
             return Begun(name, outcome=known)
@@ -131,7 +131,7 @@ class Driver:
                 self._say("failed", f"[red]run {run} failed:[/] {escape(str(outcome['failure']))}")
                 return {}
             figures = _figures(opened.done(outcome))
-        keep.trim(opened.folder / "checkpoints", self.keep)
+        self._trim(opened.folder, self.keep)
         self._say("done", f"run [bold]{run}[/] is done: {_outcome_text({'figures': figures})}")
         return figures
 
@@ -142,7 +142,7 @@ class Driver:
     def pruned(self, run: str) -> None:
         with self.turn:
             opened = self.open.pop(run)
-            keep.trim(opened.folder / "checkpoints", ())
+            self._trim(opened.folder, ())
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
 
@@ -162,7 +162,7 @@ class Driver:
                 if keep.any_left(folder / "checkpoints") and self._is_pruned(folder):
                     with worker.sole(folder):
                         if self._is_pruned(folder):  # still: nobody else has begun it
-                            keep.trim(folder / "checkpoints", ())
+                            self._trim(folder, ())
 
     def _is_pruned(self, folder: Path) -> bool:
         found = recording.recorded(folder)
@@ -182,6 +182,9 @@ class Driver:
             for run in self.open.values():
                 run.interrupted()
             self.open.clear()
+
+    def _trim(self, folder: Path, kept: tuple[str, ...]) -> None:
+        disk.patiently(folder, lambda: keep.trim(folder / "checkpoints", kept))
 
     def _say(self, kind: str, text: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1

@@ -41,7 +41,8 @@ class Request:
         now = time.monotonic()
         if not self._asked and now - self._looked >= _LOOK_SECONDS:
             self._looked = now
-            self._asked = self._path.exists() and "stop" in self._path.read_text()
+            with contextlib.suppress(OSError):  # out of reach for a while: at the next look
+                self._asked = self._path.exists() and "stop" in self._path.read_text()
         return self._asked
 
 

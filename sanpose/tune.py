@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cluster import placements
-from sanpose import claim, demand, keep, recording, stopping
+from sanpose import claim, demand, disk, keep, recording, stopping
 from sanpose.driver import Driver
 from sanpose.errors import StoppedError, UserError
 from sanpose.sweep import Sweep
@@ -48,7 +48,7 @@ def tune(
         try:
             storage.require(sweep.definition.search.storage)
             claim.claim(sweep, root)
-            study = Study(folder, sweep.name, sweep.definition, sweep.seeds)
+            study = Study(folder, sweep.name, sweep.definition, sweep.seeds, patiently=disk.patiently)
         except BadSweep as error:
             raise UserError(f"this sweep cannot be used: {error}") from error
         if sweep.warning:
@@ -66,7 +66,7 @@ def tune(
             cuda = worker.device_type(first) == "cuda"
             driver = Driver(sweep, folder, console, cuda, retry_failed, kept)
             resources, places = worker.trial_resources(first, cuda)
-            claim.begun(sweep, root, dashboard)
+            disk.patiently(folder, lambda: claim.begun(sweep, root, dashboard))
             driver.trim_pruned()
             try:
                 with (
@@ -92,7 +92,7 @@ def tune(
             except BaseException:
                 driver.interrupted()
                 raise
-            claim.ended(sweep, root)
+            disk.patiently(folder, lambda: claim.ended(sweep, root))
             left = len(before & study.failed())
     return driver.counts | ({"failed before": left} if left else {})
 

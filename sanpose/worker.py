@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -116,7 +115,10 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"config": config.plain(), "folder": str(folder.absolute()), "cuda": cuda},
-        torch_config=TorchConfig(backend="nccl" if cuda else "gloo"),
+        torch_config=TorchConfig(
+            backend="nccl" if cuda else "gloo",
+            timeout_s=max(1800, round(2 * disk.patience())),  # the workers wait for one that waits for its disk
+        ),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.train.workers,
             use_gpu=cuda,
@@ -224,8 +226,7 @@ def sole(folder: Path) -> Iterator[None]:
 def log_to(path: Path) -> None:
     """Send everything that this process prints, its libraries too, to a file of the run."""
     file = disk.patiently(path.parent, lambda: _appended_to(path))
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    printing.write_kept()
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)

@@ -3,7 +3,10 @@ or copied to look at it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +18,27 @@ if TYPE_CHECKING:
     import optuna
     from sqlalchemy import Engine
 
+Patiently = Callable[[Path, Callable[[], None]], None]
+"""Calls what writes into a folder, again where the file system refuses it for a while."""
+
 JOURNAL = "study.log"
 _LEFT_SECONDS = 5  # Optuna itself waits 30: its lock may be anybody's, while here the sweep's folder is held
 
 
-def opened(folder: Path, name: str, search: Search) -> optuna.Study:
-    """The study of a sweep's folder, begun where there is none. Raises BadSweep when a database does not answer, or has
-    it for another folder."""
+def at_once(_folder: Path, write: Callable[[], None]) -> None:
+    """Write, and wait for nothing."""
+    write()
+
+
+def opened(folder: Path, name: str, search: Search, patiently: Patiently = at_once) -> optuna.Study:
+    """The study of a sweep's folder, begun where there is none. `patiently` writes the journal's lines. Raises BadSweep
+    when a database does not answer, or has it for another folder."""
     import optuna
 
     with _refusals():
         study = optuna.create_study(
             study_name=name,
-            storage=_storage(folder, search.storage),
+            storage=_storage(folder, search.storage, patiently),
             directions=directions(search.objectives),
             load_if_exists=True,
         )
@@ -111,20 +122,43 @@ def _engine(url: str) -> Engine:
         ) from error
 
 
-def _storage(folder: Path, url: str) -> Any:
+def _storage(folder: Path, url: str, patiently: Patiently) -> Any:
     import optuna
 
     if url:
         return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     _mend(folder / JOURNAL)
-    return _journal(folder)
+    return _journal(folder, patiently)
 
 
-def _journal(folder: Path) -> Any:
+def _journal(folder: Path, patiently: Patiently = at_once) -> Any:
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-    return JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    path = folder / JOURNAL
+    lock = JournalFileSymlinkLock(str(path))
+    backend: Any = JournalFileBackend(str(path), lock)
+    # Optuna's own would leave a torn line on a disk that is full, and the next line would be joined to it.
+    backend.append_logs = lambda logs: patiently(folder, lambda: _append(path, logs, lock))
+    return JournalStorage(backend)
+
+
+def _append(path: Path, logs: list[dict[str, Any]], lock: Any) -> None:
+    left = memoryview("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode())
+    lock.acquire()
+    try:
+        with path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(size)
+                raise
+    finally:
+        lock.release()
 
 
 def _mend(path: Path) -> None:

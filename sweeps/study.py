@@ -41,9 +41,19 @@ class Asked:
 
 class Study:
     """The study of one sweep, opened or begun. `seeds`: how often every point is run. `copy`: look at a copy of it, and
-    leave the one that is kept as it is. Raises BadSweep as `storage` does."""
+    leave the one that is kept as it is. `patiently`: does what writes into the folder. Raises BadSweep as `storage`
+    does."""
 
-    def __init__(self, folder: Path, name: str, definition: Definition, seeds: int, *, copy: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        definition: Definition,
+        seeds: int,
+        *,
+        copy: bool = False,
+        patiently: storage.Patiently = storage.at_once,
+    ):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -52,7 +62,8 @@ class Study:
         self._distributions = {axis.name: _distribution(axis) for axis in definition.axes}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.study = (storage.copied if copy else storage.opened)(folder, name, self.search)
+            kept = (folder, name, self.search)
+            self.study = storage.copied(*kept) if copy else storage.opened(*kept, patiently)
         self.study.pruner = _pruner(self.search)
         self.study.sampler = _sampler(self.search, 0)
         self._open: dict[int, optuna.Trial] = {}

@@ -45,9 +45,15 @@ def test_lines_are_kept_and_written_at_the_end():
 
 def test_of_many_lines_the_last_megabyte_is_kept():
     script = BEGIN + "file = os.dup(1)\nprinting.outlast_full_disk()\nos.dup2(full, 1)\n"
-    script += "for i in range(300_000): print(f'line {i}')\nos.dup2(file, 1)\nprint('after')"
+    script += "for i in range(400_000): print(f'line {i}')\nos.dup2(file, 1)\nprint('after')"
     text = said(script)
-    assert text.endswith("line 299999\nafter\n") and 2**20 < len(text) < 2**20 + 100
+    first, second, *_ = text.splitlines()
+    assert first.startswith("[lines are missing") and second.startswith("line ")
+    assert text.endswith("line 399999\nafter\n") and 2**20 - 100 < len(text) < 2**21 + 100
+
+
+def test_what_is_kept_is_written_when_asked_for():
+    assert said(BECOMES_FULL + "printing.write_kept()\nos.write(1, b'next')") == "before\nmeanwhile\nnext"
 
 
 def test_without_it_the_process_would_end():

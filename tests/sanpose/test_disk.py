@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
-import torch
 
 from sanpose import disk
 from sanpose.errors import UserError
@@ -42,17 +40,6 @@ def test_anything_else_is_raised_at_once(tmp_path, error):
     with pytest.raises(type(error)):
         disk.patiently(tmp_path, write)
     assert write() == 2
-
-
-def test_torch_on_a_full_disk_is_waited_for(tmp_path):
-    paths = iter([Path("/dev/full"), Path("/dev/full"), tmp_path / "weights.pt"])
-
-    def write() -> None:
-        with next(paths).open("wb") as file:
-            torch.save(torch.arange(10**5), file)
-
-    disk.patiently(tmp_path, write)
-    assert torch.equal(torch.load(tmp_path / "weights.pt"), torch.arange(10**5))
 
 
 def test_a_write_that_is_always_refused_ends_as_a_message(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import errno
+import io
 import json
 import os
 from pathlib import Path
@@ -169,15 +170,16 @@ def test_choosing_a_checkpoint_that_is_not_there(tmp_path):
         checkpoint.choose(tmp_path, "last")
 
 
-def test_a_disk_that_is_full_again_and_again_costs_nothing_but_time(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("more", [(), ("deepspeed=zero1",), ("deepspeed=zero3",)])
+def test_a_disk_that_is_full_again_and_again_costs_nothing_but_time(data, tmp_path, monkeypatch, more):
     """Whatever file of a checkpoint it is that cannot be written, or flushed."""
-    run(data, tmp_path / "undisturbed", "train.epochs=2")
+    run(data, tmp_path / "undisturbed", "train.epochs=2", *more)
     flush, write, calls = os.fsync, checkpoint.save_file, collections.Counter()
     monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
 
     def refused(name: str) -> bool:
         calls[name] += 1
-        return calls[name] % 3 != 0
+        return calls[name] <= 2
 
     def fsync(file: int) -> None:
         name = str(Path(f"/proc/self/fd/{file}").readlink())
@@ -192,14 +194,53 @@ def test_a_disk_that_is_full_again_and_again_costs_nothing_but_time(data, tmp_pa
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(checkpoint, "save_file", save_file)
-    run(data, tmp_path / "disturbed", "train.epochs=2")
+    run(data, tmp_path / "disturbed", "train.epochs=2", *more)
     monkeypatch.undo()
-    written = {Path(name).name for name in calls}
-    assert {checkpoint.WEIGHTS, "safetensors", "manifest.json", "random-0.pt", "mp_rank_00_model_states.pt"} <= written
+    newest = checkpoint.choose(tmp_path / "disturbed" / "checkpoints", "last").path
+    refused_ones = {Path(name).name for name in calls}
+    assert {p.name for p in newest.rglob("*") if p.is_file()} <= refused_ones and "safetensors" in refused_ones
+    assert len({p.stat().st_mode for p in newest.iterdir() if p.is_file()}) == 1, "all can read what one can"
     assert losses(tmp_path / "disturbed") == losses(tmp_path / "undisturbed")
     before, after = weights(tmp_path / "undisturbed"), weights(tmp_path / "disturbed")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not [p for p in (tmp_path / "disturbed" / "checkpoints").iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("room", range(0, 4000, 250))
+def test_what_torchs_file_has_met_is_what_is_raised(tmp_path, room):
+    class Small(io.FileIO):
+        def write(self, data):
+            if self.tell() + len(data) > room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    with Small(tmp_path / "a.pt", "wb") as file, pytest.raises(OSError, match="No space left"):
+        checkpoint._fill(file, torch.zeros(1000))
+
+
+def test_what_cannot_be_written_whole_leaves_its_room_to_others(tmp_path):
+    def fill(file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint._write(tmp_path / "a.pt", fill)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_has_its_name_although_the_file_system_did_not_answer_is_whole(data, tmp_path, monkeypatch):
+    rename, calls = os.replace, []
+
+    def replace(part, final):
+        rename(part, final)
+        calls.append(final)
+        if ".part" in Path(part).name and len(calls) == 1:
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(checkpoint.os, "replace", replace)
+    run(data, tmp_path, "train.epochs=1")
+    assert calls and checkpoint.newest(tmp_path / "checkpoints")[0]
 
 
 def test_a_half_written_checkpoint_is_not_seen(data, tmp_path, monkeypatch):

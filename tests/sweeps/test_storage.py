@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
+import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +96,39 @@ def test_a_copy_out_of_a_database(tmp_path):
     (tmp_path / "studies.db").write_bytes(b"no database")
     with pytest.raises(definition.BadSweep, match="cannot be read"):
         Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True)
+
+
+def test_a_full_disk_costs_the_journal_nothing(tmp_path, monkeypatch):
+    """Of every line that is appended, the first try is torn, and the second is not flushed."""
+    flush, tries = os.fsync, []
+
+    class Torn(io.FileIO):
+        def write(self, data):
+            if len(tries) % 3 == 1:
+                super().write(data[: len(data) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    def fsync(file):
+        if len(tries) % 3 == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(file)
+
+    def patiently(_, write):
+        while True:
+            tries.append(1)
+            with contextlib.suppress(OSError):
+                return write()
+
+    open_ = Path.open
+    monkeypatch.setattr(Path, "open", lambda p, mode, **more: Torn(p, "a") if mode == "ab" else open_(p, mode, **more))
+    monkeypatch.setattr(os, "fsync", fsync)
+    disturbed = Study(tmp_path, "s", definition.read(GRID, {}), 1, patiently=patiently)
+    for asked in ask_all(disturbed):
+        disturbed.tell(asked.number, f"run {asked.number}", {"mpjpe_mm": float(asked.number)})
+    monkeypatch.undo()
+    trials = study(tmp_path).study.trials
+    assert len(tries) > 3 * 2 * len(trials)
+    assert [(t.state.name, t.value, t.user_attrs["run"]) for t in trials] == [
+        ("COMPLETE", float(i), f"run {i}") for i in range(6)
+    ]
