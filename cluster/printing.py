@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import io
 import sys
+import threading
 from typing import Any
 
 _MOST_BYTES = 2**20
@@ -20,8 +21,13 @@ class _Output(io.FileIO):
     def __init__(self, number: int):
         super().__init__(number, "wb", closefd=False)
         self._left = bytearray()
+        self._turn = threading.RLock()
 
     def write(self, data: object) -> int:
+        with self._turn:
+            return self._write(data)
+
+    def _write(self, data: object) -> int:
         new = bytes(memoryview(data))  # type: ignore[arg-type]
         self._left += new
         try:

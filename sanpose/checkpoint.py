@@ -75,7 +75,9 @@ def save(folder: Path, engine: Engine, position: Position, score: float | None, 
     if rank == 0:
         disk.patiently(folder, lambda: _clear(folder))
         disk.patiently(
-            folder, lambda: (part / _DEEPSPEED).mkdir(parents=True), _BYTES_PER_PARAMETER * engine.parameters
+            folder,
+            lambda: (part / _DEEPSPEED).mkdir(parents=True, exist_ok=True),
+            _BYTES_PER_PARAMETER * engine.parameters,
         )
     dist.barrier()
     _let_wait(engine.deepspeed)

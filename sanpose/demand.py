@@ -48,7 +48,7 @@ def told(left: Callable[[], int], resources: Mapping[str, float]) -> Iterator[No
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(_TELL_SECONDS)  # it may wait for a study that waits for its disk
         with contextlib.suppress(OSError):
             elastic.demand(0, 1, [])
 

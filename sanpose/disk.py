@@ -27,13 +27,17 @@ def passes(error: OSError) -> bool:
     return error.errno in _PASSING
 
 
+class NotWritable(UserError):  # noqa: N818 - it says what is the matter
+    """A file system has not been writable for longer than this waits."""
+
+
 def patience() -> float:
     """How long a write may wait, in seconds."""
     return float(os.environ.get(PATIENCE) or _PATIENCE_SECONDS)
 
 
 def wait_until_writable(folder: Path) -> None:
-    """Wait until a megabyte can be written into a folder. Raises UserError as `patiently` does."""
+    """Wait until a megabyte can be written into a folder. Raises NotWritable as `patiently` does."""
     patiently(folder, lambda: None, _SOME_BYTES)
 
 
@@ -41,7 +45,7 @@ def patiently(folder: Path, write: Callable[[], T], size: int = 0) -> T:
     """Call what writes below a folder, from its beginning each time that the file system refuses it for a while; what
     it gives in the end. size: the bytes that must be free before it is called.
 
-    Raises UserError when it takes longer than half an hour ($SANPOSE_DISK_SECONDS).
+    Raises NotWritable when it takes longer than half an hour ($SANPOSE_DISK_SECONDS).
     """
     begun, pause, waited = time.monotonic(), _FIRST_SECONDS, 0.0
     while True:
@@ -59,7 +63,7 @@ def patiently(folder: Path, write: Callable[[], T], size: int = 0) -> T:
         size = size or _SOME_BYTES  # before the next try, which may be a long one
         waited = time.monotonic() - begun
         if waited > patience():
-            raise UserError(
+            raise NotWritable(
                 f"the runs' file system has not been writable for {waited:.0f} s: {wrong}",
                 where=folder,
                 expected=f"{size / 2**20:.0f} MiB of free space",

@@ -61,6 +61,8 @@ class Driver:
             config = configuration.located(self.sweep.config(asked.values, asked.seed))
             name = recording.run_id(config)
             return self._begin(asked, label, config, name)
+        except disk.NotWritable:
+            raise
         except UserError as error:  # a combination that a sampler has drawn, a broken record: the others may be sound
             trial = _trial(asked, label, name, str(error))
             self._append(trial)
@@ -140,9 +142,11 @@ class Driver:
         disk.patiently(folder, lambda: stopping.ask(folder))
 
     def pruned(self, run: str) -> None:
+        self._trim(self.open[run].folder, ())
         with self.turn:
-            opened = self.open.pop(run)
-            self._trim(opened.folder, ())
+            opened = self.open.pop(run, None)
+            if opened is None:  # recorded as interrupted meanwhile
+                return
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
 

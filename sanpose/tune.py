@@ -47,7 +47,7 @@ def tune(
     with claim.held(folder):
         try:
             storage.require(sweep.definition.search.storage)
-            claim.claim(sweep, root)
+            disk.patiently(folder, lambda: claim.claim(sweep, root))
             study = Study(folder, sweep.name, sweep.definition, sweep.seeds, patiently=disk.patiently)
         except BadSweep as error:
             raise UserError(f"this sweep cannot be used: {error}") from error

@@ -117,7 +117,7 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
         train_loop_config={"config": config.plain(), "folder": str(folder.absolute()), "cuda": cuda},
         torch_config=TorchConfig(
             backend="nccl" if cuda else "gloo",
-            timeout_s=max(1800, round(2 * disk.patience())),  # the workers wait for one that waits for its disk
+            timeout_s=round(min(max(1800, 2 * disk.patience()), 1e7)),  # for a worker that waits for its disk
         ),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.train.workers,

@@ -3,31 +3,21 @@ or copied to look at it."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps import journal_file
 from sweeps.definition import BadSweep, Search, directions
+from sweeps.journal_file import Patiently, at_once
 from sweeps.secrecy import masked
 
 if TYPE_CHECKING:
     import optuna
     from sqlalchemy import Engine
 
-Patiently = Callable[[Path, Callable[[], None]], None]
-"""Calls what writes into a folder, again where the file system refuses it for a while."""
-
 JOURNAL = "study.log"
-_LEFT_SECONDS = 5  # Optuna itself waits 30: its lock may be anybody's, while here the sweep's folder is held
-
-
-def at_once(_folder: Path, write: Callable[[], None]) -> None:
-    """Write, and wait for nothing."""
-    write()
 
 
 def opened(folder: Path, name: str, search: Search, patiently: Patiently = at_once) -> optuna.Study:
@@ -127,69 +117,11 @@ def _storage(folder: Path, url: str, patiently: Patiently) -> Any:
 
     if url:
         return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-    _mend(folder / JOURNAL)
+    journal_file.mend(folder / JOURNAL)
     return _journal(folder, patiently)
 
 
 def _journal(folder: Path, patiently: Patiently = at_once) -> Any:
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-    path = folder / JOURNAL
-    lock = JournalFileSymlinkLock(str(path))
-    backend: Any = JournalFileBackend(str(path), lock)
-    # Optuna's own would leave a torn line on a disk that is full, and the next line would be joined to it.
-    backend.append_logs = lambda logs: patiently(folder, lambda: _append(path, logs, lock))
-    return JournalStorage(backend)
-
-
-def _append(path: Path, logs: list[dict[str, Any]], lock: Any) -> None:
-    left = memoryview("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode())
-    lock.acquire()
-    try:
-        with path.open("ab", buffering=0) as file:
-            size = file.tell()
-            try:
-                while left:
-                    left = left[file.write(left) :]
-                os.fsync(file.fileno())
-            except OSError:
-                with contextlib.suppress(OSError):
-                    file.truncate(size)
-                raise
-    finally:
-        lock.release()
-
-
-def _mend(path: Path) -> None:
-    """Cut off what a killed machine left of a last line: the next line would be joined to it, and neither be read.
-
-    The lock of a driver that was killed while it wrote is taken from it. It could also be that of a dashboard, so it
-    must have been there for a while without a write: a write takes milliseconds.
-    """
-    from optuna.storages.journal import JournalFileSymlinkLock
-
-    if not path.exists():
-        return
-    lock = JournalFileSymlinkLock(str(path), grace_period=_LEFT_SECONDS)
-    with _quiet():  # Optuna would warn of the lock that it takes away
-        lock.acquire()
-    try:
-        with path.open("r+b") as file:
-            data = file.read()
-            if data and not data.endswith(b"\n"):
-                file.truncate(data.rfind(b"\n") + 1)
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    import optuna
-
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
+    return JournalStorage(journal_file.backend(folder / JOURNAL, patiently))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from sweeps import storage
 from sweeps.definition import Axis, Definition, Search, Values
+from sweeps.journal_file import Patiently, at_once
 
 if TYPE_CHECKING:
     import optuna
@@ -52,7 +53,7 @@ class Study:
         seeds: int,
         *,
         copy: bool = False,
-        patiently: storage.Patiently = storage.at_once,
+        patiently: Patiently = at_once,
     ):
         import optuna
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,27 @@ def test_a_node_is_cut_off_under_a_trial(lab: Lab, given: list[str], undisturbed
     report = [sys.executable, "-m", "sanpose", "report", f"--runs={runs}", f"--out={tmp_path / 'report'}"]
     assert subprocess.run(report, capture_output=True, text=True).returncode == 0
     assert "deltas" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_the_file_system_is_full_then_read_only(lab: Lab, given: list[str], undisturbed: Undisturbed) -> None:
+    folder = lab.shared / "work"
+    folder.mkdir()
+    runs = folder / "runs"
+    options = ("--nodes=2", "--cpus-per-task=1", "--mem=3000", "--output=%j.out", "--time=30")
+    env = {"SANPOSE_PYTHON": sys.executable, "SANPOSE_DASHBOARD": "off"}
+    script = cluster_job.REPOSITORY / "slurm" / "tune.sbatch"
+    given = [*given, "train.max_failures=0"]
+    job = lab.sbatch(script, *options, arguments=[*given, f"runs={runs}"], cwd=folder, env=env)
+    wait(lab, job, lambda: kept(runs) == 2)
+    for fault, seconds in ((lab.fs_full, 20), (lab.fs_readonly, 10)):  # longer than a trial takes
+        fault()
+        time.sleep(seconds)
+        lab.fs_heal()
+        done = len(list(runs.glob("*/predictions")))
+        wait(lab, job, lambda before=done: len(list(runs.glob("*/predictions"))) > before)
+    lab.wait(job, {"COMPLETED"}, 300)
+    assert results(runs) == undisturbed(given) and continued(runs) == 0
+    assert "is writable again" in lab.output(job) + "".join(p.read_text() for p in runs.glob("*/logs/worker-0.log"))
 
 
 def test_nodes_come_as_trials_wait_and_one_of_them_is_preempted(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import io
-import os
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from sweeps import definition, storage
+from sweeps import definition, journal_file, storage
 from sweeps.study import Study
 from tests.sweeps.studies import GRID, ask_all, study
 
@@ -46,7 +41,7 @@ def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path):
 
 
 def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "_LEFT_SECONDS", 3)
+    monkeypatch.setattr(journal_file, "_LEFT_SECONDS", 3)
     asked = study(tmp_path).next()
     log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
     lock.symlink_to(log)
@@ -56,7 +51,7 @@ def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(tmp_path,
 
 
 def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "_LEFT_SECONDS", 3)
+    monkeypatch.setattr(journal_file, "_LEFT_SECONDS", 3)
     study(tmp_path)
     log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
     lock.symlink_to(log)
@@ -96,39 +91,3 @@ def test_a_copy_out_of_a_database(tmp_path):
     (tmp_path / "studies.db").write_bytes(b"no database")
     with pytest.raises(definition.BadSweep, match="cannot be read"):
         Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True)
-
-
-def test_a_full_disk_costs_the_journal_nothing(tmp_path, monkeypatch):
-    """Of every line that is appended, the first try is torn, and the second is not flushed."""
-    flush, tries = os.fsync, []
-
-    class Torn(io.FileIO):
-        def write(self, data):
-            if len(tries) % 3 == 1:
-                super().write(data[: len(data) // 2])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return super().write(data)
-
-    def fsync(file):
-        if len(tries) % 3 == 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        flush(file)
-
-    def patiently(_, write):
-        while True:
-            tries.append(1)
-            with contextlib.suppress(OSError):
-                return write()
-
-    open_ = Path.open
-    monkeypatch.setattr(Path, "open", lambda p, mode, **more: Torn(p, "a") if mode == "ab" else open_(p, mode, **more))
-    monkeypatch.setattr(os, "fsync", fsync)
-    disturbed = Study(tmp_path, "s", definition.read(GRID, {}), 1, patiently=patiently)
-    for asked in ask_all(disturbed):
-        disturbed.tell(asked.number, f"run {asked.number}", {"mpjpe_mm": float(asked.number)})
-    monkeypatch.undo()
-    trials = study(tmp_path).study.trials
-    assert len(tries) > 3 * 2 * len(trials)
-    assert [(t.state.name, t.value, t.user_attrs["run"]) for t in trials] == [
-        ("COMPLETE", float(i), f"run {i}") for i in range(6)
-    ]
