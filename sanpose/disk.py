@@ -22,7 +22,7 @@ PATIENCE = "SANPOSE_DISK_SECONDS"  # how long to wait
 _PATIENCE_SECONDS, _FIRST_SECONDS, _LONGEST_SECONDS = 1800.0, 0.5, 10.0
 
 
-def passes(error: OSError) -> bool:
+def _passes(error: OSError) -> bool:
     """Whether what a file system says may be over in a while."""
     return error.errno in _PASSING
 
@@ -34,11 +34,6 @@ class NotWritable(UserError):  # noqa: N818 - it says what is the matter
 def patience() -> float:
     """How long a write may wait, in seconds."""
     return float(os.environ.get(PATIENCE) or _PATIENCE_SECONDS)
-
-
-def wait_until_writable(folder: Path) -> None:
-    """Wait until a megabyte can be written into a folder. Raises NotWritable as `patiently` does."""
-    patiently(folder, lambda: None, _SOME_BYTES)
 
 
 def patiently(folder: Path, write: Callable[[], T], size: int = 0) -> T:
@@ -57,7 +52,7 @@ def patiently(folder: Path, write: Callable[[], T], size: int = 0) -> T:
                     print(f"{folder} is writable again, after {waited:.0f} s", file=sys.stderr, flush=True)
                 return written
             except OSError as error:
-                if not passes(error):
+                if not _passes(error):
                     raise
                 wrong = error.strerror or "not writable"
         size = size or _SOME_BYTES  # before the next try, which may be a long one
@@ -87,7 +82,7 @@ def _obstacle(folder: Path, size: int) -> str | None:
             probe.unlink(missing_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        if not passes(error):
+        if not _passes(error):
             raise
         return error.strerror or "not writable"
     return None if free >= size else f"{free / 2**20:.0f} MiB are free, {size / 2**20:.0f} are needed"

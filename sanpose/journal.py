@@ -35,13 +35,13 @@ class Journal:
     def write(self, kind: str, epoch: int, step: int, **values: Any) -> None:
         line = {"kind": kind, "epoch": epoch, "step": step, **_finite(values)}
         left = memoryview(json.dumps(line, allow_nan=False).encode() + b"\n")
-        while left:
-            try:
+
+        def append() -> None:
+            nonlocal left
+            while left:
                 left = left[self._file.write(left) :]
-            except OSError as error:
-                if not disk.passes(error):
-                    raise
-                disk.wait_until_writable(self.path.parent)
+
+        disk.patiently(self.path.parent, append)
 
     def scalars(self, group: str, values: Mapping[str, float | None], at: int) -> None:
         for name, value in values.items():
