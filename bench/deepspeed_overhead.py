@@ -22,15 +22,15 @@ import table
 import torch
 import turns
 
-from cluster.ray_cluster import ray_cluster
-from sanpose import config as configuration
-from sanpose import worker
-from sanpose.config import Config
+from cluster.raycluster.connect import ray_cluster
+from sanpose.config.compose import compose, from_plain
+from sanpose.config.schema import Config
 from sanpose.data.loader import Batch, normalise
-from sanpose.engine import Engine, Place, single_process
-from sanpose.joints import TRAINING
-from sanpose.loss import coordinate_l1
+from sanpose.model.loss import coordinate_l1
 from sanpose.model.network import SAN
+from sanpose.pose.joints import TRAINING
+from sanpose.training.engine import Engine, WorkerPlace, single_process
+from sanpose.training.resources import environment
 
 BATCHES, WARMUP = 4, 2
 
@@ -96,7 +96,7 @@ def bare(config: Config, steps: int, job: int) -> Answer:
 def deepspeed(config: Config, steps: int, job: int) -> Answer:
     """The Engine, in a process group that exists."""
     torch.set_num_threads(config.train.threads)
-    engine = Engine(config, Place(0, 1, torch.device("cpu")))
+    engine = Engine(config, WorkerPlace(0, 1, torch.device("cpu")))
     try:
         return timed(lambda batch: engine.micro_step(batch).total, config, steps, job)
     finally:
@@ -115,7 +115,7 @@ def deepspeed_under_ray(config: Config, steps: int, job: int) -> Answer:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     def in_worker(given: dict[str, Any]) -> dict[str, Any]:
-        return asdict(deepspeed(configuration.from_plain(given["config"]), given["steps"], given["job"]))
+        return asdict(deepspeed(from_plain(given["config"]), given["steps"], given["job"]))
 
     with tempfile.TemporaryDirectory() as folder, ray_cluster(1):
         trainer = TorchTrainer(
@@ -124,7 +124,7 @@ def deepspeed_under_ray(config: Config, steps: int, job: int) -> Answer:
             torch_config=TorchConfig(backend="gloo"),
             scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1.0}),
             run_config=ray.train.RunConfig(
-                name="overhead", storage_path=folder, worker_runtime_env={"env_vars": worker.environment("cpu")}
+                name="overhead", storage_path=folder, worker_runtime_env={"env_vars": environment("cpu")}
             ),
         )
         return Answer(**trainer.fit().return_value)
@@ -144,15 +144,13 @@ def settings(small: bool, batch: int, threads: int, precision: str) -> Config:
     model = [f"model.backbone={backbone}", "model.weights=none"]
     shape = [f"data.input_width={side}", f"data.input_height={side}"]
     train = [f"train.batch_size={batch}", f"train.threads={threads}", f"train.precision={precision}"]
-    return configuration.compose(
-        ["train.workers=1", "train.accelerator=cpu", "deepspeed=zero0", *model, *shape, *train]
-    )
+    return compose(["train.workers=1", "train.accelerator=cpu", "deepspeed=zero0", *model, *shape, *train])
 
 
 def compare(config: Config, names: list[str], steps: int) -> None:
     """The table."""
     # Under Ray only the worker gets these variables, from the trainer, and Ray's own processes none.
-    env: dict[str, dict[str, str]] = {name: worker.environment("cpu") for name in names} | {_UNDER_RAY: {}}
+    env: dict[str, dict[str, str]] = {name: environment("cpu") for name in names} | {_UNDER_RAY: {}}
     jobs = [({"variant": name, "config": config.plain(), "steps": steps}, env[name]) for name in names]
     seconds, printed = turns.take(__file__, jobs)
     answers = [Answer(**json.loads(text.splitlines()[-1])) for text in printed]
@@ -177,7 +175,7 @@ def main(batch: int, steps: int, threads: int, precision: str, parts: bool, smal
     """Compare DeepSpeed under Ray Train with a bare torch loop."""
     if one is not None:
         job = json.loads(one)
-        found = VARIANTS[job["variant"]](configuration.from_plain(job["config"]), job["steps"], os.getpid())
+        found = VARIANTS[job["variant"]](from_plain(job["config"]), job["steps"], os.getpid())
         click.echo(json.dumps(asdict(found)))
         return
     config = settings(small, batch, threads, precision)

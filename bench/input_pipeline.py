@@ -27,10 +27,10 @@ import cv2
 import numpy as np
 import table
 
-from sanpose import config as configuration
-from sanpose.config import Config
+from sanpose.config.compose import compose
+from sanpose.config.schema import SOURCES, Config
 from sanpose.data import loader, packed
-from sanpose.joints import NATIVE
+from sanpose.pose.joints import NATIVE
 
 IMAGES, BATCH = 40, 8
 LOADED = 5  # as many more rounds through loader processes, which take a while to start
@@ -103,10 +103,10 @@ def write(path: Path, source: str) -> packed.Packed:
 
 def settings(source: str, size: tuple[int, int], epochs: int, workers: int) -> Config:
     """The paper's augmentation on one source."""
-    shares = [f"data.sources.{name}.share={int(name == source)}" for name in configuration.SOURCES]
+    shares = [f"data.sources.{name}.share={int(name == source)}" for name in SOURCES]
     shape = [f"data.input_width={size[0]}", f"data.input_height={size[1]}", f"data.loader_workers={workers}"]
     train = [f"train.batch_size={BATCH}", f"train.epochs={epochs}", "train.workers=1", "train.checkpoint_steps=0"]
-    return configuration.compose(["preset=paper", "train.milestones=[]", *shares, *shape, *train])
+    return compose(["preset=paper", "train.milestones=[]", *shares, *shape, *train])
 
 
 def seconds(call: Callable[[], object]) -> float:

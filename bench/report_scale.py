@@ -26,10 +26,10 @@ import click
 import fresh
 import table
 
-from sanpose.config import compose, configs_dir
+from sanpose.config.compose import compose, configs_dir
 from sanpose.data.actions import ACTIONS
 from sweeps.files import to_json
-from sweeps.record import Trial, write_head
+from sweeps.record import TrialRecord, write_head
 
 SWEEP = 500
 SEEDS = 5
@@ -55,7 +55,7 @@ def make_runs(root: Path, count: int, seeds: int = SEEDS) -> None:
             run = f"{start + number:010x}"
             make_run(root / run, config, draw)
             shown = {"cell": config["cell"], "train.learning_rate": values}
-            trials.append(asdict(Trial(number, f"point {point}", shown, seed, run)))
+            trials.append(asdict(TrialRecord(number, f"point {point}", shown, seed, run)))
         (folder / "trials.jsonl").write_text("".join(f"{json.dumps(trial)}\n" for trial in trials))
 
 

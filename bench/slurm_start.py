@@ -19,7 +19,7 @@ import click
 import table
 
 from cluster import phases
-from sanpose import journal
+from sanpose.runs import journal
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY))

@@ -21,9 +21,10 @@ from pathlib import Path
 import click
 import table
 
-from sanpose import config as configuration
+from sanpose.config.compose import compose
+from sanpose.runs import ledger
 from sanpose.status.watch import Watcher
-from sweeps import ledger, record
+from sweeps import record
 
 EPOCHS, LINES = 20, 10
 
@@ -60,7 +61,7 @@ def write_runs(root: Path, count: int) -> None:
         "per_action": {f"Action{i}": 60.0 + i for i in range(15)},
     }
     figures = {"h36m": dict.fromkeys(("mpjpe", "pa_mpjpe", "pa_mpjpe_scaled"), whole)}
-    config = configuration.compose(["preset=quick", "ablation=c", f"train.epochs={EPOCHS}"]).plain()
+    config = compose(["preset=quick", "ablation=c", f"train.epochs={EPOCHS}"]).plain()
     model = ledger.create(root, "0" * 10, config, {"machine": {"hostname": "bench"}})
     (model / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in _lines(figures)))
     times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:10:00+00:00"}
@@ -72,7 +73,9 @@ def write_runs(root: Path, count: int) -> None:
         text = done.replace('"done"', '"running"') if number % 100 == 99 else done
         (folder / "result.json").write_text(text.replace("0" * 10, folder.name))
         if number % 2:
-            trials.append(record.Trial(number, f"delta_init {number}", {"model.delta_init": number}, 0, folder.name))
+            trials.append(
+                record.TrialRecord(number, f"delta_init {number}", {"model.delta_init": number}, 0, folder.name)
+            )
     sweep = record.write_head(root, "many", {"title": "Many runs", "ended": None, "driver": None})
     (sweep / "trials.jsonl").write_text("".join(json.dumps(asdict(trial)) + "\n" for trial in trials))
 

@@ -27,10 +27,13 @@ import turns
 import yaml
 from rich.console import Console
 
-from cluster.ray_cluster import ray_cluster
-from sanpose import config as configuration
-from sanpose import keep, sweep, tune, worker
-from sanpose.driver import Driver
+from cluster.raycluster.connect import ray_cluster
+from sanpose.config.compose import compose
+from sanpose.runs import checkpoints
+from sanpose.training.resources import ALLOCATOR, environment
+from sanpose.tuning import sweep
+from sanpose.tuning.driver import Driver
+from sanpose.tuning.run import tune
 from sweeps import record
 from sweeps.study import Study
 
@@ -50,14 +53,14 @@ def plain_loop(folder: Path, trials: int, epoch_samples: int, runs: Path) -> Non
     """The trainings in this process, torch not yet imported."""
     import torch
 
-    from sanpose import engine, loop
+    from sanpose.training import engine, loop
 
     engine.single_process()
     for seed in range(trials):
-        config = configuration.compose([*overrides(folder, epoch_samples), f"train.seed={seed}"])
+        config = compose([*overrides(folder, epoch_samples), f"train.seed={seed}"])
         own = runs / str(seed)
         own.mkdir(parents=True)
-        loop.train(config, own, engine.Place(0, 1, torch.device("cpu")))
+        loop.train(config, own, engine.WorkerPlace(0, 1, torch.device("cpu")))
 
 
 def in_sanpose(folder: Path, trials: int, epoch_samples: int, runs: Path) -> None:
@@ -65,7 +68,7 @@ def in_sanpose(folder: Path, trials: int, epoch_samples: int, runs: Path) -> Non
     given = runs / "seeds.yaml"
     given.write_text(yaml.safe_dump({"title": "seeds", "axes": {"train.gamma": [0.1]}}))
     asked = sweep.read([f"sweep={given}", f"seeds={trials}", f"runs={runs}", *overrides(folder, epoch_samples)])
-    counts = tune.tune(asked, QUIET)
+    counts = tune(asked, QUIET)
     if counts != {"done": trials}:
         raise RuntimeError(f"the sweep ended with {counts}")
 
@@ -75,7 +78,7 @@ WAYS = {"plain loop in one process": plain_loop, "sanpose tune": in_sanpose}
 
 def take_turns(job: dict[str, Any]) -> None:
     """One way, in this process."""
-    ray = ray_cluster(1, {"GLIBC_TUNABLES": worker.ALLOCATOR}) if job["ray"] else nullcontext()
+    ray = ray_cluster(1, {"GLIBC_TUNABLES": ALLOCATOR}) if job["ray"] else nullcontext()
     with tempfile.TemporaryDirectory() as runs, ray:
         turns.ready()
         WAYS[job["way"]](Path(job["folder"]), job["trials"], job["epoch_samples"], Path(runs))
@@ -88,7 +91,7 @@ def in_turns(folder: Path, asked: Sequence[tuple[str, int, int]]) -> list[float]
     for way, trials, epoch_samples in asked:
         ray = way == "sanpose tune"  # which gives its trials the variables, and Ray's own processes none of them
         job = {"folder": str(folder), "way": way, "trials": trials, "epoch_samples": epoch_samples, "ray": ray}
-        jobs.append((job, {} if ray else worker.environment("cpu")))
+        jobs.append((job, {} if ray else environment("cpu")))
     return turns.take(__file__, jobs)[0]
 
 
@@ -132,12 +135,12 @@ def stock_worker(given: dict[str, Any]) -> None:
     import ray.train
     import torch
 
-    from sanpose import engine, loop
+    from sanpose.training import engine, loop
 
-    config = configuration.compose([*given["overrides"], f"train.seed={given['seed']}"])
+    config = compose([*given["overrides"], f"train.seed={given['seed']}"])
     folder = Path(given["runs"]) / str(given["seed"])
     folder.mkdir(parents=True)
-    loop.train(config, folder, engine.Place(0, 1, torch.device("cpu")), ray.train.report)
+    loop.train(config, folder, engine.WorkerPlace(0, 1, torch.device("cpu")), ray.train.report)
 
 
 def noop(payload: dict[str, Any]) -> None:
@@ -170,7 +173,7 @@ def noops(folder: Path, count: int) -> list[float]:
         asked = sweep.read([f"sweep={given}", f"runs={root}/runs", *overrides(folder, 32)])
         at = record.write_head(Path(root) / "runs", asked.name, asked.head())
         study = Study(at, asked.name, asked.definition, 1)
-        clock = Clock(asked, at, QUIET, False, False, keep.KINDS)
+        clock = Clock(asked, at, QUIET, False, False, checkpoints.KINDS)
         clock.ends = []
         runner.run(study, clock, noop, {"CPU": 1.0}, concurrent=1, reuse=True, max_failures=0)
         ends = clock.ends

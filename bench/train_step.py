@@ -23,12 +23,12 @@ import fresh
 import table
 import torch
 
-from sanpose.config import ModelConfig
-from sanpose.loss import coordinate_l1
+from sanpose.config.schema import ModelConfig
 from sanpose.model.complexity import count
+from sanpose.model.loss import coordinate_l1
 from sanpose.model.network import SAN
 from sanpose.model.softargmax import soft_argmax, soft_argmax_plain
-from sanpose.worker import ALLOCATOR
+from sanpose.training.resources import ALLOCATOR
 
 SIZE = 256
 MODEL = ModelConfig(backbone="resnet50")

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from cluster.checks import owner
+from cluster.slurm.checks import owner
 
 Status = Literal["ok", "warning", "failed"]
 _GB = 2**30

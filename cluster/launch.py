@@ -1,9 +1,10 @@
 """Run a command with a Ray cluster around it, in a Slurm allocation: `python -m cluster.launch -- COMMAND...`.
 
-It is the batch process, on the first node. It makes the token, starts `cluster.node` on every node by one srun, waits
-until all have joined, runs the command with RAY_ADDRESS set, and ends what it started. A warning of the time limit or
-of a preemption becomes SIGUSR1 to the command, which then keeps a checkpoint and exits with `STOPPED`; only then the
-job is requeued. A command that was killed, or that Ray has died under, is run again in a new Ray cluster.
+It is the batch process, on the first node. It makes the token, starts `cluster.raycluster.node` on every node by one
+srun, waits until all have joined, runs the command with RAY_ADDRESS set, and ends what it started. A warning of the
+time limit or of a preemption becomes SIGUSR1 to the command, which then keeps a checkpoint and exits with `STOPPED`;
+only then the job is requeued. A command that was killed, or that Ray has died under, is run again in a new Ray
+cluster.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import phases, printing, requeue
-from cluster.allocation import Allocation
-from cluster.container import inside
-from cluster.elastic import MOST, Workers
+from cluster import phases, printing
 from cluster.errors import ClusterError
-from cluster.rayjob import RayCluster
+from cluster.raycluster import requeue
+from cluster.raycluster.allocation import Allocation
+from cluster.raycluster.container import inside
+from cluster.raycluster.elastic import MOST, Workers
+from cluster.raycluster.job import RayCluster
 
 STOPPED = 75  # the exit code of a command that has kept a checkpoint and wants to go on (sysexits' EX_TEMPFAIL)
 _POLL_SECONDS = 0.1

@@ -19,11 +19,11 @@ from typing import NoReturn
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from cluster import jobs, slurm
 from cluster.errors import ClusterError
 from cluster.files import write_atomic
-from cluster.sbatch import JOINER, SUBMITIT, joiner_text, sbatch_text
-from cluster.spec import JobSpec
+from cluster.slurm import commands, jobs
+from cluster.slurm.sbatch import JOINER, SUBMITIT, joiner_text, sbatch_text
+from cluster.slurm.spec import JobSpec
 
 # What a job gets of the submitting shell's environment: the person, the language, the module system, the proxies.
 _PASSED_ON = re.compile(
@@ -85,7 +85,7 @@ def submit(spec: JobSpec) -> str:
         with contextlib.redirect_stderr(complaint):  # submitit prints there what it also raises
             job = _Executor(spec).submit(Launch(spec.command, spec.folder, spec.most))
     except FailedJobError as error:
-        reason = slurm.reason(str(error)).removeprefix("sbatch: error: ")
+        reason = commands.reason(str(error)).removeprefix("sbatch: error: ")
         raise ClusterError(
             f"Slurm has refused the job: {reason}",
             where=f"cluster profile {spec.profile.name}",

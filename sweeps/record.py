@@ -27,7 +27,7 @@ _TRACES = {"sweep.json", "trials.jsonl", "study.log"}  # a folder that has only 
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialRecord:
     """`number`: from 0, in the order of the plan. `label`: for people, as "delta_init 0.1". `values`: the swept keys
     and their values. `run`: the ledger's id. `reason`: why no run could be begun; where not even its id could be told,
     `run` is empty. `started`: when this sweep last began the run, by the run's own record; None where it only took
@@ -56,7 +56,7 @@ _KINDS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepRecord:
     """`head`: the content of sweep.json. Its keys: `name`, `title`, `search` (None for a grid), `objectives` (a list of
     {"name", "direction"}), `overrides`, `seeds`, `created`, `driver` ({"host", "pid", "started", "dashboard"} of the
     last start), `ended` (None while it runs, or when it died)."""
@@ -64,7 +64,7 @@ class Sweep:
     name: str
     folder: Path
     head: dict[str, Any]
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRecord, ...]
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -104,7 +104,7 @@ def keep_storage(folder: Path, url: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def storage(sweep: Sweep) -> str:
+def storage(sweep: SweepRecord) -> str:
     """The URL of a study's database, "" where it has none. Raises PermissionError for another's that has a password."""
     path = sweep.folder / _STORAGE
     if path.exists():
@@ -123,11 +123,11 @@ def _shown(head: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def append_trial(folder: Path, trial: Trial) -> None:
+def append_trial(folder: Path, trial: TrialRecord) -> None:
     append_line(folder / "trials.jsonl", asdict(trial))
 
 
-def read(root: Path, name: str) -> Sweep:
+def read(root: Path, name: str) -> SweepRecord:
     """A sweep's record, its head without a password. Raises BrokenRecord when a file of it is absent, torn, or not what
     it should be."""
     folder = folder_of(root, name)
@@ -141,7 +141,7 @@ def read(root: Path, name: str) -> Sweep:
         latest = {trial.number: trial for trial in map(_trial, lines)}
     except TypeError as error:
         raise BrokenRecord(path, f"a line is not a trial: {error}") from error
-    return Sweep(name, folder, _shown(head), tuple(latest[number] for number in sorted(latest)))
+    return SweepRecord(name, folder, _shown(head), tuple(latest[number] for number in sorted(latest)))
 
 
 def _head(folder: Path) -> dict[str, Any]:
@@ -176,9 +176,9 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _trial(line: Mapping[str, Any]) -> Trial:
+def _trial(line: Mapping[str, Any]) -> TrialRecord:
     """Raises TypeError for a line that is no trial."""
-    trial = Trial(**line)
+    trial = TrialRecord(**line)
     for name, kind in _KINDS.items():
         if not isinstance(getattr(trial, name), kind):
             raise TypeError(f"{name} is {getattr(trial, name)!r}")

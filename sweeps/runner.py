@@ -25,7 +25,7 @@ from ray.tune.execution import tune_controller
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweeps.study import Asked, Study
+from sweeps.study import Study, TrialSpec
 
 # The key of a trial's last report: as JSON, since Tune flattens mappings, what it came to, or {"failure": why}.
 OUTCOME = "outcome"
@@ -59,7 +59,7 @@ class Host(Protocol):
 
     stopping: bool
 
-    def begin(self, asked: Asked) -> Begun:
+    def begin(self, asked: TrialSpec) -> Begun:
         """Name the run of a trial and take hold of its folder."""
 
     def end(self, run: str, outcome: Mapping[str, Any]) -> dict[str, float | None]:
@@ -123,10 +123,10 @@ class _Trials:
 
     def __init__(self, study: Study, host: Host, asked_to_end: bool = False):
         self.study, self.host, self.asked_to_end = study, host, asked_to_end
-        self.running: dict[str, tuple[Asked, str]] = {}
+        self.running: dict[str, tuple[TrialSpec, str]] = {}
         self.ended: set[str] = set()
         self.given_up: set[str] = set()
-        self._busy: deque[Asked] = deque()
+        self._busy: deque[TrialSpec] = deque()
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune saves what it is given; the state of a sweep is elsewhere."""
@@ -152,7 +152,7 @@ class _Trials:
             return None
         return str(Searcher.FINISHED)
 
-    def _begin(self, name: str, asked: Asked) -> dict[str, Any] | None:
+    def _begin(self, name: str, asked: TrialSpec) -> dict[str, Any] | None:
         begun = self.host.begin(asked)
         if begun.payload is not None:
             self.running[name] = asked, begun.run
@@ -188,7 +188,9 @@ class _Trials:
         else:
             self._tell(asked, run, outcome, self.host.end(run, outcome))
 
-    def _tell(self, asked: Asked, run: str, outcome: Mapping[str, Any], figures: Mapping[str, float | None]) -> None:
+    def _tell(
+        self, asked: TrialSpec, run: str, outcome: Mapping[str, Any], figures: Mapping[str, float | None]
+    ) -> None:
         if "stopped" in outcome:  # the trial stays open in the study, for the next start
             return
         if outcome.get("pruned"):

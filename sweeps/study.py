@@ -30,7 +30,7 @@ _WARM_UP = 8  # points that a model-based sampler draws at random before it has 
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrialSpec:
     """A trial that is to be run: its number in the study, its point, its seed. `repeats`: the number of the one that it
     is in the place of."""
 
@@ -68,10 +68,10 @@ class Study:
         self.study.pruner = _pruner(self.search)
         self.study.sampler = _sampler(self.search, 0)
         self._open: dict[int, optuna.Trial] = {}
-        self._left: Iterator[Asked] = iter(())
+        self._left: Iterator[TrialSpec] = iter(())
         self._enqueue()
 
-    def next(self) -> Asked | None:
+    def next(self) -> TrialSpec | None:
         """The next trial to run: one left over by a driver that died, one enqueued, or one that the sampler draws.
         None when there is none left."""
         asked = next(self._left, None)
@@ -231,10 +231,10 @@ class Study:
         trials = self.study.get_trials(deepcopy=False)
         return sum(t.state != waiting and self._sound(t) and t.number not in repeated for t in trials)
 
-    def _asked(self, trial: optuna.Trial) -> Asked:
+    def _asked(self, trial: optuna.Trial) -> TrialSpec:
         point = {axis.name: trial.params[axis.name] for axis in self.definition.axes}
         told = trial.user_attrs
-        return Asked(trial.number, point, int(told.get("seed", 0)), told.get("repeats"))
+        return TrialSpec(trial.number, point, int(told.get("seed", 0)), told.get("repeats"))
 
 
 def _params(trial: optuna.trial.FrozenTrial) -> Values:

@@ -15,12 +15,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="The folder of recorded runs.")
 def cancel(job: str | None, everything: bool, runs: Path) -> None:
     """Cancel JOB: Slurm's id, the job's name, or a prefix of its run's id. What it has trained stays."""
-    from cluster import cancelling, jobs
+    from cluster import cancel
+    from cluster.slurm import jobs
 
     if (job is None) == (not everything):
         raise click.UsageError("name a job, or say --all")
     records = jobs.read_all(runs)[0] if job is None else [jobs.find(runs, job)]
-    outcomes = cancelling.cancel(records)
+    outcomes = cancel.cancel(records)
     if job is None:
         outcomes = {name: told for name, told in outcomes.items() if told.startswith("cancelled")}
     for name, told in outcomes.items():

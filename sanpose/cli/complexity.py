@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sanpose.config import BACKBONES, ModelConfig, configs_dir
+from sanpose.config.compose import configs_dir
+from sanpose.config.schema import BACKBONES, ModelConfig
 from sanpose.errors import UserError
-from sanpose.joints import TRAINING
+from sanpose.pose.joints import TRAINING
 
 if TYPE_CHECKING:
     from sanpose.model.complexity import Complexity

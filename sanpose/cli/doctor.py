@@ -28,10 +28,10 @@ def doctor(cluster: str | None, runs: Path, overrides: tuple[str, ...]) -> None:
     """
     from rich.console import Console
 
-    from cluster import consulting
     from cluster import doctor as machine
-    from cluster.profiles import read
-    from sanpose.config import configs_dir
+    from cluster import doctor_slurm
+    from cluster.slurm.profiles import read
+    from sanpose.config.compose import configs_dir
 
     if overrides and cluster is None:
         raise click.UsageError("overrides need --cluster")
@@ -40,13 +40,13 @@ def doctor(cluster: str | None, runs: Path, overrides: tuple[str, ...]) -> None:
     console = console if console.is_terminal else Console(width=160)
     local = Path(profile.node_local if profile else "/tmp")
     folder = runs.absolute() if runs.is_dir() else runs.absolute().parent
-    found = [*machine.examine(folder, local), *consulting.examine_slurm()]
+    found = [*machine.examine(folder, local), *doctor_slurm.examine_slurm()]
     console.print(_table("this machine", found))
     if profile:
-        from sanpose.train import REPOSITORY
+        from sanpose.config.compose import REPOSITORY
 
         python = profile.python or sys.executable
-        asked = consulting.examine_node(profile, python, folder, REPOSITORY)
+        asked = doctor_slurm.examine_node(profile, python, folder, REPOSITORY)
         console.print(_table(f"a node of {profile.name}", asked))
         found += asked
     if machine.worst(found) == "failed":

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from sanpose.config import SOURCES, Config
+from sanpose.config.schema import SOURCES, Config
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
     from sanpose.data.packed import Packed
-    from sanpose.evaluate import Predictions, Result
-    from sanpose.trained import Trained
+    from sanpose.evaluation.measure import Result
+    from sanpose.evaluation.predictions import Predictions
+    from sanpose.inference.trained import TrainedNetwork
 
 
 @click.command()
@@ -41,15 +42,17 @@ def evaluate(overrides: tuple[str, ...], as_json: bool, saved: Path | None) -> N
     --predictions FILE.npz holds keypoints3d (Human3.6M) and keypoints (MPII); beside it are written FILE.truth.npz,
     Human3.6M's ground truth of the same samples, and FILE.coco.json, COCO's results before rescoring and NMS.
     """
-    from sanpose import recording, trained
     from sanpose.cli.metrics import show
     from sanpose.data.sources import predicted
-    from sanpose.evaluate import measure, predict
+    from sanpose.evaluation.measure import measure
+    from sanpose.evaluation.predictions import predict
+    from sanpose.inference import trained
+    from sanpose.runs import lookup
 
     given, rest = _split(overrides)
     if saved is not None and (saved.suffix != ".npz" or not saved.parent.is_dir()):
         raise UserError("predictions cannot be saved there", where=saved, expected="a .npz file in an existing folder")
-    folder = recording.find(Path(given.get("runs", "runs")), given["run"])
+    folder = lookup.find(Path(given.get("runs", "runs")), given["run"])
     network = trained.load(folder, given.get("checkpoint", "last"), overrides=rest)
     files = _open(network.config)
     predictions = {
@@ -89,7 +92,7 @@ def _open(config: Config) -> dict[str, Packed]:
 
 
 def _document(
-    network: Trained, overrides: Sequence[str], files: dict[str, Packed], results: dict[str, Result]
+    network: TrainedNetwork, overrides: Sequence[str], files: dict[str, Packed], results: dict[str, Result]
 ) -> dict[str, Any]:
     """Everything about the evaluation that is not a matter of time or place, but for the files' paths."""
     plain = network.config.plain()
@@ -110,12 +113,12 @@ def _document(
 
 def _record(folder: Path, document: dict[str, Any]) -> Path:
     """Write the document into the run's folder. The same evaluation has the same name, whenever it is repeated."""
+    from sanpose.runs.identity import hash_of
     from sweeps.files import to_json, write_atomic
-    from sweeps.identity import run_id
 
     fingerprints = {name: file["fingerprint"] for name, file in document["files"].items()}
     what = {**{key: document[key] for key in ("eval", "data", "precision")}, "files": fingerprints}
-    name = run_id(what, leave_out=("eval.batch_size", "eval.every", "eval.every_samples"), schema=1)
+    name = hash_of(what, leave_out=("eval.batch_size", "eval.every", "eval.every_samples"), schema=1)
     path = folder / f"evaluation-{document['checkpoint']}-{name}.json"
     write_atomic(path, to_json(document))
     return path
@@ -123,7 +126,8 @@ def _record(folder: Path, document: dict[str, Any]) -> Path:
 
 def _save(path: Path, config: Config, predictions: dict[str, Predictions]) -> None:
     """The predictions as `sanpose metrics` reads them: mm in the camera frame, or 0-based px of the whole image."""
-    from sanpose.evaluate import coco_results, space
+    from sanpose.evaluation.measure import coco_results
+    from sanpose.evaluation.predictions import space
     from sweeps.files import to_json, write_atomic
 
     arrays: dict[str, Any] = {}

@@ -19,11 +19,12 @@ def export(run: str, runs: Path, checkpoint: str, out: Path) -> None:
 
     The ONNX model is run beside torch on random images first; if they differ by more than 1e-4, nothing is written.
     """
-    from sanpose import recording, trained
-    from sanpose.export import BATCHES
-    from sanpose.export import export as write
+    from sanpose.inference import trained
+    from sanpose.inference.export import BATCHES
+    from sanpose.inference.export import export as write
+    from sanpose.runs import lookup
 
-    done = write(trained.load(recording.find(runs, run), checkpoint), out)
+    done = write(trained.load(lookup.find(runs, run), checkpoint), out)
     for path in done.files:
         click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     batches = " and ".join(str(n) for n in BATCHES)

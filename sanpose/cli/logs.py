@@ -18,19 +18,20 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="The folder of recorded runs.")
 def logs(job: str, follow: bool, node: str | None, runs: Path) -> None:
     """Show what JOB has printed: Slurm's id, the job's name, or a prefix of its run's id."""
-    from cluster import jobs, output
+    from cluster import logs
+    from cluster.slurm import jobs
 
     record = jobs.find(runs, job)
-    path = output.node_log(record, node) if node else record.output
+    path = logs.node_log(record, node) if node else record.output
     write = sys.stdout.buffer.write
     if not follow:
         if not path.exists():
-            click.echo(f"nothing is printed yet: {output.state(record)}", err=True)
+            click.echo(f"nothing is printed yet: {logs.state(record)}", err=True)
             return
         with path.open("rb") as file:
             while block := file.read(1 << 16):
                 write(block)
         return
     with suppress(KeyboardInterrupt):  # the way to end it
-        told = output.follow(path, record, write)
+        told = logs.follow(path, record, write)
         click.echo(told, err=True)

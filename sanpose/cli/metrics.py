@@ -31,7 +31,7 @@ class Result(Protocol):
     @property
     def protocol(self) -> measured.Protocol: ...
     def as_dict(self) -> dict[str, Any]: ...
-    def table(self) -> measured.Table: ...
+    def table(self) -> measured.FigureTable: ...
 
 
 def show(result: Result, *, as_json: bool = False) -> None:
@@ -44,7 +44,7 @@ def show(result: Result, *, as_json: bool = False) -> None:
     console.print(f"protocol: {result.protocol.text()}", markup=False, highlight=False)
 
 
-def _drawn(table: measured.Table, console: Console) -> RichTable:
+def _drawn(table: measured.FigureTable, console: Console) -> RichTable:
     """The table, without padding where it is wider than the console; no figure is ever shortened."""
     rich = RichTable(title=table.title, title_justify="left")
     for i, column in enumerate(table.columns):

@@ -12,8 +12,8 @@ from sanpose.cli.given import given
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
-    from sanpose.predict import Person, Photo, Pinhole
-    from sanpose.trained import Trained
+    from sanpose.inference.predict import Person, Photo, Pinhole
+    from sanpose.inference.trained import TrainedNetwork
 
 PATH = click.Path(path_type=Path)
 
@@ -75,9 +75,10 @@ def predict(
     3D is in mm, relative to the pelvis, x right, y down, z away. Without a camera its scale is a guess: the crop's
     shorter side stands for 2000 mm. With --camera and --root-depth it is the pinhole's.
     """
-    from sanpose import predict as library
-    from sanpose import recording, trained
-    from sanpose.boxes import read_boxes
+    from sanpose.inference import predict as library
+    from sanpose.inference import trained
+    from sanpose.inference.boxes import read_boxes
+    from sanpose.runs import lookup
 
     unread = given("min_score", "padding") if boxes is None else []
     if unread:
@@ -89,7 +90,7 @@ def predict(
     paths = library.find_images(images)
     chosen = None if boxes is None else read_boxes(boxes, paths, padding=padding, min_score=min_score)
     looked_at = library.photos(paths, chosen)
-    network = trained.load(recording.find(runs, run), checkpoint)
+    network = trained.load(lookup.find(runs, run), checkpoint)
     if out.exists() and not out.is_dir():
         raise UserError("the results' folder is a file", where=out, hint="another --out")
     out.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ def predict(
 
 
 def _pinhole(camera: tuple[float, ...] | None, root_depth: float | None) -> Pinhole | None:
-    from sanpose.predict import Pinhole
+    from sanpose.inference.predict import Pinhole
 
     if camera is None and root_depth is None:
         return None
@@ -116,11 +117,11 @@ def _pinhole(camera: tuple[float, ...] | None, root_depth: float | None) -> Pinh
     return Pinhole((fx, fy), (cx, cy), root_depth)
 
 
-def _write(out: Path, network: Trained, photo: Photo, people: list[Person], pinhole: Pinhole | None) -> None:
+def _write(out: Path, network: TrainedNetwork, photo: Photo, people: list[Person], pinhole: Pinhole | None) -> None:
     import numpy as np
 
-    from sanpose import draw
-    from sanpose.predict import arranged, describe, read_image
+    from sanpose.inference.predict import arranged, describe, read_image
+    from sanpose.pose import draw
     from sweeps.files import to_json, write_atomic
 
     joints, name = network.joints, photo.path.stem

@@ -14,7 +14,7 @@ from sanpose.cli.given import given
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
-    from sweeps.ledger import Record
+    from sanpose.runs.ledger import RunRecord
 
 _DEFAULT = "0,0.2,0.4,0.6,0.8"
 
@@ -47,19 +47,19 @@ def relationship(
     Writes relationship.npz into the run's folder. With --sweep, runs that have maps are measured again only if one of
     --checkpoint, --deltas and --samples is given.
     """
-    from sanpose import jointmaps, recording
-    from sanpose.relationship import relationship as measure
+    from sanpose.inference.relationship import relationship as measure
+    from sanpose.runs import joint_maps, lookup
 
     def one(folder: Path) -> str:
         found = measure(folder, deltas, samples, checkpoint)
-        jointmaps.write(folder / jointmaps.NAME, found)
-        told = f"{folder / jointmaps.NAME} (values of delta: {len(found.deltas)}, checkpoints: {len(found.along)})"
+        joint_maps.write(folder / joint_maps.NAME, found)
+        told = f"{folder / joint_maps.NAME} (values of delta: {len(found.deltas)}, checkpoints: {len(found.along)})"
         return told if sweep else f"{told}\n{found.protocol}"
 
     if (run is None) == (sweep is None):
         raise UserError("which run is meant?", expected="either --run ID or --sweep NAME")
     if run is not None:
-        click.echo(f"Joint relationships: {one(recording.find(runs, run))}")
+        click.echo(f"Joint relationships: {one(lookup.find(runs, run))}")
         return
     assert sweep is not None
     folders, failed = _of_sweep(runs, sweep, again=bool(given("checkpoint", "deltas", "samples"))), 0
@@ -76,10 +76,9 @@ def relationship(
 
 def _of_sweep(runs: Path, sweep: str, *, again: bool) -> list[Path]:
     """The folders of a sweep's runs to be measured, in the order of its trials; says how many are not, and why."""
-    from sanpose import recording
-    from sweeps import ledger
+    from sanpose.runs import ledger, lookup
 
-    trials = recording.sweep(runs, sweep).trials
+    trials = lookup.sweep(runs, sweep).trials
     found = {run.id: run for run in ledger.read_all(runs, {trial.run for trial in trials})[0]}
     chosen: list[Path] = []
     left: Counter[str] = Counter()
@@ -95,9 +94,9 @@ def _of_sweep(runs: Path, sweep: str, *, again: bool) -> list[Path]:
     return chosen
 
 
-def _left_out(run: Record | None, again: bool) -> str | None:
+def _left_out(run: RunRecord | None, again: bool) -> str | None:
     """Why a run is not measured, or None."""
-    from sanpose import jointmaps
+    from sanpose.runs import joint_maps
 
     if run is None:
         return "without a readable record"
@@ -107,6 +106,6 @@ def _left_out(run: Record | None, again: bool) -> str | None:
     if not isinstance(model, dict) or model.get("attention") in (None, "none"):
         return "without attention"
     with suppress(UserError):
-        if not again and jointmaps.read(run.folder / jointmaps.NAME):
+        if not again and joint_maps.read(run.folder / joint_maps.NAME):
             return "measured already"
     return None

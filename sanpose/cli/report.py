@@ -43,9 +43,9 @@ def report(
     """
     from rich.console import Console
 
-    from sanpose.config import configs_dir
-    from sanpose.report.bill import Watts
+    from sanpose.config.compose import configs_dir
     from sanpose.report.build import gather, write
+    from sanpose.report.tables.bill import Watts
     from sanpose.report.terminal import to_terminal
 
     found = gather(runs, config_dir or configs_dir(), sweep, preset, Watts(*watts))

@@ -19,10 +19,11 @@ def resubmit(job: str, overrides: tuple[str, ...], fresh_code: bool, runs: Path)
 
     OVERRIDES change what is asked of the cluster: cluster.time=48:00:00 cluster.nodes=2.
     """
-    from cluster import jobs
-    from sanpose import recording, submission
+    from cluster.slurm import jobs
     from sanpose.cli.submit import tell
     from sanpose.errors import UserError
+    from sanpose.runs import lookup
+    from sanpose.submission.submit import resubmit
 
     strange = [override for override in overrides if not override.startswith("cluster.")]
     if strange:
@@ -30,8 +31,8 @@ def resubmit(job: str, overrides: tuple[str, ...], fresh_code: bool, runs: Path)
             f"'{strange[0]}' cannot be changed now", expected="cluster.KEY=VALUE", hint="sanpose submit with all of it"
         )
     record = jobs.find(runs, job)
-    before = recording.recorded(runs / record.target) if record.kind == "train" else None
+    before = lookup.recorded(runs / record.target) if record.kind == "train" else None
     if before and before.status == "done":
         click.echo(f"run {record.target} is done already: {runs / record.target}")
         return
-    tell(submission.resubmit(record, overrides, fresh_code))
+    tell(resubmit(record, overrides, fresh_code))

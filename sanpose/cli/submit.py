@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from sanpose.asked import Asked
-    from sanpose.submission import Submitted
+    from sanpose.submission.request import SubmissionRequest
+    from sanpose.submission.submit import Submitted
 
 
 @click.command()
@@ -29,8 +29,8 @@ def submit(kind: str, dry_run: bool, retry_failed: bool, kept: str | None, overr
     A sweep with elastic.max_nodes=N runs in a small job (elastic.head=NAME says which), whose Ray cluster up to N jobs
     of one node join while trials wait, and leave when none do.
     """
-    from sanpose import asked as asking
-    from sanpose import submission
+    from sanpose.submission import request as asking
+    from sanpose.submission.submit import submit
 
     asked = asking.read(kind, overrides, _options(kind, retry_failed, kept))
     if asked.done:
@@ -38,7 +38,7 @@ def submit(kind: str, dry_run: bool, retry_failed: bool, kept: str | None, overr
     elif dry_run:
         _show(asked)
     else:
-        tell(submission.submit(asked))
+        tell(submit(asked))
 
 
 def tell(submitted: Submitted) -> None:
@@ -62,19 +62,19 @@ def _options(kind: str, retry_failed: bool, kept: str | None) -> list[str]:
     if given and kind == "train":
         raise click.UsageError(f"{given[0]} is an option of sweeps")
     if kept is not None:
-        from sanpose import keep
+        from sanpose.runs import checkpoints
 
-        keep.kinds(kept)
+        checkpoints.kinds(kept)
     return given
 
 
-def _show(asked: Asked) -> None:
-    from cluster.profiles import LOCAL
-    from cluster.sbatch import joiner_text, sbatch_text
-    from sanpose import submission
+def _show(asked: SubmissionRequest) -> None:
+    from cluster.slurm.profiles import LOCAL
+    from cluster.slurm.sbatch import joiner_text, sbatch_text
+    from sanpose.submission.submit import code, spec
     from sweeps.secrecy import masked
 
-    job = submission.spec(asked, submission.code(asked))
+    job = spec(asked, code(asked))
     command = shlex.join(map(masked, job.command))
     if asked.profile.name == LOCAL:
         click.echo(f"here, in {job.cwd}, with the code in {job.snapshot}:\n{command}")

@@ -25,17 +25,18 @@ def train(overrides: tuple[str, ...]) -> None:
         context.invoke(submit, kind="train", dry_run=False, retry_failed=False, kept=None, overrides=overrides)
         return
     from cluster import printing
-    from sanpose import stopping
+    from sanpose.runs import control
 
     printing.outlast_full_disk()
-    asked_to_stop = stopping.Signal()  # before what takes seconds to import
-    from sanpose import config, train
+    asked_to_stop = control.Signal()  # before what takes seconds to import
+    from sanpose.config.compose import compose
+    from sanpose.training.run import resume_config, train
 
     given = dict(o.split("=", 1) for o in overrides if o.startswith(("resume=", "runs=")))
     rest = [o for o in overrides if not o.startswith(("resume=", "runs="))]
     if "resume" in given:
-        chosen = train.resume_config(Path(given.get("runs", "runs")), given["resume"], rest)
+        chosen = resume_config(Path(given.get("runs", "runs")), given["resume"], rest)
     else:
-        chosen = config.compose([*rest, *([f"runs={given['runs']}"] if "runs" in given else [])])
+        chosen = compose([*rest, *([f"runs={given['runs']}"] if "runs" in given else [])])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
-    train.train(chosen, Console(), asked_to_stop)
+    train(chosen, Console(), asked_to_stop)

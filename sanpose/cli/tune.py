@@ -35,22 +35,24 @@ def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...
         context.invoke(submit, kind="tune", dry_run=dry_run, retry_failed=retry_failed, kept=kept, overrides=overrides)
         return
     from cluster import printing
-    from sanpose import stopping
+    from sanpose.runs import control
 
-    asked_to_stop = stopping.Signal()  # before what takes seconds to import
-    from sanpose import keep, sweep, tune
+    asked_to_stop = control.Signal()  # before what takes seconds to import
+    from sanpose.runs import checkpoints
+    from sanpose.tuning import sweep
+    from sanpose.tuning.run import tune
 
-    kinds, asked = keep.kinds(kept), sweep.read(overrides)
+    kinds, asked = checkpoints.kinds(kept), sweep.read(overrides)
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     if dry_run:
-        from sanpose import plan
+        from sanpose.tuning import plan
 
         plan.show(plan.make(asked, retry_failed), console)
         return
     printing.outlast_full_disk()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
-    counts = tune.tune(asked, console, retry_failed=retry_failed, kept=kinds, signal=asked_to_stop)
+    counts = tune(asked, console, retry_failed=retry_failed, kept=kinds, signal=asked_to_stop)
     told = ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing to do"
     console.print(f"sweep [bold]{asked.name}[/] has ended: {told}")
     console.print(f"`sanpose report --sweep {asked.name}` makes its tables")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sanpose.headline import headline
-from sanpose.journal import NAME
+from sanpose.metrics.headline import headline
+from sanpose.runs.journal import NAME
 from sanpose.status.follow import Followed
 from sanpose.status.states import number
 from sweeps.files import parsed
@@ -20,7 +20,7 @@ Point = tuple[float, float]
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # a terminal's colours
 
 
-class Curves:
+class LiveCurves:
     """The curves of the runs that were asked for last; a journal that has grown is read from where it was left."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from sanpose.dashboard.curves import Curves, Point, detail
+from sanpose.dashboard.curves import LiveCurves, Point, detail
 from sanpose.dashboard.feed import Feed
 from sanpose.dashboard.guard import Guard
 from sanpose.dashboard.machine import Machine
@@ -62,7 +62,7 @@ class Dashboard:
     def __init__(self, runs: Path):
         self.runs = runs
         self.feed, self.machine, self.tools = Feed(Watcher(runs)), Machine(runs), Tools(runs.absolute())
-        self._curves, self._curves_lock = Curves(), threading.Lock()
+        self._curves, self._curves_lock = LiveCurves(), threading.Lock()
 
     def page(self, _: Request) -> Response:
         return FileResponse(STATIC / "index.html")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cluster import ray_cluster
+from cluster.raycluster import connect
 from sanpose.dashboard.links import link
 from sanpose.errors import UserError
 from sweeps import record
@@ -118,7 +118,7 @@ class Tools:
             shown = self._links(sweep, folder) if sweep else self._runs
             return [_program(name), "--logdir", str(shown), *place]
         if name == "ray":
-            return [sys.executable, "-m", "cluster.ray_dashboard", str(self._driver(sweep)), str(port)]
+            return [sys.executable, "-m", "cluster.raycluster.dashboard", str(self._driver(sweep)), str(port)]
         if name != "optuna":
             raise UserError(f"there is no tool '{name}'", expected="optuna, tensorboard or ray")
         # The URL of a database may hold a password, and everybody can read a command line.
@@ -150,7 +150,7 @@ class Tools:
         """The process on this machine that runs a sweep in a private Ray."""
         told = self._read(sweep).head.get("driver")
         pid, host = (told.get("pid"), told.get("host")) if isinstance(told, dict) else (None, None)
-        if not isinstance(pid, int) or host != socket.gethostname() or ray_cluster.private(pid) is None:
+        if not isinstance(pid, int) or host != socket.gethostname() or connect.private(pid) is None:
             raise UserError(
                 f"no private Ray of sweep '{sweep}' runs here",
                 where=f"process {pid} on {host}" if pid else None,
@@ -158,7 +158,7 @@ class Tools:
             )
         return pid
 
-    def _read(self, sweep: str) -> record.Sweep:
+    def _read(self, sweep: str) -> record.SweepRecord:
         try:
             return record.read(self._runs, sweep)
         except BrokenRecord as error:

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sanpose import draw
 from sanpose.data import crop, jpeg_files
 from sanpose.data.actions import ACTIONS
-from sanpose.data.cameras import depth_is_plausible, project
 from sanpose.data.packed import BOX_PADDING, CAMERA, DETECTION, Packed
 from sanpose.data.readers.listing import Bad, Listing, validate
+from sanpose.pose import draw
+from sanpose.pose.cameras import depth_is_plausible, project
 
 _IMAGES_DECODED = 200
 _SHEET_COLUMNS, _SHEET_ROWS, _TILE, _LABEL = 6, 4, 256, 18  # px
@@ -34,7 +34,7 @@ _FRAMES = {
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """A packed file examined. `problems`: one sentence each; empty when the file is good.
 
     joints: how many samples label each joint; outside: how many of those labels lie outside the image; space: what is
@@ -59,7 +59,7 @@ class Report:
         return asdict(self)
 
 
-def examine(file: Packed, *, every_image: bool = False) -> Report:
+def examine(file: Packed, *, every_image: bool = False) -> CheckReport:
     """Count, measure and look for faults. Decodes up to 200 images spread over the file, or all of them."""
     columns = file.columns
     problems = _faulty_rows(file)
@@ -74,7 +74,7 @@ def examine(file: Packed, *, every_image: bool = False) -> Report:
     rows = rows if every_image else rows[_spread(len(rows), _IMAGES_DECODED)]
     for row in rows.tolist():
         problems += _image_problem(file, row)
-    return Report(
+    return CheckReport(
         file=str(file.path),
         source=file.source,
         synthetic=file.synthetic,

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.config import AugmentConfig
+from sanpose.config.schema import AugmentConfig
 from sanpose.errors import UserError
 
 DEPTH_MM = 2000.0
@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class View:
+class CropView:
     """How one crop looks at an image: its centre and size in image px, then rotation (degrees), zoom, mirror, colour.
 
     `zoom` 1.2 shows a region 1.2 times as large; `color` are factors of the red, green and blue channels.
@@ -37,19 +37,19 @@ class View:
     color: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-def view_of(box: npt.NDArray[np.floating], padding: float, width: int, height: int) -> View:
+def view_of(box: npt.NDArray[np.floating], padding: float, width: int, height: int) -> CropView:
     """The plain view of a box (x, y, width, height; image px): grown about its centre to the crop's aspect, padded."""
     x, y, w, h = (float(v) for v in box)
     aspect = width / height
     w, h = (w, w / aspect) if w > aspect * h else (aspect * h, h)
-    return View((x + float(box[2]) / 2, y + float(box[3]) / 2), (w * padding, h * padding))
+    return CropView((x + float(box[2]) / 2, y + float(box[3]) / 2), (w * padding, h * padding))
 
 
-def augmented(view: View, augment: AugmentConfig, random: np.random.Generator) -> View:
+def augmented(view: CropView, augment: AugmentConfig, random: np.random.Generator) -> CropView:
     """The view with the paper's augmentation (section 3.5): uniform rotation, scale and translation, and a flip."""
     angle, zoom, dx, dy, flip, red, green, blue = random.uniform(-1, 1, 8)
     shift_x, shift_y = (d * augment.translation * s for d, s in zip((dx, dy), view.size, strict=True))
-    return View(
+    return CropView(
         (view.center[0] + shift_x, view.center[1] + shift_y),
         view.size,
         rotation=angle * augment.rotation,
@@ -59,7 +59,7 @@ def augmented(view: View, augment: AugmentConfig, random: np.random.Generator) -
     )
 
 
-def to_crop(view: View, width: int, height: int) -> Array:
+def to_crop(view: CropView, width: int, height: int) -> Array:
     """The affine map (2, 3) from image px to crop px: the view's centre lands on (W/2, H/2)."""
     scale = width / (view.size[0] * view.zoom)
     angle = math.radians(view.rotation)
@@ -95,14 +95,14 @@ def decode(jpeg: npt.NDArray[np.uint8], shrink: int = 1, where: object = None) -
     return np.asarray(image, np.uint8)
 
 
-def shrink_for(view: View, width: int) -> int:
+def shrink_for(view: CropView, width: int) -> int:
     """The largest reduction (1, 2, 4, 8) at which the crop is not enlarged: it also removes what would alias."""
     ratio = view.size[0] * view.zoom / width
     return next((n for n in (8, 4, 2) if ratio >= n), 1)
 
 
 def crop(
-    jpeg: npt.NDArray[np.uint8], view: View, width: int, height: int, where: object = None
+    jpeg: npt.NDArray[np.uint8], view: CropView, width: int, height: int, where: object = None
 ) -> npt.NDArray[np.uint8]:
     """The crop (H, W, 3) uint8 RGB of a JPEG: bilinear, black outside the image. Raises UserError as `decode`."""
     shrink = shrink_for(view, width)
@@ -145,7 +145,7 @@ def normalised(points: Array, width: int, height: int) -> Array:
     return np.asarray(points / np.array([width, height]) - 0.5)
 
 
-def from_normalised(coordinates: npt.NDArray[np.floating], view: View, width: int, height: int) -> Array:
+def from_normalised(coordinates: npt.NDArray[np.floating], view: CropView, width: int, height: int) -> Array:
     """The network's x, y (..., 2) back to image px."""
     points = (np.asarray(coordinates, np.float64) + 0.5) * np.array([width, height])
     return apply(inverse(to_crop(view, width, height)), points)

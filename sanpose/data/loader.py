@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sanpose.config import Config
+from sanpose.config.schema import Config
 from sanpose.data import packed, samples, sources
 from sanpose.data.mix import Mix
 from sanpose.errors import UserError

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sanpose.errors import UserError
-from sanpose.joints import NATIVE, JointSet
+from sanpose.pose.joints import NATIVE, JointSet
 
 FORMAT, VERSION = "sanpose-packed", 1
 

@@ -28,7 +28,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Report:
+class PrepareReport:
     """What a packed file holds and what was left out. `done_before`: it was there already, nothing was written;
     `mended`: how many of the images that were left out of it as bad can be read now."""
 
@@ -54,7 +54,7 @@ def prepare(
     synthetic: bool = False,
     force: bool = False,
     progress: Progress = lambda _what, _done, _count: None,
-) -> Report:
+) -> PrepareReport:
     """Write the packed file `out` of a listing; where it is there already, of the same listing, do nothing.
 
     The file is known by a hash of the listing (image names, arrays), not of the pixels: `force` reads them anew.
@@ -106,7 +106,7 @@ def _key(listing: Listing, synthetic: bool) -> str:
     return digest.hexdigest()
 
 
-def _done_before(out: Path, key: str, listing: Listing) -> Report | None:
+def _done_before(out: Path, key: str, listing: Listing) -> PrepareReport | None:
     """The report of the file that is there, or None where there is none. Raises UserError where it is another.
 
     A file that lacks bad images is not written anew by itself when they have come: runs are known by its fingerprint,
@@ -125,7 +125,7 @@ def _done_before(out: Path, key: str, listing: Listing) -> Report | None:
         raise UserError(
             "there is a packed file of other data or options already", where=out, hint="another --out, or --force"
         )
-    return Report(
+    return PrepareReport(
         out,
         there["samples"],
         there["images"],
@@ -205,11 +205,11 @@ def _jpegs(made: Sequence[parts.Part], progress: Progress) -> Iterator[npt.NDArr
     progress("writing the file", done, count)
 
 
-def _report(listing: Listing, without_image: int, out: Path, bad: Bad) -> Report:
+def _report(listing: Listing, without_image: int, out: Path, bad: Bad) -> PrepareReport:
     kinds = dict(bad.kinds)
     if without_image:
         kinds["samples in bad images"] = without_image
-    return Report(
+    return PrepareReport(
         out,
         len(listing),
         len(listing.images),
@@ -220,7 +220,7 @@ def _report(listing: Listing, without_image: int, out: Path, bad: Bad) -> Report
     )
 
 
-def _provenance(report: Report, key: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(report: PrepareReport, key: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "listing": key,
         "options": dict(options),

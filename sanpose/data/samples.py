@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.config import AugmentConfig, DataConfig
+from sanpose.config.schema import AugmentConfig, DataConfig
 from sanpose.data import crop, packed
 from sanpose.errors import UserError
-from sanpose.joints import JointSet, to_training
+from sanpose.pose.joints import JointSet, to_training
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,19 @@ class Samples:
         """A column of the packed file for these rows."""
         return np.asarray(self.file.columns[name][self.rows])
 
-    def view(self, index: int, width: int, height: int) -> crop.View:
+    def view(self, index: int, width: int, height: int) -> crop.CropView:
         """The plain (not augmented) view of one sample."""
         box = self.file.columns["box"][self.rows[index]]
         return crop.view_of(box, packed.BOX_PADDING[self.file.source], width, height)
 
-    def image(self, index: int, view: crop.View, width: int, height: int) -> npt.NDArray[np.uint8]:
+    def image(self, index: int, view: crop.CropView, width: int, height: int) -> npt.NDArray[np.uint8]:
         """The crop (H, W, 3) uint8 RGB of one sample."""
         image = int(self.file.columns["image"][self.rows[index]])
         where = f"{self.file.path}: {self.file.image_name[image]}"
         return crop.crop(self.file.jpeg(image), view, width, height, where)
 
     def target(
-        self, index: int, view: crop.View, width: int, height: int
+        self, index: int, view: crop.CropView, width: int, height: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """(coordinates (J, 3), weight (J, 3)) in the network's frame.
 

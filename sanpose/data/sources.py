@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sanpose.config import SOURCES, Config
+from sanpose.config.schema import SOURCES, Config
 from sanpose.data import packed, samples
 from sanpose.data.mix import Mix
 from sanpose.errors import UserError
-from sanpose.joints import TRAINING
+from sanpose.pose.joints import TRAINING
 
 
 def opened(config: Config) -> dict[str, packed.Packed]:

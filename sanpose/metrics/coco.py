@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from sanpose.data.readers.coco_truth import PERSON
 from sanpose.errors import UserError
-from sanpose.joints import COCO17
 from sanpose.metrics.checks import require_finite, require_shape
 from sanpose.metrics.coco_entries import checked_results, checked_truth
 from sanpose.metrics.oks import oks_nms, rescore
-from sanpose.metrics.protocol import Protocol, Table, cell
+from sanpose.metrics.protocol import FigureTable, Protocol, cell
+from sanpose.pose.joints import COCO17
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
@@ -42,9 +42,9 @@ class CocoResult:
         """The figures (0 .. 1) and the protocol, ready for JSON."""
         return {"metric": "coco", "unit": "0..1", **self.stats, "protocol": self.protocol.as_dict()}
 
-    def table(self) -> Table:
+    def table(self) -> FigureTable:
         """One row, ten columns, 0 .. 1."""
-        return Table("COCO keypoints", ("", *STATS), (("OKS", *(cell(self.stats[s], 3) for s in STATS)),))
+        return FigureTable("COCO keypoints", ("", *STATS), (("OKS", *(cell(self.stats[s], 3) for s in STATS)),))
 
 
 def results(

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from sanpose.data.actions import ACTIONS
 from sanpose.errors import UserError
-from sanpose.joints import H36M17
 from sanpose.metrics.checks import require_finite, require_shape
-from sanpose.metrics.protocol import Protocol, Table, cell, listed
+from sanpose.metrics.protocol import FigureTable, Protocol, cell, listed
+from sanpose.pose.joints import H36M17
 
 Floats = npt.NDArray[np.floating[Any]]
 Doubles = npt.NDArray[np.float64]
@@ -76,7 +76,7 @@ class H36MResult:
             "protocol": self.protocol.as_dict(),
         }
 
-    def table(self) -> Table:
+    def table(self) -> FigureTable:
         """Rows: the actions, then both averages. Columns: samples and the three measures, mm."""
         measures = (self.mpjpe, self.pa_mpjpe, self.pa_mpjpe_scaled)
         rows = [
@@ -88,7 +88,7 @@ class H36MResult:
             rows.append((f"mean over {actions} actions", "", *(cell(m.actions) for m in measures)))
         rows.append(("mean over frames", str(self.protocol.samples), *(cell(m.frames) for m in measures)))
         columns = ("action", "samples", *MEASURES.values())
-        return Table("Human3.6M, mm", columns, tuple(rows))
+        return FigureTable("Human3.6M, mm", columns, tuple(rows))
 
 
 def procrustes(predicted: Floats, truth: Floats, *, scale: bool) -> Doubles:

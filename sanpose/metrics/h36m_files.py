@@ -13,10 +13,10 @@ import numpy.typing as npt
 from sanpose.data import packed
 from sanpose.data.actions import action_number
 from sanpose.errors import UserError
-from sanpose.joints import H36M17
 from sanpose.metrics.checks import require_finite
 from sanpose.metrics.files import Array, numbers, read_arrays
 from sanpose.metrics.h36m import stride_of
+from sanpose.pose.joints import H36M17
 
 MILLIMETRES = {"mm": 1.0, "m": 1000.0}
 # A person spans 0.5 to 2.5 m; a pose within these bounds "in mm" is one in metres.

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from sanpose.data import packed
 from sanpose.errors import UserError
-from sanpose.joints import MPII16
 from sanpose.metrics.checks import require_finite, require_shape
 from sanpose.metrics.files import Array, numbers, read_arrays
+from sanpose.pose.joints import MPII16
 
 # gt_valid.mat's own names of the joints, in MPII's order; the three of the trunk are spelt in several ways.
 _JOINTS = (

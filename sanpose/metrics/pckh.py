@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sanpose.errors import UserError
-from sanpose.joints import MPII16
 from sanpose.metrics.checks import require_finite, require_shape
-from sanpose.metrics.protocol import Protocol, Table, cell
+from sanpose.metrics.protocol import FigureTable, Protocol, cell
+from sanpose.pose.joints import MPII16
 
 HEAD_SCALE = 0.6
 _SIDED = ("Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle")
@@ -45,11 +45,11 @@ class PCKhResult:
         scores = {f"pckh@{threshold:g}": groups for threshold, groups in self.scores.items()}
         return {"metric": "pckh", "unit": "%", **scores, "protocol": self.protocol.as_dict()}
 
-    def table(self) -> Table:
+    def table(self) -> FigureTable:
         """Rows: thresholds. Columns: the groups in the usual order and the mean, percent."""
         columns = (*GROUPS, "Mean")
         rows = tuple((f"PCKh@{t:g}", *(cell(groups[c]) for c in columns)) for t, groups in self.scores.items())
-        return Table("MPII, %", ("", *columns), rows)
+        return FigureTable("MPII, %", ("", *columns), rows)
 
 
 def head_sizes(headbox: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:

@@ -38,7 +38,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Table:
+class FigureTable:
     """A result as text cells; the first column holds the rows' names."""
 
     title: str

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanpose.config import ModelConfig
+from sanpose.config.schema import ModelConfig
 from sanpose.model.attention import ChannelAttention, PositionAttention
 from sanpose.model.network import SAN
 

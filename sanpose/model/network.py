@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sanpose.config import ModelConfig
+from sanpose.config.schema import ModelConfig
 from sanpose.errors import UserError
-from sanpose.joints import TRAINING
 from sanpose.model.attention import ChannelAttention, PositionAttention
 from sanpose.model.backbone import STRIDE, build_backbone
 from sanpose.model.softargmax import soft_argmax, soft_argmax_scores
+from sanpose.pose.joints import TRAINING
 
 UPSAMPLINGS = 3
 

@@ -8,24 +8,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sanpose import recording
 from sanpose.errors import UserError, nearest
-from sanpose.report.ablation import broken_table, table1
-from sanpose.report.bill import Watts, bill_table
-from sanpose.report.claims import claims, claims_table
-from sanpose.report.comparisons import table3, table4, table5
-from sanpose.report.complexity import table2
-from sanpose.report.runs import CellRuns, preset, unusable
-from sanpose.report.selection import select, settings_of
-from sanpose.report.sweep_compared import compared_table
-from sanpose.report.sweep_points import Point, points_of
-from sanpose.report.sweep_tables import sweep_table
+from sanpose.report.selection.groups import select, settings_of
+from sanpose.report.selection.points import Point, points_of
+from sanpose.report.selection.runs import CellRuns, preset, unusable
 from sanpose.report.table import Table
+from sanpose.report.tables.ablation import broken_table, table1
+from sanpose.report.tables.bill import Watts, bill_table
+from sanpose.report.tables.claims import claims, claims_table
+from sanpose.report.tables.comparisons import table3, table4, table5
+from sanpose.report.tables.complexity import table2
+from sanpose.report.tables.sweep_compared import compared_table
+from sanpose.report.tables.sweep_tables import sweep_table
+from sanpose.runs import ledger, lookup
+from sanpose.runs.ledger import Broken, RunRecord
 from sanpose.status.run import RunFiles
-from sweeps import ledger, record
+from sweeps import record
 from sweeps.files import BrokenRecord
-from sweeps.ledger import Broken, Record
-from sweeps.record import Sweep
+from sweeps.record import SweepRecord
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Report:
     compared: tuple[Table | None, ...]
     bill: Table
     cells: Mapping[str, CellRuns]
-    records: tuple[Record, ...]
+    records: tuple[RunRecord, ...]
     broken: tuple[Broken, ...]
-    sweeps: tuple[Sweep, ...]
+    sweeps: tuple[SweepRecord, ...]
     points: tuple[tuple[Point, ...], ...]
 
     @property
@@ -132,10 +132,10 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _sweeps(runs: Path, wanted: str | None) -> tuple[tuple[Sweep, ...], list[Broken]]:
+def _sweeps(runs: Path, wanted: str | None) -> tuple[tuple[SweepRecord, ...], list[Broken]]:
     """The recorded sweeps, or the one that is wanted, and those that could not be read."""
     if wanted is not None:
-        return (recording.sweep(runs, wanted),), []
+        return (lookup.sweep(runs, wanted),), []
     found, broken = [], []
     for name in record.names(runs):
         try:
@@ -145,7 +145,7 @@ def _sweeps(runs: Path, wanted: str | None) -> tuple[tuple[Sweep, ...], list[Bro
     return tuple(found), broken
 
 
-def _of_preset(records: Sequence[Record], wanted: str | None) -> tuple[Record, ...]:
+def _of_preset(records: Sequence[RunRecord], wanted: str | None) -> tuple[RunRecord, ...]:
     """The records of a preset, or all. Raises UserError when there are others only."""
     found = tuple(r for r in records if wanted is None or preset(r.config) == wanted)
     if records and not found:
@@ -154,7 +154,9 @@ def _of_preset(records: Sequence[Record], wanted: str | None) -> tuple[Record, .
     return found
 
 
-def _with_runs_of(sweeps: Sequence[Sweep], records: Sequence[Record], usable: Sequence[Record]) -> tuple[Sweep, ...]:
+def _with_runs_of(
+    sweeps: Sequence[SweepRecord], records: Sequence[RunRecord], usable: Sequence[RunRecord]
+) -> tuple[SweepRecord, ...]:
     """The sweeps without those all of whose runs are of other presets: they miss none."""
     kept, left = {run.id for run in records}, {run.id for run in usable}
     return tuple(
@@ -162,7 +164,7 @@ def _with_runs_of(sweeps: Sequence[Sweep], records: Sequence[Record], usable: Se
     )
 
 
-def _usable(records: Sequence[Record]) -> tuple[list[Record], list[Broken]]:
+def _usable(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[Broken]]:
     """The records that the tables can use, and the others with what is wrong in them."""
     usable, foreign = [], []
     for run in records:
@@ -174,7 +176,7 @@ def _usable(records: Sequence[Record]) -> tuple[list[Record], list[Broken]]:
     return usable, foreign
 
 
-def _verified(run: Record) -> Record:
+def _verified(run: RunRecord) -> RunRecord:
     """A run whose record says that it is running, though its process is gone, as "stopped"; any other as it is."""
     if run.status != "running":
         return run

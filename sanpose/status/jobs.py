@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cluster import jobs
-from cluster.jobs import Record
-from cluster.profiles import LOCAL
-from cluster.queue import Queue, Told, latest
+from cluster.slurm import jobs
+from cluster.slurm.jobs import JobRecord
+from cluster.slurm.profiles import LOCAL
+from cluster.slurm.queue import JobStatus, Queue, latest
+from sanpose.runs.ledger import Broken
 from sanpose.status.states import RunState, Snapshot, SweepState
-from sweeps.ledger import Broken
 
 STATES = ("running", "waiting", "unknown", "ended")
 
@@ -22,8 +22,8 @@ class JobState:
     """A job's record and what Slurm says of it, None of a job that no cluster has got. recorded: the state of its run
     or sweep by the ledger."""
 
-    record: Record
-    told: Told | None
+    record: JobRecord
+    told: JobStatus | None
     recorded: str
 
     @property

@@ -12,7 +12,7 @@ from sweeps import record
 from sweeps.definition import label
 
 
-def latest(head: Mapping[str, Any], trials: Iterable[record.Trial]) -> list[record.Trial]:
+def latest(head: Mapping[str, Any], trials: Iterable[record.TrialRecord]) -> list[record.TrialRecord]:
     """The trials that count: all but those that another one was begun in the place of. Two may stand for one run: two
     points that mean the same, or one that a search has drawn twice. A grid has every point and seed once."""
     every = list(trials)
@@ -23,7 +23,7 @@ def latest(head: Mapping[str, Any], trials: Iterable[record.Trial]) -> list[reco
     return sorted({_key(t.values, t.seed): t for t in counted}.values(), key=lambda trial: trial.number)
 
 
-def to_begin(head: Mapping[str, Any], begun: Iterable[record.Trial]) -> tuple[TrialState, ...]:
+def to_begin(head: Mapping[str, Any], begun: Iterable[record.TrialRecord]) -> tuple[TrialState, ...]:
     """The points and seeds of a grid for which there is no trial yet; none for a search, whose points are not drawn."""
     axes, seeds = head.get("axes"), head.get("seeds")
     if head.get("search") is not None or not isinstance(axes, list) or not isinstance(seeds, int):

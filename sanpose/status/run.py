@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sanpose.headline import headline
-from sanpose.journal import NAME
+from sanpose.metrics.headline import headline
+from sanpose.runs import ledger
+from sanpose.runs.journal import NAME
 from sanpose.status.alive import held
 from sanpose.status.follow import Signature, signature
 from sanpose.status.states import SETTLED, RunState, number, since_1970
 from sanpose.status.tail import Tail
-from sweeps import ledger
 from sweeps.files import BrokenRecord, read_json
 
 GONE = "its process is gone; the same command continues it"
@@ -154,7 +154,7 @@ def _finite(figures: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: number(value, float) for name, value in figures.items()}
 
 
-def _wall(bill: Mapping[str, Any], record: ledger.Record) -> float | None:
+def _wall(bill: Mapping[str, Any], record: ledger.RunRecord) -> float | None:
     """Seconds of training: as billed over all starts, else from the record's start to its end."""
     billed: float | None = number(bill.get("wall_s"), float)
     started, ended = since_1970(record.started), since_1970(record.ended)

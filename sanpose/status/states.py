@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sweeps.ledger import Broken
+from sanpose.runs.ledger import Broken
 
 STATES = (
     "running", "unverified", "stopped", "failed", "broken", "interrupted", "waiting", "pruned", "done",

@@ -8,15 +8,16 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sanpose.errors import UserError, nearest
+from sanpose.runs import ledger
+from sanpose.runs.ledger import Broken
 from sanpose.status.alive import driver
 from sanpose.status.eta import ends_at
 from sanpose.status.follow import signature
 from sanpose.status.planned import latest, to_begin, to_draw
 from sanpose.status.run import RunFiles
 from sanpose.status.states import RunState, Snapshot, SweepState, TrialState
-from sweeps import ledger, record
+from sweeps import record
 from sweeps.files import BrokenRecord
-from sweeps.ledger import Broken
 
 
 def snapshot(runs: Path, sweep: str | None = None) -> Snapshot:
@@ -70,7 +71,7 @@ class Watcher:
         self._runs = {name: files for name, files in self._runs.items() if name in names}
         return states
 
-    def _read_sweeps(self) -> tuple[list[record.Sweep], list[Broken]]:
+    def _read_sweeps(self) -> tuple[list[record.SweepRecord], list[Broken]]:
         sweeps, broken = [], []
         for name in record.names(self.runs) if self.sweep is None else [self.sweep]:
             try:
@@ -100,9 +101,9 @@ class _SweepFiles:
         self.runs, self.name = runs, name
         self.folder = record.folder_of(runs, name)
         self._seen: object = None
-        self._sweep: record.Sweep | None = None
+        self._sweep: record.SweepRecord | None = None
 
-    def refresh(self) -> record.Sweep:
+    def refresh(self) -> record.SweepRecord:
         found = tuple(signature(self.folder / name) for name in ("sweep.json", "trials.jsonl"))
         if self._sweep is None or found != self._seen:
             sweep = record.read(self.runs, self.name)
@@ -113,7 +114,7 @@ class _SweepFiles:
         return self._sweep
 
 
-def _run_of(trial: record.Trial, states: dict[str, RunState]) -> RunState:
+def _run_of(trial: record.TrialRecord, states: dict[str, RunState]) -> RunState:
     """The state of a trial's run; of one that could not be begun, that it failed."""
     found = states.get(trial.run)
     if found is None or (found.state == "waiting" and trial.reason):
@@ -127,7 +128,7 @@ def _distinct(trials: Collection[TrialState]) -> list[RunState]:
     return [*named.values(), *(trial.run for trial in trials if not trial.run.id)]
 
 
-def _sweep_state(sweep: record.Sweep, states: dict[str, RunState]) -> SweepState:
+def _sweep_state(sweep: record.SweepRecord, states: dict[str, RunState]) -> SweepState:
     counted = latest(sweep.head, sweep.trials)
     begun = tuple(TrialState(t.number, t.label, t.values, t.seed, _run_of(t, states)) for t in counted)
     trials, more = begun + to_begin(sweep.head, sweep.trials), to_draw(sweep.head, len(begun))

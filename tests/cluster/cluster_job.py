@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import phases
-from cluster.allocation import expand
-from sanpose import checkpoint, config, journal, recording
-from sweeps import ledger
+from cluster.raycluster.allocation import expand
+from sanpose.config.compose import compose
+from sanpose.runs import checkpoints, identity, journal, ledger
 from tests.sanpose import tiny
 from tests.slurmlab.lab import Lab
 
@@ -84,8 +84,8 @@ class Job:
 def train(lab: Lab, folder: Path, given: list[str], *options: str) -> Job:
     """Submit slurm/train.sbatch from a folder that holds nothing of the project."""
     folder.mkdir(exist_ok=True)
-    chosen = config.compose([*given, f"runs={folder / 'runs'}"])
-    run = folder / "runs" / recording.run_id(chosen)
+    chosen = compose([*given, f"runs={folder / 'runs'}"])
+    run = folder / "runs" / identity.run_id(chosen)
     script = REPOSITORY / "slurm" / "train.sbatch"
     env = {
         "SANPOSE_PYTHON": sys.executable,
@@ -100,9 +100,9 @@ def train(lab: Lab, folder: Path, given: list[str], *options: str) -> Job:
 
 def weights(run: Path) -> str:
     """The digest of a run's last weights."""
-    newest, damaged = checkpoint.newest(run / "checkpoints")
+    newest, damaged = checkpoints.newest(run / "checkpoints")
     assert newest and not damaged
-    return hashlib.sha256((newest.path / checkpoint.WEIGHTS).read_bytes()).hexdigest()
+    return hashlib.sha256((newest.path / checkpoints.WEIGHTS).read_bytes()).hexdigest()
 
 
 def phases_of(folder: Path, number: str) -> list[dict[str, float | str]]:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import consulting, doctor
+from cluster import doctor, doctor_slurm
 from cluster.doctor import Finding, examine, main, parse, worst
-from cluster.spec import Profile
+from cluster.slurm.spec import Profile
 from tests.cluster.fakes import Commands, commands
 from tests.slurmlab.lab import Lab
 
@@ -158,7 +158,7 @@ def test_the_worst_of_all() -> None:
 
 def test_no_slurm_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    (finding,) = consulting.examine_slurm()
+    (finding,) = doctor_slurm.examine_slurm()
     assert (finding.name, finding.status) == ("Slurm", "warning")
 
 
@@ -166,7 +166,7 @@ def test_slurm_does_not_answer_because_munge_does_not(commands: Commands) -> Non
     commands.put("sbatch", "exit 1")
     commands.prints("sinfo", "", 1, "sinfo: error: Munge encode failed: no such file\nslurm_load_partitions: error\n")
     commands.prints("munge", "", 6, "munge: Error: Failed to access socket\n")
-    slurm, munge = consulting.examine_slurm()
+    slurm, munge = doctor_slurm.examine_slurm()
     assert (slurm.status, munge.status) == ("failed", "failed")
     assert "munge does not answer" in slurm.told
     assert "Failed to access socket" in munge.told
@@ -181,7 +181,7 @@ def test_slurm_does_not_answer_because_munge_does_not(commands: Commands) -> Non
 )
 def test_a_node_that_cannot_be_asked(commands: Commands, tmp_path: Path, script: str, told: str) -> None:
     commands.put("srun", script)
-    (finding,) = consulting.examine_node(Profile("mine", partition="gpu"), sys.executable, tmp_path, REPOSITORY)
+    (finding,) = doctor_slurm.examine_node(Profile("mine", partition="gpu"), sys.executable, tmp_path, REPOSITORY)
     assert finding.status == "failed"
     assert told in finding.told
     assert "--partition=gpu" in commands.calls("srun")[0]
@@ -192,9 +192,9 @@ def test_a_node_that_cannot_be_asked(commands: Commands, tmp_path: Path, script:
 def test_a_node_of_the_lab(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in lab.env.items():
         monkeypatch.setenv(name, value)
-    assert [finding.status for finding in consulting.examine_slurm()] == ["ok", "ok"]
+    assert [finding.status for finding in doctor_slurm.examine_slurm()] == ["ok", "ok"]
     profile = Profile("mine", partition="gpu", setup=("echo hello", "export SANPOSE_NODE_LOCAL=/nowhere"))
-    findings = consulting.examine_node(profile, sys.executable, lab.shared, REPOSITORY)
+    findings = doctor_slurm.examine_node(profile, sys.executable, lab.shared, REPOSITORY)
     assert findings[0] == Finding("shared folder", "ok", "sees what this machine writes")
     assert [f.name for f in findings[1:]] == [
         "Python", "packages", "torch", "runs", "temporary folder", "shared memory", "open files"

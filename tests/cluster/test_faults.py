@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from sanpose import config, recording
-from sweeps import ledger
+from sanpose.config.compose import compose
+from sanpose.runs import identity, ledger
 from tests.cluster import cluster_job
 from tests.slurmlab.lab import Lab
 
@@ -42,7 +42,7 @@ def undisturbed(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> C
         overrides = [*given, *others, f"train.workers={workers}", f"runs={runs}"]
         done = subprocess.run([sys.executable, "-m", "sanpose.train", *overrides], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        return cluster_job.weights(runs / recording.run_id(config.compose(overrides)))
+        return cluster_job.weights(runs / identity.run_id(compose(overrides)))
 
     return digest
 

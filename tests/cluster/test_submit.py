@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster import cancelling, jobs, launch, profiles, queue, submit
+from cluster import cancel, launch, submit
 from cluster.errors import ClusterError
-from cluster.jobs import Record
-from cluster.sbatch import sbatch_text
-from cluster.spec import JobSpec, Profile
+from cluster.slurm import jobs, profiles, queue
+from cluster.slurm.jobs import JobRecord
+from cluster.slurm.sbatch import sbatch_text
+from cluster.slurm.spec import JobSpec, Profile
 from cluster.submit import Launch
 from tests.cluster.fakes import Commands, commands
 from tests.slurmlab.lab import Lab
@@ -47,7 +48,7 @@ def job(runs: Path, *command: str, snapshot: Path | None = None, **profile: obje
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     plain = profiles.to_plain(asked)
     place = (str(folder), str(runs), sys.executable, "2026-01-01T10:00:00+00:00", {"commit": None, "dirty": None})
-    jobs.write(Record("tiny", "train", "tiny", None, "mine", plain, spec.command, (), *place, str(snapshot)))
+    jobs.write(JobRecord("tiny", "train", "tiny", None, "mine", plain, spec.command, (), *place, str(snapshot)))
     return spec
 
 
@@ -216,10 +217,10 @@ def test_a_job_and_its_follower_are_cancelled(in_lab: Lab, snapshot: Path) -> No
     follower = in_lab.sbatch("#!/bin/sh\nsleep 60\n", f"--dependency=afternotok:{number}")
     other = in_lab.sbatch("#!/bin/sh\nsleep 60\n", "--begin=now+1hour")
     in_lab.wait(number, {"RUNNING"}, 20)
-    record = jobs.Record(**{**vars(jobs.read(spec.folder)), "job_id": number})
-    assert cancelling.cancel([record]) == {"tiny": f"cancelled job {number}, which was running"}
+    record = jobs.JobRecord(**{**vars(jobs.read(spec.folder)), "job_id": number})
+    assert cancel.cancel([record]) == {"tiny": f"cancelled job {number}, which was running"}
     in_lab.wait(number, {"CANCELLED"}, 20)
     assert in_lab.squeue(follower) == "CANCELLED"
     assert in_lab.squeue(other) == "PENDING"
-    (told,) = cancelling.cancel([record]).values()
+    (told,) = cancel.cancel([record]).values()
     assert "has ended already (cancelled)" in told

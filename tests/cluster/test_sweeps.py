@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster import jobs
-from sanpose import journal
-from sweeps import ledger
+from cluster.slurm import jobs
+from sanpose.runs import journal, ledger
 from tests.cluster import cluster_job
 from tests.slurmlab.lab import Lab
 from tests.slurmlab.shell import until

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from sanpose import jointmaps
-from sanpose.config import compose
+from sanpose.config.compose import compose
 from sanpose.data.actions import ACTIONS
-from sanpose.joints import TRAINING
-from sweeps import ledger, record
+from sanpose.pose.joints import TRAINING
+from sanpose.runs import joint_maps, ledger
+from sweeps import record
 from sweeps.files import append_line, to_json, write_atomic
 
 HOSTILE = (
@@ -120,9 +120,9 @@ def maps(folder: Path) -> None:
     shared = random.normal(size=24)
     deltas = np.array([0.0, 0.2, 0.4, 0.6, 0.8])
     found = np.stack([np.corrcoef(features + 2 * d * shared) for d in deltas])
-    jointmaps.write(
-        folder / jointmaps.NAME,
-        jointmaps.JointMaps(
+    joint_maps.write(
+        folder / joint_maps.NAME,
+        joint_maps.JointMaps(
             joints=joints.joints,
             bones=joints.bone_indices,
             deltas=deltas,
@@ -150,7 +150,7 @@ def sweep(root: Path, name: str, keys: dict[str, list[Any]], seeds: int = 2, tit
         worth = sum((i + 1) * (sum(map(ord, str(v))) % 17) for i, v in enumerate(point.values()))
         add(root, run, mpjpe=95.0 + worth + seed, settings={**point, "train.seed": seed}, epochs=3)
         label = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in point.items())
-        record.append_trial(folder, record.Trial(number, label, point, seed, run))
+        record.append_trial(folder, record.TrialRecord(number, label, point, seed, run))
         ids.append(run)
     return ids
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sanpose.config import compose
+from sanpose.config.compose import compose
 from sanpose.data.actions import ACTIONS
-from sweeps import ledger, record
+from sanpose.runs import ledger
+from sweeps import record
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -66,4 +67,4 @@ def add_sweep(root: Path, name: str, points: Sequence[tuple[Mapping[str, Any], i
     folder = record.write_head(root, name, {"title": f"The sweep {name}", "search": None, "seeds": 1, **head})
     for number, (values, seed, run) in enumerate(points):
         label = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in values.items())
-        record.append_trial(folder, record.Trial(number, label, dict(values), seed, Path(run).name))
+        record.append_trial(folder, record.TrialRecord(number, label, dict(values), seed, Path(run).name))

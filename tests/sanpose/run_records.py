@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps import ledger, record
+from sanpose.runs import ledger
+from sweeps import record
 
 EPOCHS, STEPS = 4, 100
 _HOLD = """
@@ -80,7 +81,7 @@ def write_sweep(root: Path, name: str, trials: list[tuple[str, int, str]], **hea
     driver = {"host": socket.gethostname(), "pid": os.getpid(), "started": None, "dashboard": None}
     folder = record.write_head(root, name, {"title": f"What {name} buys", "driver": driver, "ended": None, **head})
     for number, (label, seed, run) in enumerate(trials):
-        record.append_trial(folder, record.Trial(number, label, {"model.delta_init": label}, seed, run))
+        record.append_trial(folder, record.TrialRecord(number, label, {"model.delta_init": label}, seed, run))
     return folder
 
 

@@ -13,9 +13,11 @@ import pytest
 import torch
 from scipy.io import loadmat, savemat
 
-from sanpose import evaluate, recording, trained
 from sanpose.data import loader, samples
-from sanpose.joints import UNION22
+from sanpose.evaluation import predictions
+from sanpose.inference import trained
+from sanpose.pose.joints import UNION22
+from sanpose.runs import lookup
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -75,7 +77,7 @@ def test_the_samples_can_be_learned_by_heart(prepared):
     ]
     sanpose("train", *SETTINGS, *files, folder=prepared)
     [folder] = (prepared / "runs").iterdir()
-    record = recording.record_of(prepared / "runs", folder.name)
+    record = lookup.record_of(prepared / "runs", folder.name)
     assert record.extra["synthetic"] is False
     assert record.metrics["h36m"]["mpjpe"]["mean_over_frames"] < 30
     assert share_correct(folder, prepared) > 0.95
@@ -104,7 +106,7 @@ def share_correct(folder: Path, data: Path) -> float:
     for source, name in (("h36m", "h36m"), ("mpii", "mpii-train"), ("coco", "coco-train")):
         file = loader.packed.read(data / f"{name}.h5")
         part = samples.training(file, network.config.data, UNION22)
-        found = evaluate.predict(network.config, part, network.forward).pixels()
+        found = predictions.predict(network.config, part, network.forward).pixels()
         side = part.column("box")[:, 2:].max(1)[:, None]
         distance = np.linalg.norm(found - part.points[..., :2], axis=-1) / side
         known = part.weight[..., 0] > 0

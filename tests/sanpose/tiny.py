@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from sanpose.data import packed
-from sanpose.joints import NATIVE
+from sanpose.pose.joints import NATIVE
 
 SIDE = 96
 CAMERA = np.array([(b"54138969", SIDE, SIDE, (200.0, 200.0), (48.0, 48.0), (0,) * 3, (0,) * 2)], packed.CAMERA)

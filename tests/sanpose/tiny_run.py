@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from sanpose import config, engine, loop
-from sweeps import ledger
+from sanpose.config.compose import compose
+from sanpose.runs import ledger
+from sanpose.training import engine, loop
 from tests.sanpose import tiny
 
 NAME = "7a1b2c3d4e"
@@ -29,9 +30,9 @@ def tiny_run() -> Path:
     attention = ("model.attention_position=true", "model.attention_scale=true", "model.delta_init=0.5")
     # A high rate, so that the few steps leave a network whose answers depend on what it sees.
     train = ("data.epoch_samples=16", "eval.every=1", "train.learning_rate=0.03", "train.threads=1")
-    plan = config.compose(tiny.overrides(base, *attention, *train))
+    plan = compose(tiny.overrides(base, *attention, *train))
     folder = ledger.create(base / "runs", NAME, plan.plain(), {})
     engine.single_process()
-    figures = loop.train(plan, folder, engine.Place(0, 1, torch.device("cpu")))
+    figures = loop.train(plan, folder, engine.WorkerPlace(0, 1, torch.device("cpu")))
     (base / "figures.json").write_text(json.dumps(figures))
     return folder

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from sanpose.data.cameras import SERIALS, project
+from sanpose.pose.cameras import SERIALS, project
 
 SIZE = 64
 F, C = np.array([73.0, 74.0]), np.array([32.0, 31.0])

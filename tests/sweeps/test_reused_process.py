@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from cluster.ray_cluster import ray_cluster
+from cluster.raycluster.connect import ray_cluster
 from sweeps import definition, runner
 from sweeps.runner import Begun
 from sweeps.study import Study

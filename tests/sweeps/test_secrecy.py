@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import provenance, record
+from sanpose.runs import provenance
+from sweeps import record
 from sweeps.secrecy import masked
 
 URL = "postgresql://reader:secret@db.example/studies"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sanpose.data.readers import entries
 from sanpose.errors import UserError
-from sanpose.joints import COCO17
+from sanpose.pose.joints import COCO17
 
 PERSON = 1
 # The field's habit where a person has no segment.

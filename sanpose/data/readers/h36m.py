@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sanpose.data.readers import files, h36m_mmpose, h36m_official, h36m_posenet
-from sanpose.data.readers.h36m_select import Selection
+from sanpose.data.readers.h36m_select import FrameSelection
 from sanpose.data.readers.listing import Bad, Listing
 from sanpose.errors import UserError
 
@@ -34,7 +34,7 @@ def detect(src: Path) -> str:
 def read(
     src: Path,
     bad: Bad,
-    select: Selection,
+    select: FrameSelection,
     *,
     form: str | None = None,
     annotations: tuple[Path, ...] = (),
@@ -67,7 +67,7 @@ def _refuse_unread(form: str, annotations: tuple[Path, ...], cameras: Path | Non
 def _read(
     src: Path,
     bad: Bad,
-    select: Selection,
+    select: FrameSelection,
     form: str,
     annotations: tuple[Path, ...],
     images: Path | None,

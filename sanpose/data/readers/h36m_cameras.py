@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data.cameras import SERIALS, Camera
 from sanpose.data.readers import files
 from sanpose.errors import UserError
+from sanpose.pose.cameras import SERIALS, Camera
 
 PATTERNS = tuple(f"{folder}{name}" for name in ("metadata.xml", "cameras.pkl", "cameras.json") for folder in ("", "*/"))
 _SIZES = ((1000, 1002), (1000, 1000), (1000, 1000), (1000, 1002))

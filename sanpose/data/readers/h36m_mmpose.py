@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from sanpose.data import array_files
 from sanpose.data.actions import action_number
-from sanpose.data.cameras import SERIALS, Camera, person_box
 from sanpose.data.packed import CAMERA
 from sanpose.data.readers import files
-from sanpose.data.readers.h36m_select import Selection, Video
+from sanpose.data.readers.h36m_select import FrameSelection, Video
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
+from sanpose.pose.cameras import SERIALS, Camera, person_box
 
 PATTERNS = ("*h36m*.npz", "annotation_body3d/*h36m*.npz", "annotation_body3d/*/*h36m*.npz", "annotations/*h36m*.npz")
 _CAMERAS = ("cameras.pkl", "annotation_body3d/cameras.pkl", "annotations/cameras.pkl", "*/cameras.pkl")
@@ -36,7 +36,7 @@ _MM_PER_M = 1000.0
 def read(
     src: Path,
     bad: Bad,
-    select: Selection,
+    select: FrameSelection,
     *,
     annotations: tuple[Path, ...] = (),
     images: Path | None = None,
@@ -86,7 +86,7 @@ class _Frame(NamedTuple):
 
 
 def _read_file(
-    src: Path, path: Path, table: dict[tuple[int, str], Camera], folder: Path | None, select: Selection, bad: Bad
+    src: Path, path: Path, table: dict[tuple[int, str], Camera], folder: Path | None, select: FrameSelection, bad: Bad
 ) -> Listing:
     arrays = _load(path)
     told = _told(arrays["imgname"], path, bad)

@@ -26,13 +26,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sanpose.data.actions import action_number
-from sanpose.data.cameras import SERIALS, Camera, detect_extrinsics, person_box, project
 from sanpose.data.packed import CAMERA
 from sanpose.data.readers import files
 from sanpose.data.readers.h36m_cameras import RawCamera, read_cameras
-from sanpose.data.readers.h36m_select import Selection, Video
+from sanpose.data.readers.h36m_select import FrameSelection, Video
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
+from sanpose.pose.cameras import SERIALS, Camera, detect_extrinsics, person_box, project
 
 FEATURES = ("S*/MyPoseFeatures", "*/S*/MyPoseFeatures")
 _FRAMES = ("frames/{s}", "images/{s}", "{s}/frames", "{s}/Images", "{s}/images", "{s}")
@@ -40,7 +40,9 @@ _OF_32 = np.array([0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27])
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
-def read(src: Path, bad: Bad, select: Selection, *, images: Path | None = None, cameras: Path | None = None) -> Listing:
+def read(
+    src: Path, bad: Bad, select: FrameSelection, *, images: Path | None = None, cameras: Path | None = None
+) -> Listing:
     """The listing of an official download. images: the folder that holds S1/, S5/, ... of extracted frames; cameras:
     metadata.xml, cameras.pkl or cameras.json. Both are looked for if not given.
 
@@ -108,7 +110,7 @@ def _read_video(
     raw: RawCamera,
     row: int,
     images: Path | None,
-    select: Selection,
+    select: FrameSelection,
     bad: Bad,
 ) -> Listing | None:
     frames = _frames(src, images, video, serial)

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sanpose.data.actions import ACTIONS
-from sanpose.data.cameras import SERIALS, Camera, Extrinsics, detect_extrinsics, person_box, project
 from sanpose.data.packed import CAMERA
 from sanpose.data.readers import entries, files
-from sanpose.data.readers.h36m_select import Selection, Video
+from sanpose.data.readers.h36m_select import FrameSelection, Video
 from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
+from sanpose.pose.cameras import SERIALS, Camera, Extrinsics, detect_extrinsics, person_box, project
 
 PATTERNS = (
     "annotations/Human36M_subject*_data.json",
@@ -34,7 +34,7 @@ _INTEGERS = ("id", "width", "height", "action_idx", "subaction_idx", "cam_idx", 
 
 
 def read(
-    src: Path, bad: Bad, select: Selection, *, annotations: Path | None = None, images: Path | None = None
+    src: Path, bad: Bad, select: FrameSelection, *, annotations: Path | None = None, images: Path | None = None
 ) -> Listing:
     """The listing of a PoseNet-form folder. annotations, images: its folders, found in the usual places if not given.
 
@@ -62,7 +62,7 @@ def _matched(pattern: str, path: Path) -> str:
 
 
 def _read_subject(
-    src: Path, path: Path, subject: int, folder: Path | None, select: Selection, cameras: list[Camera], bad: Bad
+    src: Path, path: Path, subject: int, folder: Path | None, select: FrameSelection, cameras: list[Camera], bad: Bad
 ) -> Listing:
     data = files.read_json(path, dict)
     camera_path = path.with_name(path.name.replace("_data", "_camera"))

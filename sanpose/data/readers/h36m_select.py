@@ -29,7 +29,7 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Selection:
+class FrameSelection:
     """subjects: None for all. A training subject keeps frames that train_stride divides (0-based), a test subject
     those that test_stride divides, and a subject that is both (9, where both protocols are wanted) those of either. Any
     other subject counts as a training subject."""

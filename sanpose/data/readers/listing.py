@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from sanpose.data.packed import COLUMNS, known
 from sanpose.errors import UserError
-from sanpose.joints import NATIVE
+from sanpose.pose.joints import NATIVE
 
 
 class ImageFile(NamedTuple):

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data.synth.render import Image, View
+from sanpose.data.synth.render import CameraView, Image
 from sanpose.data.synth.skeleton import Floats
 
 _GRAIN = 512
 
 
-def backdrop(rng: np.random.Generator, view: View) -> Image:
+def backdrop(rng: np.random.Generator, view: CameraView) -> Image:
     """A random scene (H, W, 3) RGB with nobody in it; its horizon is the camera's."""
     width, height = view.camera.size
     indoor = bool(rng.random() < 0.4)
@@ -39,7 +39,7 @@ def _muted(rng: np.random.Generator, low: float, high: float) -> Floats:
     return mixed
 
 
-def _horizon(view: View) -> tuple[float, float]:
+def _horizon(view: CameraView) -> tuple[float, float]:
     """Heights (px from the top) of the horizon at the picture's left and right edges."""
     rotation, f, c = view.extrinsics.rotation, view.camera.f, view.camera.c
     up = rotation @ np.array([0.0, 0.0, 1.0])  # points at infinity on the ground are those with ray . up = 0
@@ -70,7 +70,7 @@ def _clutter(rng: np.random.Generator, picture: Image, horizon: float, indoor: b
             cv2.ellipse(picture, stem[1], (int(w / 2) + 1, int(w / 2.5) + 1), 0, 0, 360, green, -1, cv2.LINE_AA)
 
 
-def _tiles(rng: np.random.Generator, ground: Image, view: View) -> None:
+def _tiles(rng: np.random.Generator, ground: Image, view: CameraView) -> None:
     """Lines on the ground, in perspective: planks, paving or a court."""
     step, count = float(rng.uniform(500, 1600)), 8
     paint = np.clip(ground[0, 0] * rng.uniform(0.75, 1.3), 0, 255).tolist()

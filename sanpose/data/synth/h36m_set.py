@@ -19,7 +19,7 @@ from sanpose.data.synth.options import Options
 from sanpose.data.synth.person import SUBJECTS, Capsules, Figure
 from sanpose.data.synth.render import Image, draw, shadow
 from sanpose.data.synth.skeleton import Floats, Posed, forward
-from sanpose.joints import H36M17
+from sanpose.pose.joints import H36M17
 
 CAMERAS = (1, 2, 3, 4)
 FPS = 50.0

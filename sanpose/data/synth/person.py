@@ -20,7 +20,7 @@ Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Person:
+class SynthPerson:
     """girth: scale of all thicknesses. sleeve, leg: 0 bare, 1 to the elbow or knee, 2 to the wrist or ankle."""
 
     lengths: Lengths
@@ -93,26 +93,26 @@ def _build(size: float, girth: float, *, legs: float = 1.0, arms: float = 1.0, b
 
 _PALE, _OLIVE, _BROWN = (226, 178, 150), (205, 150, 116), (128, 84, 60)
 
-SUBJECTS: dict[int, Person] = {
-    1: Person(_build(0.96, 0.92, breadth=0.95), 0.92, _PALE, (48, 30, 22), True, (92, 40, 52), (190, 150, 150),
+SUBJECTS: dict[int, SynthPerson] = {
+    1: SynthPerson(_build(0.96, 0.92, breadth=0.95), 0.92, _PALE, (48, 30, 22), True, (92, 40, 52), (190, 150, 150),
               (60, 70, 130), (60, 60, 66), 1, 1),
-    5: Person(_build(0.94, 0.98, legs=0.98, breadth=0.97), 0.98, _OLIVE, (24, 20, 20), True, (58, 64, 104),
+    5: SynthPerson(_build(0.94, 0.98, legs=0.98, breadth=0.97), 0.98, _OLIVE, (24, 20, 20), True, (58, 64, 104),
               (150, 170, 210), (40, 38, 42), (180, 180, 178), 0, 1),
-    6: Person(_build(1.06, 1.02, legs=1.02), 1.02, _PALE, (122, 88, 50), False, (40, 108, 72), (214, 222, 160),
+    6: SynthPerson(_build(1.06, 1.02, legs=1.02), 1.02, _PALE, (122, 88, 50), False, (40, 108, 72), (214, 222, 160),
               (70, 74, 84), (46, 34, 26), 1, 2),
-    7: Person(_build(0.97, 0.95, arms=0.98), 0.95, _PALE, (34, 24, 20), False, (196, 56, 50), (240, 196, 160),
+    7: SynthPerson(_build(0.97, 0.95, arms=0.98), 0.95, _PALE, (34, 24, 20), False, (196, 56, 50), (240, 196, 160),
               (34, 104, 88), (222, 220, 214), 0, 1),
-    8: Person(_build(1.02, 1.06, arms=1.03), 1.06, _OLIVE, (28, 24, 24), False, (208, 208, 206), (70, 80, 100),
+    8: SynthPerson(_build(1.02, 1.06, arms=1.03), 1.06, _OLIVE, (28, 24, 24), False, (208, 208, 206), (70, 80, 100),
               (36, 40, 54), (24, 24, 26), 1, 1),
-    9: Person(_build(1.04, 1.12, breadth=1.03), 1.12, _PALE, (70, 50, 34), False, (62, 82, 150), (226, 210, 120),
+    9: SynthPerson(_build(1.04, 1.12, breadth=1.03), 1.12, _PALE, (70, 50, 34), False, (62, 82, 150), (226, 210, 120),
               (112, 96, 74), (40, 40, 44), 1, 2),
-    11: Person(_build(0.99, 1.0, legs=1.01), 1.0, _BROWN, (18, 14, 14), False, (216, 160, 56), (90, 50, 30),
+    11: SynthPerson(_build(0.99, 1.0, legs=1.01), 1.0, _BROWN, (18, 14, 14), False, (216, 160, 56), (90, 50, 30),
                (52, 54, 62), (200, 200, 200), 2, 2),
 }  # fmt: skip
 """Human3.6M's training (1, 5, 6, 7, 8) and test (9, 11) subjects' stand-ins, each of another build."""
 
 
-def random_person(rng: np.random.Generator) -> Person:
+def random_person(rng: np.random.Generator) -> SynthPerson:
     """Someone of random build, skin, hair and clothes."""
 
     def colour(low: int = 20, high: int = 235) -> Colour:
@@ -129,7 +129,7 @@ def random_person(rng: np.random.Generator) -> Person:
         float(rng.uniform(0.9, 1.1)), girth, legs=float(rng.uniform(0.95, 1.05)),
         arms=float(rng.uniform(0.96, 1.04)), breadth=float(rng.uniform(0.93, 1.06)),
     )  # fmt: skip
-    return Person(
+    return SynthPerson(
         lengths, girth, (skin[0], skin[1], skin[2]), (hair[0] + 10, hair[1] + 10, hair[2] + 10),
         bool(rng.random() < 0.4), colour(), colour(), colour(15, 190), colour(15, 235),
         int(rng.integers(0, 3)), int(rng.integers(0, 3)),
@@ -141,7 +141,7 @@ def _darker(colour: Colour, by: float = 0.72) -> Colour:
     return r, g, b
 
 
-def _torso(p: Person) -> Iterator[_Part]:
+def _torso(p: SynthPerson) -> Iterator[_Part]:
     n, dark, print_ = p.lengths, _darker(p.shirt), p.emblem
     waist = (p.lengths.hip + p.lengths.shoulder) * 0.2
     # Three columns make a trunk that is broad and flat; the middle one fills the groove between the outer two.
@@ -161,7 +161,7 @@ def _torso(p: Person) -> Iterator[_Part]:
                     (1, 0, 0), 0.72)  # fmt: skip
 
 
-def _head(p: Person) -> Iterator[_Part]:
+def _head(p: SynthPerson) -> Iterator[_Part]:
     s = p.lengths.head
     dark = (30, 22, 22)
 
@@ -182,7 +182,7 @@ def _head(p: Person) -> Iterator[_Part]:
         yield _Part("head", at(-34, 0, 130), "head", at(-66, 0, 10), (80 * s, 46), p.hair, p.hair)
 
 
-def _arm(p: Person, side: str) -> Iterator[_Part]:
+def _arm(p: SynthPerson, side: str) -> Iterator[_Part]:
     n, y = p.lengths, -1.0 if side == "right" else 1.0
     arm, forearm, hand = f"{side}_arm", f"{side}_forearm", f"{side}_hand"
     upper = p.shirt if p.sleeve else p.skin
@@ -197,7 +197,7 @@ def _arm(p: Person, side: str) -> Iterator[_Part]:
     yield _Part(hand, (10, 0, -30), hand, (34, -6 * y, -74), (14, 10), p.skin, p.skin)
 
 
-def _leg(p: Person, side: str) -> Iterator[_Part]:
+def _leg(p: SynthPerson, side: str) -> Iterator[_Part]:
     n = p.lengths
     thigh, shin, foot = f"{side}_thigh", f"{side}_shin", f"{side}_foot"
     cloth = _darker(p.trousers, 0.85)
@@ -221,7 +221,7 @@ _GIRTH_FREE = {"head"}
 class Figure:
     """A person's capsules in their frames, ready to be posed many times."""
 
-    def __init__(self, person: Person):
+    def __init__(self, person: SynthPerson):
         parts = [*_torso(person), *_head(person)]
         for side in ("right", "left"):
             parts += [*_arm(person, side), *_leg(person, side)]

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data.cameras import Camera, Extrinsics, project
 from sanpose.data.synth.person import Capsules
 from sanpose.data.synth.skeleton import Floats
+from sanpose.pose.cameras import Camera, Extrinsics, project
 
 Image = npt.NDArray[np.uint8]
 _NEAR_MM = 250.0
@@ -30,7 +30,7 @@ _LIGHT = np.array([0.35, 0.25, 0.9]) / np.linalg.norm([0.35, 0.25, 0.9])
 
 
 @dataclass(frozen=True)
-class View:
+class CameraView:
     """A camera that stands somewhere."""
 
     camera: Camera
@@ -64,7 +64,9 @@ class Layer:
         return np.where(inside, self.depth[y, x], np.inf), np.where(inside, self.owner[y, x], -1)
 
 
-def draw(picture: Image, view: View, bodies: list[Capsules], *, oversampling: int, brightness: float = 1.0) -> Layer:
+def draw(
+    picture: Image, view: CameraView, bodies: list[Capsules], *, oversampling: int, brightness: float = 1.0
+) -> Layer:
     """Draw bodies (world, mm) onto a picture (H, W, 3) in place; bodies hide one another by depth.
 
     oversampling: samples per pixel and axis, for bodies that do not fill a large picture. Returns what covers which
@@ -211,7 +213,7 @@ def _blend(
     area[:] = (area * left + 127) // 255 + colour[..., :3]
 
 
-def shadow(picture: Image, view: View, body: Capsules) -> None:
+def shadow(picture: Image, view: CameraView, body: Capsules) -> None:
     """Darken the floor (z = 0) softly under a body's parts that are near it."""
     points = np.concatenate([body.start, body.end])
     low = points[points[:, 2] < _SHADOW_MM]

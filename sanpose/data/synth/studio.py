@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from sanpose.data.cameras import SERIALS, Camera, Extrinsics, undistort
 from sanpose.data.synth.person import Capsules, join, solid
-from sanpose.data.synth.render import Image, View
+from sanpose.data.synth.render import CameraView, Image
 from sanpose.data.synth.skeleton import Floats
+from sanpose.pose.cameras import SERIALS, Camera, Extrinsics, undistort
 
 # The room's inside, mm: x, y from wall to wall, z from the floor to the ceiling.
 _LOW, _HIGH = np.array([-3700.0, -5900.0, 0.0]), np.array([3700.0, 5900.0, 2900.0])
@@ -35,7 +35,7 @@ def _calibration() -> dict[str, Any]:
     return table
 
 
-def view(subject: int, number: int, scale: float) -> View:
+def view(subject: int, number: int, scale: float) -> CameraView:
     """Human3.6M's camera `number` (1 .. 4) as it stood for a subject, its picture scaled (1 = 1000 px wide).
 
     Pixel centres are whole numbers, so that a scaled principal point is (c + 0.5) * scale - 0.5.
@@ -51,10 +51,10 @@ def view(subject: int, number: int, scale: float) -> View:
         f"S{subject}.{serial}", (int(size[0]), int(size[1])), f, c, np.array(inner["k"]), np.array(inner["p"])
     )
     rotation = np.array(outer["camera_to_world"]).T
-    return View(camera, Extrinsics(rotation, -rotation @ np.array(outer["centre"]), "X_c = R X + t"))
+    return CameraView(camera, Extrinsics(rotation, -rotation @ np.array(outer["centre"]), "X_c = R X + t"))
 
 
-def room(seen: View) -> Image:
+def room(seen: CameraView) -> Image:
     """The empty studio (H, W, 3) RGB as a camera sees it: a ray per pixel to the nearest wall, floor or ceiling."""
     camera = seen.camera
     width, height = camera.size

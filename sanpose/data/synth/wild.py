@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sanpose.data.actions import ACTIONS
-from sanpose.data.cameras import Camera, Extrinsics
 from sanpose.data.synth import motions, studio
 from sanpose.data.synth.backdrop import backdrop, look_at
 from sanpose.data.synth.landmarks import joints
-from sanpose.data.synth.person import Capsules, Figure, Person, random_person, solid
-from sanpose.data.synth.render import Image, Layer, View, draw, shadow
+from sanpose.data.synth.person import Capsules, Figure, SynthPerson, random_person, solid
+from sanpose.data.synth.render import CameraView, Image, Layer, draw, shadow
 from sanpose.data.synth.skeleton import LIMITS, Floats, Lengths, Posed, clip, forward
+from sanpose.pose.cameras import Camera, Extrinsics
 
 # How far in front of a joint its own body's surface may lie, mm: joints lie inside limbs, faces on the surface.
 _FLESH_MM, _FACE_MM = 165.0, 42.0
@@ -36,7 +36,7 @@ class Seen:
 @dataclass(frozen=True)
 class Scene:
     picture: Image
-    view: View
+    view: CameraView
     layer: Layer
     people: list[Seen]
 
@@ -83,7 +83,7 @@ def scene(rng: np.random.Generator, size: tuple[int, int], count: int, *, oversa
     return Scene(picture, view, layer, seen)
 
 
-def _stood(rng: np.random.Generator, person: Person, place: Floats) -> tuple[Posed, Capsules, Capsules | None]:
+def _stood(rng: np.random.Generator, person: SynthPerson, place: Floats) -> tuple[Posed, Capsules, Capsules | None]:
     """A person in a random pose on the ground, and the chair, if any."""
     seat = False
     if rng.random() < 0.3:
@@ -114,7 +114,7 @@ def _free(rng: np.random.Generator) -> Floats:
     return angles
 
 
-def _camera(rng: np.random.Generator, size: tuple[int, int], height: float) -> View:
+def _camera(rng: np.random.Generator, size: tuple[int, int], height: float) -> CameraView:
     """A camera that looks at someone `height` mm tall at the origin; sometimes so near that they are cut off."""
     width, rows = size
     half_angle = np.radians(rng.uniform(14, 33))
@@ -128,10 +128,10 @@ def _camera(rng: np.random.Generator, size: tuple[int, int], height: float) -> V
     eye[2] = max(eye[2], 250.0)
     rotation = look_at(eye, target, float(rng.normal(0, 3)))
     c = (np.array(size) - 1) / 2
-    return View(Camera("wild", size, np.array([f, f]), c), Extrinsics(rotation, -rotation @ eye, "X_c = R X + t"))
+    return CameraView(Camera("wild", size, np.array([f, f]), c), Extrinsics(rotation, -rotation @ eye, "X_c = R X + t"))
 
 
-def _in_front(rng: np.random.Generator, view: View, height: float) -> Capsules:
+def _in_front(rng: np.random.Generator, view: CameraView, height: float) -> Capsules:
     """A post or a low wall between the camera and the people."""
     rotation = view.extrinsics.rotation
     eye = -rotation.T @ view.extrinsics.translation

@@ -16,7 +16,7 @@ from sanpose.data.synth.backdrop import jpeg
 from sanpose.data.synth.options import Options
 from sanpose.data.synth.skeleton import INDEX, Floats
 from sanpose.data.synth.wild import Scene, Seen, scene
-from sanpose.joints import COCO17, MPII16
+from sanpose.pose.joints import COCO17, MPII16
 
 Job = tuple[str, int, int]
 """Split, first and last (exclusive) number of its pictures."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sanpose.report.figures import cells, files, style, sweeps
-from sanpose.report.figures.plan import Plan
+from sanpose.report.figures.plan import FigurePlan
 from sanpose.report.gather import Report
 from sweeps.files import write_atomic
 
@@ -60,14 +60,14 @@ def write(found: tuple[Drawing, ...], out: Path) -> list[Path]:
     return written
 
 
-def _plans(report: Report) -> Iterator[Plan]:
+def _plans(report: Report) -> Iterator[FigurePlan]:
     yield from cells.plans(report)
     drawn = _newest(report)
     for sweep, points, table in zip(report.sweeps, report.points, report.sweep_tables, strict=True):
         if sweep.name in drawn:
             yield from sweeps.plans(sweep, points, table)
         else:
-            yield Plan(
+            yield FigurePlan(
                 f"{table.name}-pictures", table.name, "Pictures", "", missing=_TOO_MANY.format(SWEEPS, sweep.name)
             )
     yield cells.bill(report)
@@ -82,7 +82,7 @@ def _newest(report: Report) -> set[str]:
     return set(sorted(changed, key=lambda name: changed[name], reverse=True)[:SWEEPS])
 
 
-def _drawn(plan: Plan) -> Drawing:
+def _drawn(plan: FigurePlan) -> Drawing:
     make = partial(Drawing, plan.name, plan.section, plan.title, plan.caption)
     if plan.draw is None:
         return make(missing=plan.missing)

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from sanpose import jointmaps
 from sanpose.data.actions import ACTIONS
 from sanpose.errors import UserError
-from sanpose.report.cost import cost
+from sanpose.model.cost import cost
 from sanpose.report.figures import bars, joints, training
 from sanpose.report.figures.bars import Bars
 from sanpose.report.figures.claims import Step, forest
-from sanpose.report.figures.plan import Plan
+from sanpose.report.figures.plan import FigurePlan
 from sanpose.report.figures.searches import Compute, pareto
-from sanpose.report.figures.series import MPJPE, Group, curves
+from sanpose.report.figures.series import MPJPE, CurveGroup, curves
 from sanpose.report.gather import Report
-from sanpose.report.runs import scale_of
+from sanpose.report.selection.runs import scale_of
 from sanpose.report.table import Cell, Table, cell_of
-from sweeps.ledger import Record
+from sanpose.runs import joint_maps
+from sanpose.runs.ledger import RunRecord
 
 BAND = "Bands: ± one sample standard deviation over seeds."
 _MAPS = 6  # runs whose maps are drawn
 _NONE = "no run of a cell of Table 1 has {}"
 
 
-def plans(report: Report) -> Iterator[Plan]:
-    groups = [Group(f"cell {letter}", cell.runs) for letter, cell in report.cells.items() if cell.runs]
+def plans(report: Report) -> Iterator[FigurePlan]:
+    groups = [CurveGroup(f"cell {letter}", cell.runs) for letter, cell in report.cells.items() if cell.runs]
     yield _claims(report.claims)
     yield from curve_plans(groups, "table1", "", _NONE)
     yield _per_action(report)
@@ -34,23 +34,25 @@ def plans(report: Report) -> Iterator[Plan]:
     yield from _joints(report)
 
 
-def curve_plans(groups: Sequence[Group], section: str, prefix: str, none: str, note: str = "") -> Iterator[Plan]:
+def curve_plans(
+    groups: Sequence[CurveGroup], section: str, prefix: str, none: str, note: str = ""
+) -> Iterator[FigurePlan]:
     """The learning curves and delta over training of groups of runs."""
     try:
         found = [(group.label, [curves(run) for run in group.runs]) for group in groups]
     except UserError as error:
-        yield Plan(f"{prefix}learning", section, "Learning curves", "", missing=error.what)
+        yield FigurePlan(f"{prefix}learning", section, "Learning curves", "", missing=error.what)
         return
     caption = (
         "Left: the training loss, mean over an epoch. Right: MPJPE (mm, protocol #1 in the paper's naming) on the"
         f" samples that each evaluation takes (eval.every_samples); hollow circles: on all test frames. {BAND} {note}"
     ).strip()
-    yield Plan(
+    yield FigurePlan(
         f"{prefix}learning", section, "Learning curves", caption,
         draw=partial(training.learning, found) if any(c.loss or c.mpjpe for _, own in found for c in own) else None,
         missing=none.format("a journal with an epoch in it"),
     )  # fmt: skip
-    yield Plan(
+    yield FigurePlan(
         f"{prefix}delta", section, "δ over training",
         f"The trained weight of the attention after every epoch, no unit. {BAND} Runs without attention have none.",
         draw=partial(training.delta, found) if any(c.delta for _, own in found for c in own) else None,
@@ -58,7 +60,7 @@ def curve_plans(groups: Sequence[Group], section: str, prefix: str, none: str, n
     )  # fmt: skip
 
 
-def bill(report: Report) -> Plan:
+def bill(report: Report) -> FigurePlan:
     rows: list[tuple[str, float, float | None]] = []
     for row in report.bill.rows:
         what, hours, used = (row.get(key, Cell(None)).value for key in ("what", "hours", "accelerator_hours"))
@@ -68,13 +70,13 @@ def bill(report: Report) -> Plan:
         "Measured: the wall-clock time of the runs, added up, and that time multiplied by the accelerators in use."
     )
     most = rows[-24:]
-    return Plan(
+    return FigurePlan(
         "bill", "bill", "The bill", caption + (f" The last {len(most)} of {len(rows)} rows." if most != rows else ""),
         draw=partial(bars.bill, most) if rows else None, missing="no run has recorded what it took",
     )  # fmt: skip
 
 
-def _claims(table: Table) -> Plan:
+def _claims(table: Table) -> FigurePlan:
     steps = []
     for row in table.rows:
         ours, low, high = (_number(row.get(key)) for key in ("ours_mm", "interval_low", "interval_high"))
@@ -86,10 +88,10 @@ def _claims(table: Table) -> Plan:
         "Difference of MPJPE (mm) that each step of Table 1 makes, later cell minus earlier, the paper's beside ours."
         " Bars: 95 % t interval of the mean paired difference over seeds."
     )
-    return Plan("claims", "claims", "What each choice buys", caption, draw=partial(forest, steps))
+    return FigurePlan("claims", "claims", "What each choice buys", caption, draw=partial(forest, steps))
 
 
-def _per_action(report: Report) -> Plan:
+def _per_action(report: Report) -> FigurePlan:
     table = next(table for table in report.tables if table.name == "table3a")
     columns = table.columns[1 : 1 + len(ACTIONS)]
     names = list(ACTIONS.values())
@@ -108,14 +110,14 @@ def _per_action(report: Report) -> Plan:
         "MPJPE (mm) of the fifteen actions of Human3.6M, the paper's own row (Table 3 a) beside our cells. Lines:"
         f" ± one sample standard deviation over seeds. {_warning(report)}"
     ).strip()
-    return Plan(
+    return FigurePlan(
         "per-action", "table3a", "MPJPE per action", caption,
         draw=partial(bars.per_action, names, Bars("paper, own row", values), ours) if ours else None,
         missing=_NONE.format("figures per action"),
     )  # fmt: skip
 
 
-def _compute(report: Report) -> Plan:
+def _compute(report: Report) -> FigurePlan:
     points = []
     for letter, cell in report.cells.items():
         mean, count = cell.figure(*MPJPE), cost(cell.config) if cell.runs else None
@@ -125,7 +127,7 @@ def _compute(report: Report) -> Plan:
         "MPJPE (mm, all test frames) against the network's true multiply-accumulates for one image, counted from its"
         " configuration. Dashed: the points that no other beats in both."
     )
-    return Plan(
+    return FigurePlan(
         "pareto", "table2", "MPJPE against compute", f"{caption} {_warning(report)}".strip(),
         draw=partial(pareto, points) if len(points) > 1 else None,
         missing="fewer than two cells have a finished run that was measured on Human3.6M",
@@ -135,19 +137,19 @@ def _compute(report: Report) -> Plan:
 _NO_MAPS = "no run has maps: `sanpose relationship --sweep NAME`, or `--run ID`, makes them"
 
 
-def _joints(report: Report) -> Iterator[Plan]:
+def _joints(report: Report) -> Iterator[FigurePlan]:
     """Figure 3 for each run that has been measured by `sanpose relationship`."""
     title = "Figure 3. Joint relationships for values of δ"
-    measured = [run for run in report.records if (run.folder / jointmaps.NAME).is_file()]
+    measured = [run for run in report.records if (run.folder / joint_maps.NAME).is_file()]
     if not measured:
-        yield Plan("joints", "table1", title, "", missing=_NO_MAPS)
+        yield FigurePlan("joints", "table1", title, "", missing=_NO_MAPS)
     letters = _letters(report)
     measured.sort(key=lambda run: (list(letters).index(run.id) if run.id in letters else len(letters), run.id))
     for run in measured[:_MAPS]:
         yield from _maps(run, title, f"cell {letters[run.id]}, run {run.id}" if run.id in letters else f"run {run.id}")
     if len(measured) > _MAPS:
         left = ", ".join(run.id for run in measured[_MAPS:])
-        yield Plan(
+        yield FigurePlan(
             "joints-more", "table1", f"{title}, more runs", "", missing=f"{_MAPS} runs are shown; left out: {left}"
         )
 
@@ -158,21 +160,21 @@ def _letters(report: Report) -> dict[str, str]:
     return {id: letter for _, letter, id in sorted(places)}
 
 
-def _maps(run: Record, title: str, which: str) -> Iterator[Plan]:
+def _maps(run: RunRecord, title: str, which: str) -> Iterator[FigurePlan]:
     title = f"{title}, {which}"
     try:
-        found = jointmaps.read(run.folder / jointmaps.NAME)
+        found = joint_maps.read(run.folder / joint_maps.NAME)
     except UserError as error:
-        yield Plan(f"joints-{run.id}", "table1", title, "", missing=error.what)
+        yield FigurePlan(f"joints-{run.id}", "table1", title, "", missing=error.what)
         return
     numbers = ", ".join(f"{i} {name.replace('_', ' ')}" for i, name in enumerate(found.joints))
     caption = (
         f"{found.protocol} The paper does not define its maps; this is our reading. Below: bones in grey, and lines to"
         f" each joint's three most similar others, as strong as they are alike. Joints: {numbers}."
     )
-    yield Plan(f"joints-{run.id}", "table1", title, caption, draw=partial(joints.by_delta, found))
+    yield FigurePlan(f"joints-{run.id}", "table1", title, caption, draw=partial(joints.by_delta, found))
     if len(found.along) > 1:
-        yield Plan(
+        yield FigurePlan(
             f"joints-along-{run.id}", "table1", f"Joint relationships along training, {which}",
             "The same maps for the run's own checkpoints, with the δ that each had reached.",
             draw=partial(joints.along_training, found),

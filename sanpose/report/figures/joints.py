@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.jointmaps import JointMaps
 from sanpose.report.figures import style
+from sanpose.runs.joint_maps import JointMaps
 
 _PAIRS = 3  # lines drawn for each joint
 _SIDES = {"right": style.SERIES[1], "left": style.SERIES[0]}

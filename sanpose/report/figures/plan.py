@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Plan:
+class FigurePlan:
     """`draw`: makes the Figure; None where there is nothing to draw, and then `missing` says why."""
 
     name: str

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sanpose.errors import UserError
-from sanpose.journal import NAME
-from sanpose.report.runs import lookup
+from sanpose.report.selection.runs import lookup
+from sanpose.runs.journal import NAME
+from sanpose.runs.ledger import RunRecord
 from sweeps.files import BrokenRecord, read_lines
-from sweeps.ledger import Record
 
 Line = dict[int, float]  # epoch -> value
 MPJPE = ("h36m", "mpjpe", "mean_over_frames")
@@ -18,15 +18,15 @@ _WITHIN = b'{"kind": "train"'  # how a line of progress within an epoch begins: 
 
 
 @dataclass(frozen=True)
-class Group:
+class CurveGroup:
     """Runs that differ only by their seed: a cell of Table 1, or a point of a sweep."""
 
     label: str
-    runs: tuple[Record, ...]
+    runs: tuple[RunRecord, ...]
 
 
 @dataclass(frozen=True)
-class Curves:
+class TrainingCurves:
     """One run's lines by epoch: mean loss (no unit), delta, MPJPE in mm on the evaluation's samples and, at the end,
     on all of them."""
 
@@ -46,14 +46,14 @@ class Band:
     seeds: int
 
 
-def curves(run: Record) -> Curves:
+def curves(run: RunRecord) -> TrainingCurves:
     """What a run's journal says; empty for a run without one. Raises UserError for a journal that can't be read."""
     path = run.folder / NAME
     try:
         lines = read_lines(path, _WITHIN) if path.is_file() else []
     except (BrokenRecord, OSError) as error:
         raise UserError(f"a run's journal cannot be read: {error}", where=path) from error
-    found = Curves({}, {}, {}, {})
+    found = TrainingCurves({}, {}, {}, {})
     for line in lines:
         epoch, kind = line.get("epoch"), line.get("kind")
         if not isinstance(epoch, int):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sweeps import record, storage
 from sweeps.definition import BadSweep
-from sweeps.record import Sweep
+from sweeps.record import SweepRecord
 
 if TYPE_CHECKING:
     import optuna
@@ -23,7 +23,7 @@ class NoImportanceError(Exception):
     """Why there are no importances, in words for the report."""
 
 
-def importances(sweep: Sweep) -> Mapping[str, float]:
+def importances(sweep: SweepRecord) -> Mapping[str, float]:
     """Key -> its share (of 1) in the variation of the first objective, by PED-ANOVA, which needs no further package.
 
     Raises NoImportanceError when the sweep has no study, one with too few finished trials, or one that varied one key.

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from sanpose.report.cost import cost
+from sanpose.model.cost import cost
 from sanpose.report.figures import searches, study
 from sanpose.report.figures.cells import curve_plans
-from sanpose.report.figures.plan import Plan
+from sanpose.report.figures.plan import FigurePlan
 from sanpose.report.figures.searches import Compute, Measured
-from sanpose.report.figures.series import MPJPE, Group
-from sanpose.report.runs import lookup
-from sanpose.report.sweep_points import Objective, Point, objectives_of
+from sanpose.report.figures.series import MPJPE, CurveGroup
+from sanpose.report.selection.points import Objective, Point, objectives_of
+from sanpose.report.selection.runs import lookup
 from sanpose.report.table import Table
-from sweeps.record import Sweep
+from sweeps.record import SweepRecord
 
 _CURVES = 8  # points whose curves are drawn
 _KEYS = 4  # pictures of the objective against one key
 
 
-def plans(sweep: Sweep, points: Sequence[Point], table: Table) -> Iterator[Plan]:
+def plans(sweep: SweepRecord, points: Sequence[Point], table: Table) -> Iterator[FigurePlan]:
     aim = objectives_of(sweep)[0]
     what = aim.column.title
     found = [(point, m) for point in points if (m := _measured(point, aim)) is not None]
@@ -32,12 +32,12 @@ def plans(sweep: Sweep, points: Sequence[Point], table: Table) -> Iterator[Plan]
     yield from _front(table, points, name)
 
 
-def _against(table: Table, points: Sequence[Measured], what: str, name: str) -> Iterator[Plan]:
+def _against(table: Table, points: Sequence[Measured], what: str, name: str) -> Iterator[FigurePlan]:
     keys = list(dict.fromkeys(key for point in points for key in point.values))
     # Keys that never change say nothing, and a search draws them as one straight line.
     keys = [key for key in keys if len({str(point.values.get(key)) for point in points}) > 1]
     if not keys:
-        yield Plan(
+        yield FigurePlan(
             f"{name}against", table.name, f"{what} against what was swept", "",
             missing="fewer than two points have a finished run that was measured",
         )  # fmt: skip
@@ -47,14 +47,14 @@ def _against(table: Table, points: Sequence[Measured], what: str, name: str) -> 
             if len(keys) > 1
             else ""
         )
-        yield Plan(
+        yield FigurePlan(
             f"{name}against-{place}", table.name, f"{what} against {key}",
             f"Each point of the sweep: mean over its seeds, lines: ± one sample standard deviation.{others}",
             draw=partial(searches.against, points, key, what),
         )  # fmt: skip
     if len(keys) > 1:
         low = table_column_is_low(table, what)
-        yield Plan(
+        yield FigurePlan(
             f"{name}parallel", table.name, "Parallel coordinates",
             f"A line for each of {len(points):,} points, through its swept values to its {what}; coloured: the best"
             " tenth.",
@@ -66,8 +66,8 @@ def table_column_is_low(table: Table, what: str) -> bool:
     return all(column.better != "high" for column in table.columns if column.title == what)
 
 
-def _importance(table: Table, sweep: Sweep, what: str, name: str) -> Plan:
-    make = partial(Plan, f"{name}importance", table.name, f"What matters for {what}")
+def _importance(table: Table, sweep: SweepRecord, what: str, name: str) -> FigurePlan:
+    make = partial(FigurePlan, f"{name}importance", table.name, f"What matters for {what}")
     try:
         shares = study.importances(sweep)
     except study.NoImportanceError as error:
@@ -82,16 +82,16 @@ def _importance(table: Table, sweep: Sweep, what: str, name: str) -> Plan:
 
 def _curves(
     table: Table, points: Sequence[Point], found: Sequence[tuple[Point, Measured]], aim: Objective, name: str
-) -> Iterator[Plan]:
+) -> Iterator[FigurePlan]:
     order = sorted(found, key=lambda pair: pair[1].mean, reverse=aim.better == "high")
     chosen = [point for point, _ in order[:_CURVES]] or [point for point in points if point.runs][:_CURVES]
-    groups = [Group(point.label, point.runs) for point in chosen]
+    groups = [CurveGroup(point.label, point.runs) for point in chosen]
     best = "best" if len(groups) == 1 else f"{len(groups)} best"
     note = f"The {best} of {len(points):,} points." if len(groups) < len(points) else ""
     yield from curve_plans(groups, table.name, name, "no run of this sweep has {}", note)
 
 
-def _front(table: Table, points: Sequence[Point], name: str) -> Iterator[Plan]:
+def _front(table: Table, points: Sequence[Point], name: str) -> Iterator[FigurePlan]:
     found = []
     for point in points:
         values = [v for run in point.done if (v := lookup(run.metrics, *MPJPE)) is not None]
@@ -99,7 +99,7 @@ def _front(table: Table, points: Sequence[Point], name: str) -> Iterator[Plan]:
         if values and count is not None:
             found.append(Compute(point.label, "points", count.macs / 1e9, sum(values) / len(values)))
     if len({point.gmacs for point in found}) > 1:
-        yield Plan(
+        yield FigurePlan(
             f"{name}pareto", table.name, "MPJPE against compute",
             "MPJPE (mm, all test frames) against true multiply-accumulates for one image, counted from the"
             " configuration. Dashed: the points that no other beats in both.",

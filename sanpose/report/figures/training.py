@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from sanpose.report.figures import style
-from sanpose.report.figures.series import Curves, Line, band
+from sanpose.report.figures.series import Line, TrainingCurves, band
 
 Lines = tuple[str, Sequence[Line]]
 
 
-def learning(groups: Sequence[tuple[str, Sequence[Curves]]]) -> Any:
+def learning(groups: Sequence[tuple[str, Sequence[TrainingCurves]]]) -> Any:
     """Loss and validation MPJPE (mm) by epoch, side by side; hollow circles: MPJPE over all test frames at the end."""
     figure = style.figure(9.4, 3.7)
     loss, mpjpe = figure.subplots(1, 2)
@@ -26,7 +26,7 @@ def learning(groups: Sequence[tuple[str, Sequence[Curves]]]) -> Any:
     return figure
 
 
-def delta(groups: Sequence[tuple[str, Sequence[Curves]]]) -> Any:
+def delta(groups: Sequence[tuple[str, Sequence[TrainingCurves]]]) -> Any:
     """The attention's trained scalar by epoch; runs without attention have none and are left out."""
     figure = style.figure(9.4, 3.1)
     axes = figure.subplots()

@@ -12,14 +12,14 @@ from itertools import islice, zip_longest
 from typing import Any
 
 from sanpose.errors import UserError
-from sanpose.headline import PATHS
-from sanpose.report.cells import setting
+from sanpose.metrics.headline import PATHS
 from sanpose.report.figures.series import Line, curves
 from sanpose.report.gather import Report
-from sanpose.report.runs import lookup, state
-from sanpose.report.sweep_points import best_first, objectives_of
+from sanpose.report.selection.cells import setting
+from sanpose.report.selection.points import best_first, objectives_of
+from sanpose.report.selection.runs import lookup, state
+from sanpose.runs.ledger import RunRecord
 from sweeps.files import BrokenRecord, read_json
-from sweeps.ledger import Record
 from sweeps.secrecy import masked
 
 MOST = 10_000
@@ -28,7 +28,7 @@ _POINTS = 60  # of a curve
 _SEED = "train.seed"
 
 
-def shown_runs(report: Report) -> tuple[list[Record], int]:
+def shown_runs(report: Report) -> tuple[list[RunRecord], int]:
     """The runs of the cells, then of the sweeps, at most MOST of them; and how many more there are."""
     by_id = {run.id: run for run in report.records}
     wanted = dict.fromkeys(run.id for cell in report.cells.values() for run in (*cell.runs, *cell.others))
@@ -38,7 +38,7 @@ def shown_runs(report: Report) -> tuple[list[Record], int]:
     return found[:MOST], max(0, len(found) - MOST)
 
 
-def with_curves(report: Report, runs: Sequence[Record]) -> set[str]:
+def with_curves(report: Report, runs: Sequence[RunRecord]) -> set[str]:
     """The ids of the runs whose curves are in the page: of the cells, then the best of every sweep in turn, then of the
     others, at most CURVES."""
     by_id = {run.id: run for run in runs}
@@ -67,7 +67,7 @@ class _Shared:
         return found
 
 
-def details(runs: Sequence[Record], curved: Collection[str]) -> dict[str, Any]:
+def details(runs: Sequence[RunRecord], curved: Collection[str]) -> dict[str, Any]:
     """What the page's script reads. curved: the ids of those whose curves are wanted.
 
     `runs`: id -> what is its own, without what is empty; it calls by number: `configs`, each what differs from `base`
@@ -120,7 +120,7 @@ def _less(config: Mapping[str, Any], base: Mapping[str, Any], prefix: str = "") 
     return changed
 
 
-def _run(run: Record, shared: Mapping[str, _Shared]) -> dict[str, Any]:
+def _run(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, Any]:
     figures = {name: lookup(run.metrics, *path) for name, path in PATHS.items()}
     protocols = {str(name): text for name, text in run.protocol.items() if isinstance(text, str)}
     return {
@@ -137,7 +137,7 @@ def _run(run: Record, shared: Mapping[str, _Shared]) -> dict[str, Any]:
     }
 
 
-def _provenance(run: Record) -> Iterable[tuple[str, str]]:
+def _provenance(run: RunRecord) -> Iterable[tuple[str, str]]:
     """Who made it, from what, where; or why that isn't known."""
     try:
         told = read_json(run.folder / "provenance.json")
@@ -164,7 +164,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _curves(run: Record, shared: Mapping[str, _Shared]) -> dict[str, Any]:
+def _curves(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, Any]:
     """Name -> the number of the epochs, then the values; or why there are none."""
     try:
         found = curves(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sanpose.report.runs import RUNS
+from sanpose.report.selection.runs import RUNS
 from sanpose.report.table import Cell, Column, Table, cell_of, standings, symbols, text_of
 
 VERDICTS = ("confirmed", "contradicted", "undecided")

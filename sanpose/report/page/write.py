@@ -22,9 +22,9 @@ from sanpose.report.figures.build import Drawing
 from sanpose.report.gather import Report, no_collection
 from sanpose.report.page.details import details, shown_runs, when, with_curves
 from sanpose.report.page.views import VERDICTS, TableView, view
-from sanpose.report.runs import scale_of, seed_of, state
+from sanpose.report.selection.runs import scale_of, seed_of, state
+from sanpose.runs.ledger import RunRecord
 from sweeps.files import write_atomic
-from sweeps.ledger import Record
 
 _HERE = Path(__file__).parent
 _PICTURES = 24  # sample predictions in the page
@@ -41,7 +41,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Photo:
+class PagePhoto:
     """A sample prediction: its run, its file's name, and the picture as a data URI."""
 
     run: str
@@ -122,7 +122,7 @@ def _pictures(drawings: Sequence[Drawing]) -> dict[str, list[Picture]]:
     return found
 
 
-def _photos(runs: Sequence[Record]) -> tuple[list[Photo], int]:
+def _photos(runs: Sequence[RunRecord]) -> tuple[list[PagePhoto], int]:
     """The runs' sample predictions, every run's first before any's second, and how many are left out."""
     ranked = [(rank, run, path) for run in runs for rank, path in enumerate(_predictions(run))]
     ranked.sort(key=lambda found: found[0])
@@ -130,13 +130,13 @@ def _photos(runs: Sequence[Record]) -> tuple[list[Photo], int]:
     return photos, len(ranked) - len(photos)
 
 
-def _predictions(run: Record) -> list[Path]:
+def _predictions(run: RunRecord) -> list[Path]:
     """A run's pictures; not folders, or links to nothing, that are called like one."""
     found = sorted((run.folder / "predictions").glob("*"))
     return [path for path in found if path.suffix in _KINDS and os.path.isfile(path)]  # noqa: PTH113  # never raises
 
 
-def _photo(run: Record, path: Path) -> Photo | None:
+def _photo(run: RunRecord, path: Path) -> PagePhoto | None:
     """A picture for the page; None where it is too large, or can't be read."""
     try:
         content = path.read_bytes() if path.stat().st_size <= _LARGEST else None
@@ -144,7 +144,7 @@ def _photo(run: Record, path: Path) -> Photo | None:
         return None
     if content is None:
         return None
-    return Photo(run.id, path.name, f"data:{_KINDS[path.suffix]};base64,{base64.b64encode(content).decode()}")
+    return PagePhoto(run.id, path.name, f"data:{_KINDS[path.suffix]};base64,{base64.b64encode(content).decode()}")
 
 
 def _warning(report: Report) -> str:

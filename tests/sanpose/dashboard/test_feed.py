@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sanpose.dashboard.curves import LOG_LINES, Curves, log_tail, thinned
+from sanpose.dashboard.curves import LOG_LINES, LiveCurves, log_tail, thinned
 from sanpose.dashboard.feed import Feed
 from sanpose.status.watch import Watcher
 from sweeps import record
@@ -39,7 +39,7 @@ def test_only_what_changed_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_trial_that_could_not_be_begun_is_shown_with_its_reason(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path, "delta", [("delta 0", 0, A)])
-    record.append_trial(folder, record.Trial(1, "delta 1", {}, 0, "", "delta_init=1 cannot be"))
+    record.append_trial(folder, record.TrialRecord(1, "delta 1", {}, 0, "", "delta_init=1 cannot be"))
     items = {(kind, name): value for kind, name, value in Feed(Watcher(tmp_path)).since("", 0)["items"]}
     name = "delta, trial 1"
     assert items["trials", "delta"] == [["delta 0", 0, A], ["delta 1", 0, name]]
@@ -49,7 +49,7 @@ def test_a_trial_that_could_not_be_begun_is_shown_with_its_reason(tmp_path: Path
 
 def test_curves_follow_a_journal(tmp_path: Path) -> None:
     folder = write_run(tmp_path, A, "running")
-    curves = Curves()
+    curves = LiveCurves()
     assert curves.of(folder)["loss"] == []
     journal(folder, within(0, 50, 0.5))
     with (folder / "metrics.jsonl").open("a") as file:
@@ -72,7 +72,7 @@ def test_only_finite_numbers_have_points(tmp_path: Path, value: object) -> None:
     journal(folder, within(0, 50), line, odd, *places)
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(f'{{"kind": "train", "epoch": {"[" * 100_000}\n')
-    assert Curves().of(folder) == {"loss": [(0.5, 0.25)], "delta": [(0.5, 0.125)], "mpjpe_mm": []}
+    assert LiveCurves().of(folder) == {"loss": [(0.5, 0.25)], "delta": [(0.5, 0.125)], "mpjpe_mm": []}
 
 
 def test_thinned_curves_keep_their_ends() -> None:

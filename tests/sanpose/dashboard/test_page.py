@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from sanpose.headline import headline
-from sweeps import ledger, record
+from sanpose.metrics.headline import headline
+from sanpose.runs import ledger
+from sweeps import record
 from tests.sanpose import tiny
 from tests.sanpose.dashboard.served import dashboard, get
 from tests.sanpose.run_records import after, held, journal, measured, within, write_run, write_sweep

@@ -18,7 +18,7 @@ from sanpose.data import packed
 from sanpose.data.check import contact_sheet, examine
 from sanpose.data.prepare import prepare
 from sanpose.data.readers import coco, h36m, mpii
-from sanpose.data.readers.h36m_select import Selection
+from sanpose.data.readers.h36m_select import FrameSelection
 from sanpose.data.readers.listing import Bad
 from tests.sanpose import tiny_sets as tiny
 
@@ -26,7 +26,7 @@ from tests.sanpose import tiny_sets as tiny
 @pytest.fixture
 def studio(tmp_path: Path) -> packed.Packed:
     tiny.mmpose(tmp_path, frames=3)
-    listing = h36m.read(tmp_path, Bad(), Selection(train_stride=1))
+    listing = h36m.read(tmp_path, Bad(), FrameSelection(train_stride=1))
     prepare(listing, tmp_path / "a.h5", Bad())
     return packed.read(tmp_path / "a.h5")
 
@@ -151,7 +151,7 @@ def test_where_no_sheet_can_be_written_the_report_stands(studio: packed.Packed, 
     def refuse(path: Path, _image: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("sanpose.draw.write_png", refuse)  # a read-only folder
+    monkeypatch.setattr("sanpose.pose.draw.write_png", refuse)  # a read-only folder
     assert run(monkeypatch, studio.path) == 0, "nobody has asked for a sheet"
     told = capsys.readouterr()
     assert "no problems found" in told.out and "cannot be written" in told.err
@@ -177,7 +177,7 @@ def test_a_damaged_image_is_a_problem_and_a_cut_file_is_unreadable(
 
 @pytest.mark.real
 def test_real_sets_have_no_problems(real_data: Path, tmp_path: Path) -> None:
-    readers = (coco.read, mpii.read, lambda src, bad: h36m.read(src, bad, Selection()))
+    readers = (coco.read, mpii.read, lambda src, bad: h36m.read(src, bad, FrameSelection()))
     for name, read in zip(("coco", "mpii", "h36m"), readers, strict=True):
         prepare(read(real_data / name, Bad()), tmp_path / f"{name}.h5", Bad())
         report = examine(packed.read(tmp_path / f"{name}.h5"), every_image=True)

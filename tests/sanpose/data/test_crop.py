@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sanpose.config import AugmentConfig
+from sanpose.config.schema import AugmentConfig
 from sanpose.data import crop
-from sanpose.data.crop import View
+from sanpose.data.crop import CropView
 from sanpose.errors import UserError
 
 VIEWS = st.builds(
-    View,
+    CropView,
     center=st.tuples(st.floats(-50, 500), st.floats(-50, 500)),
     size=st.tuples(st.floats(20, 900), st.floats(20, 900)),
     rotation=st.floats(-180, 180),
@@ -43,15 +43,15 @@ def test_a_wide_box_grows_to_a_tall_crop():
 
 
 def test_rotation_turns_clockwise_in_the_image():
-    matrix = crop.to_crop(View((0, 0), (100, 100), rotation=90), 100, 100)
+    matrix = crop.to_crop(CropView((0, 0), (100, 100), rotation=90), 100, 100)
     assert np.allclose(crop.apply(matrix, np.array([10.0, 0])), [50, 60])
 
 
 def test_the_mirrored_crop_is_the_mirror_of_the_crop():
     image = np.random.default_rng(0).integers(0, 255, (80, 80, 3), np.uint8)
     jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
-    plain = crop.crop(jpeg, View((40, 40), (64, 64)), 64, 64)
-    mirrored = crop.crop(jpeg, View((40, 40), (64, 64), mirror=True), 64, 64)
+    plain = crop.crop(jpeg, CropView((40, 40), (64, 64)), 64, 64)
+    mirrored = crop.crop(jpeg, CropView((40, 40), (64, 64), mirror=True), 64, 64)
     assert np.array_equal(mirrored, plain[:, ::-1])
 
 
@@ -61,7 +61,7 @@ def test_a_disc_lands_where_the_affine_says(shrink):
     cv2.circle(image, (230, 170), 24, (255, 255, 255), -1)
     jpeg = cv2.imencode(".jpg", image)[1]
     side = 64 * shrink * 1.01 + (0 if shrink > 1 else 40)
-    view = View((220, 180), (side, side), rotation=20)
+    view = CropView((220, 180), (side, side), rotation=20)
     out = crop.crop(jpeg, view, 64, 64)[..., 0].astype(float)
     assert crop.shrink_for(view, 64) == shrink
     ys, xs = np.indices(out.shape)
@@ -79,7 +79,7 @@ def test_unflipped_undoes_a_mirrored_prediction():
 
 
 def test_augmentation_keeps_to_the_papers_bounds():
-    config, view = AugmentConfig(color=0.2), View((100, 100), (200, 200))
+    config, view = AugmentConfig(color=0.2), CropView((100, 100), (200, 200))
     views = [crop.augmented(view, config, np.random.default_rng(i)) for i in range(2000)]
     rotation = np.array([v.rotation for v in views])
     zoom = np.array([v.zoom for v in views])
@@ -91,7 +91,7 @@ def test_augmentation_keeps_to_the_papers_bounds():
 
 
 def test_no_augmentation_is_the_plain_view():
-    view = View((100, 100), (200, 200))
+    view = CropView((100, 100), (200, 200))
     still = AugmentConfig(flip=0, rotation=0, scale=0, translation=0)
     assert crop.augmented(view, still, np.random.default_rng(0)) == view
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from sanpose import config
+from sanpose.config.compose import compose, with_overrides
 from sanpose.data import loader, packed, samples, sources
-from sanpose.data.crop import View
+from sanpose.data.crop import CropView
 from sanpose.errors import UserError
-from sanpose.joints import UNION22
-from sanpose.loss import coordinate_l1
+from sanpose.model.loss import coordinate_l1
+from sanpose.pose.joints import UNION22
 from tests.sanpose import tiny
 
 
 @pytest.fixture(scope="module")
 def cfg(tmp_path_factory):
-    return config.compose(tiny.overrides(tmp_path_factory.mktemp("tiny")))
+    return compose(tiny.overrides(tmp_path_factory.mktemp("tiny")))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_subjects_split_h36m_and_the_flag_splits_the_others(cfg, files):
 
 
 def test_no_sample_left_is_said(cfg, files):
-    none = config.with_overrides(cfg, ["data.train_subjects=[5]"])
+    none = with_overrides(cfg, ["data.train_subjects=[5]"])
     with pytest.raises(UserError, match=r"subjects \[5\]"):
         samples.training(files["h36m"], none.data, UNION22)
 
@@ -59,7 +59,7 @@ def test_a_mirrored_target_swaps_sides_and_keeps_depth(cfg, files):
     part = samples.training(files["h36m"], cfg.data, UNION22)
     view = part.view(0, 64, 64)
     plain, _ = part.target(0, view, 64, 64)
-    mirrored, _ = part.target(0, View(view.center, view.size, mirror=True), 64, 64)
+    mirrored, _ = part.target(0, CropView(view.center, view.size, mirror=True), 64, 64)
     assert np.allclose(mirrored[UNION22.flip][:, 0], -plain[:, 0] - 1 / 64, atol=1e-6)
     assert np.allclose(mirrored[UNION22.flip][:, 1:], plain[:, 1:], atol=1e-6)
 
@@ -68,14 +68,14 @@ def test_zooming_out_makes_depth_smaller(cfg, files):
     part = samples.training(files["h36m"], cfg.data, UNION22)
     view = part.view(0, 64, 64)
     plain, _ = part.target(0, view, 64, 64)
-    wide, _ = part.target(0, View(view.center, view.size, zoom=1.25), 64, 64)
+    wide, _ = part.target(0, CropView(view.center, view.size, zoom=1.25), 64, 64)
     assert np.allclose(wide[:, 2] * 1.25, plain[:, 2], atol=1e-6)
     assert np.allclose(wide[:, :2] * 1.25, plain[:, :2], atol=1e-6)
 
 
 def test_what_lies_outside_the_crop_weighs_nothing(cfg, files):
     part = samples.training(files["h36m"], cfg.data, UNION22)
-    target, weight = part.target(0, View((48, 48), (30, 30)), 64, 64)
+    target, weight = part.target(0, CropView((48, 48), (30, 30)), 64, 64)
     outside = (np.abs(target[:, :2]) > 0.5).any(1)
     assert outside.any() and not weight[outside].any() and weight[~outside][:18, :2].any()
 
@@ -122,7 +122,7 @@ def test_loss_of_equal_parts_averages_to_the_whole():
 @pytest.mark.parametrize(("world", "workers"), [(2, 0), (4, 0), (1, 2)])
 def test_batches_do_not_depend_on_ranks_or_loader_workers(cfg, files, world, workers):
     one = list(loader.batches(loader.training_set(cfg, files), (0, 0), 0, 1))
-    shared = config.with_overrides(cfg, [f"data.loader_workers={workers}"])
+    shared = with_overrides(cfg, [f"data.loader_workers={workers}"])
     data = loader.training_set(shared, files)
     parts = [list(loader.batches(data, (0, 0), rank, world)) for rank in range(world)]
     assert len(one) == len(parts[0]) == 8
@@ -149,7 +149,7 @@ def test_normalise_is_channels_last_and_imagenets():
 
 
 def test_a_file_of_another_source_is_refused(cfg):
-    wrong = config.with_overrides(cfg, [f"data.sources.mpii.file={cfg.data.sources.coco.file}"])
+    wrong = with_overrides(cfg, [f"data.sources.mpii.file={cfg.data.sources.coco.file}"])
     with pytest.raises(UserError, match="holds coco samples"):
         sources.opened(wrong)
 

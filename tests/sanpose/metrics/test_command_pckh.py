@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from sanpose.joints import MPII16
+from sanpose.pose.joints import MPII16
 from tests.sanpose.metrics.scored import Run, pack
 
 MAT_JOINTS = (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sanpose.errors import UserError
-from sanpose.joints import MPII16
 from sanpose.metrics import pckh
+from sanpose.pose.joints import MPII16
 
 # Head box 30 x 40: diagonal 50, head size 30, PCKh@0.5 allows 15 px, PCKh@0.1 allows 3 px.
 HEAD = np.array([100.0, 100.0, 130.0, 140.0])

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from torch.utils.flop_counter import FlopCounterMode
 
 from sanpose.cli import cli
-from sanpose.config import BACKBONES, ModelConfig
+from sanpose.config.schema import BACKBONES, ModelConfig
 from sanpose.errors import UserError
 from sanpose.model.complexity import count
 from sanpose.model.network import SAN

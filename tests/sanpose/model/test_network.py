@@ -9,7 +9,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from sanpose.config import BACKBONES, ModelConfig
+from sanpose.config.schema import BACKBONES, ModelConfig
 from sanpose.errors import UserError
 from sanpose.model import complexity
 from sanpose.model.attention import ChannelAttention, PositionAttention

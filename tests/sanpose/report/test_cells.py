@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from sanpose.config import BACKBONES, ModelConfig, compose
+from sanpose.config.compose import compose
+from sanpose.config.schema import BACKBONES, ModelConfig
 from sanpose.errors import UserError
+from sanpose.model.cost import cost
 from sanpose.report.build import gather
-from sanpose.report.cells import LETTERS, SETTINGS, changes, definitions, setting
-from sanpose.report.cost import cost
-from sweeps import ledger
+from sanpose.report.selection.cells import LETTERS, SETTINGS, changes, definitions, setting
+from sanpose.runs import ledger
 from tests.sanpose.recorded import CONFIGS, add, composed, figures
 
 
@@ -36,7 +37,7 @@ def test_the_definitions_are_hydras(preset: str) -> None:
     for letter, cell in definitions(CONFIGS, {preset})[preset].items():
         config = compose([f"preset={preset}", f"ablation={letter}"]).plain()
         assert cell.settings == {key: setting(config, key) for key in SETTINGS}
-        run = ledger.Record("x", Path("x"), "done", config, 0.0)
+        run = ledger.RunRecord("x", Path("x"), "done", config, 0.0)
         assert changes(run, {letter: cell}, letter) == ()
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from sanpose.errors import UserError
 from sanpose.report.build import Report, gather
-from sanpose.report.claims import Claim, claims
-from sanpose.report.paired import paired, pairs_needed
-from sanpose.report.selection import select, settings_of
+from sanpose.report.selection.groups import select, settings_of
 from sanpose.report.table import Table
+from sanpose.report.tables.claims import Claim, claims
+from sanpose.report.tables.paired import paired, pairs_needed
 from sanpose.report.writers import WRITERS
-from sweeps import ledger
+from sanpose.runs import ledger
 from tests.sanpose.recorded import CONFIGS, add, figures
 
 DIFFERENCES = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=1, max_size=12)

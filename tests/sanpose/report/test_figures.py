@@ -18,14 +18,14 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from sanpose import jointmaps
-from sanpose.config import configs_dir
+from sanpose.config.compose import configs_dir
 from sanpose.errors import UserError
 from sanpose.report.figures import bars, build, cells, files, joints, searches, series, style, sweeps, training
 from sanpose.report.figures.build import Drawing
 from sanpose.report.figures.study import NoImportanceError, importances
 from sanpose.report.gather import gather
-from sweeps import ledger, record
+from sanpose.runs import joint_maps, ledger
+from sweeps import record
 from tests.sanpose import many_runs
 
 PATHS = ("learning", "delta", "per-action", "pareto", "claims", "joints-c000000000", "joints-along-c000000000", "bill")
@@ -202,7 +202,7 @@ def test_the_best_curves_are_counted_when_there_are_several(tmp_path: Path, monk
 
 def test_a_pair_of_joints_is_joined_only_where_it_is_alike(tmp_path: Path) -> None:
     many_runs.maps(tmp_path)
-    found = jointmaps.read(tmp_path / jointmaps.NAME)
+    found = joint_maps.read(tmp_path / joint_maps.NAME)
     alone = np.eye(len(found.joints))
     assert joints._strongest(alone) == {}
     alone[2, 5] = alone[5, 2] = 0.5
@@ -215,11 +215,11 @@ def test_a_pair_of_joints_is_joined_only_where_it_is_alike(tmp_path: Path) -> No
 
 def test_maps_are_read_as_written_or_refused(tmp_path: Path) -> None:
     many_runs.maps(tmp_path)
-    path = tmp_path / jointmaps.NAME
-    assert jointmaps.read(path).samples == 7 and jointmaps.read(path).trained_delta == 0.05
+    path = tmp_path / joint_maps.NAME
+    assert joint_maps.read(path).samples == 7 and joint_maps.read(path).trained_delta == 0.05
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match="cannot be read"):
-        jointmaps.read(path)
+        joint_maps.read(path)
 
 
 def test_inline_pictures_take_the_pages_colours_and_share_no_ids() -> None:
@@ -240,7 +240,9 @@ def test_inline_pictures_say_what_the_files_say() -> None:
     with style.house():
         points = [searches.Measured("x", {"k": i}, i * 0.00025) for i in range(8)]
         against = files.svg(searches.against(points, "k", "AP"))
-        lines = [(text, [series.Curves({}, {1: 0.5 + i, 2: 0.25 + i}, {}, {})]) for i, text in enumerate(labels)]
+        lines = [
+            (text, [series.TrainingCurves({}, {1: 0.5 + i, 2: 0.25 + i}, {}, {})]) for i, text in enumerate(labels)
+        ]
         legend = files.svg(training.delta(lines))
     for document in (against, legend):
         assert texts_inside(files.inline(document, "x", "A")) == texts(document)

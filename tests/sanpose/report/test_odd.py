@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from sanpose.report import selection
 from sanpose.report.build import write
-from sanpose.report.cells import definitions
 from sanpose.report.figures import build
 from sanpose.report.gather import Report, gather
 from sanpose.report.page import write as page
+from sanpose.report.selection import groups
+from sanpose.report.selection.cells import definitions
 from sanpose.report.writers import to_json
-from sweeps import ledger, record
+from sanpose.runs import ledger
+from sweeps import record
 from sweeps.files import read_json
 from tests.sanpose.recorded import CONFIGS, add, add_sweep, figures
 
@@ -61,7 +62,7 @@ def written(found: Report) -> list[str]:
 @pytest.mark.parametrize("kind", ODD)
 def test_a_record_with_any_odd_value(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = definitions(CONFIGS, {"quick"})
-    monkeypatch.setattr(selection, "definitions", lambda *_: cells)  # what takes most of the time
+    monkeypatch.setattr(groups, "definitions", lambda *_: cells)  # what takes most of the time
     content = good(tmp_path / "good")
     folder = tmp_path / "runs" / content["id"]
     ledger.create(folder.parent, folder.name, {}, {})

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sanpose import draw
-from sanpose.config import configs_dir
+from sanpose.config.compose import configs_dir
+from sanpose.pose import draw
 from sanpose.report import page
 from sanpose.report.gather import gather
 from sanpose.report.page.write import render

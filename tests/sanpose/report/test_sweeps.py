@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from sanpose.cli.report import report
 from sanpose.errors import UserError
-from sanpose.report.bill import Watts, bill_of
 from sanpose.report.build import gather, write
-from sanpose.report.sweep_points import Objective, Point, front
+from sanpose.report.selection.points import Objective, Point, front
 from sanpose.report.table import standings
+from sanpose.report.tables.bill import Watts, bill_of
 from sanpose.report.writers import WRITERS, to_latex, to_markdown
-from sweeps import ledger, record
-from sweeps.ledger import Record
+from sanpose.runs import ledger
+from sanpose.runs.ledger import RunRecord
+from sweeps import record
 from tests.sanpose.recorded import CONFIGS, add, add_sweep, figures
 
 NASTY = "<b>_x_</b> & | $5 \\cmd % {y}"
@@ -102,7 +103,7 @@ def test_a_point_tried_again_counts_once(tmp_path: Path) -> None:
 def test_a_point_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Path) -> None:
     done = add(tmp_path, "c", status="done", metrics=figures(60.0))
     add_sweep(tmp_path, "some", [({"x": 1}, 0, done)])
-    record.append_trial(tmp_path / "sweeps" / "some", record.Trial(1, "x 2", {"x": 2}, 0, "", "x=2 is too much"))
+    record.append_trial(tmp_path / "sweeps" / "some", record.TrialRecord(1, "x 2", {"x": 2}, 0, "", "x=2 is too much"))
     table = gather(tmp_path, CONFIGS).sweep_tables[0]
     assert [row["status"].value for row in table.rows] == ["done", "failed: x=2 is too much"]
     assert table.notes[0] == "Runs: 1 done, 1 failed. Failed: 1 × x=2 is too much."
@@ -240,7 +241,7 @@ def test_the_front_is_what_nothing_beats(pairs: list[tuple[int, int]], shuffler:
 
 
 def point(name: int, a: float, b: float) -> Point:
-    run = Record(str(name), Path(str(name)), "done", {}, 0.0, extra={"a": a, "b": b})
+    run = RunRecord(str(name), Path(str(name)), "done", {}, 0.0, extra={"a": a, "b": b})
     return Point(str(name), {"x": name}, (run,), 1, ("done",))
 
 

@@ -22,8 +22,9 @@ from sanpose.report.build import gather, tables, write
 from sanpose.report.table import Cell, Column, Table, standings, symbols
 from sanpose.report.terminal import to_terminal
 from sanpose.report.writers import WRITERS, to_csv, to_json, to_latex, to_markdown
+from sanpose.runs import ledger
 from sanpose.status.run import RunFiles
-from sweeps import ledger
+from sweeps.files import append_line
 from tests.sanpose import run_records
 from tests.sanpose.recorded import CONFIGS, add, add_sweep, average, composed, figures
 
@@ -38,7 +39,7 @@ def runs(tmp_path: Path) -> Iterator[Path]:
         add(root, "a", seed=seed, status="done", metrics=figures(value))
     add(root, "c", status="done", metrics={"h36m": figures(90.0)["h36m"]})
     for folder, epoch in ((add(root, "d", status="interrupted"), 2), (add(root, "e"), 3)):
-        ledger.append_line(folder / "metrics.jsonl", {"epoch": epoch})
+        append_line(folder / "metrics.jsonl", {"epoch": epoch})
     add(root, "f", status="failed", reason="out of memory: 100% of\nthe_machine & more")
     add(root, "g", status="done", metrics=figures(80.0))
     (root / "torn").mkdir()
@@ -91,7 +92,7 @@ def test_cells_that_have_not_learned_are_named(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_process_is_gone_is_not_called_running(tmp_path: Path) -> None:
-    ledger.append_line(add(tmp_path, "e", status="running") / "metrics.jsonl", {"epoch": 3})
+    append_line(add(tmp_path, "e", status="running") / "metrics.jsonl", {"epoch": 3})
     epochs = composed("e", "quick")["train"]["epochs"]
     told = f"stopped (its process is gone) at epoch 3 of {epochs}"
     assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sanpose.config import configs_dir
+from sanpose.config.compose import configs_dir
 from sanpose.report.build import gather
 from sanpose.report.table import Cell, Column, Table
 from sanpose.report.writers import to_csv, to_latex, to_markdown

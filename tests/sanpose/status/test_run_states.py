@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sanpose.runs import ledger
 from sanpose.status.states import plain
 from sanpose.status.watch import Watcher, snapshot
-from sweeps import ledger
+from sweeps.files import write_atomic
 from tests.sanpose.run_records import (
     EPOCHS,
     after,
@@ -137,7 +138,7 @@ def test_a_journal_that_was_cut_back_is_read_anew(tmp_path: Path) -> None:
         journal(folder, after(1), within(1, 50), measured(2, 80.0))
         watcher = Watcher(tmp_path)
         watcher.refresh()
-        ledger.write_atomic(folder / "metrics.jsonl", json.dumps(after(1, 0.5)) + "\n")
+        write_atomic(folder / "metrics.jsonl", json.dumps(after(1, 0.5)) + "\n")
         (run,) = watcher.refresh().loose
     assert (run.epoch, run.step, run.figures) == (1, None, {}), "it continues from a checkpoint"
 

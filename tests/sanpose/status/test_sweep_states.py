@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sanpose.errors import UserError
+from sanpose.runs.ledger import Broken
 from sanpose.status.eta import ends_at
 from sanpose.status.states import RunState
 from sanpose.status.watch import Watcher, snapshot
 from sweeps import record
-from sweeps.ledger import Broken
 from tests.sanpose.run_records import (
     held,
     journal,
@@ -76,7 +76,7 @@ def test_a_broken_sweep_is_listed(tmp_path: Path) -> None:
 
 def test_a_trial_names_a_run_and_not_a_path(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path, "delta", [])
-    record.append_trial(folder, record.Trial(0, "x", {}, 0, "../../etc"))
+    record.append_trial(folder, record.TrialRecord(0, "x", {}, 0, "../../etc"))
     (broken,) = snapshot(tmp_path).broken
     assert "not the id of a run" in broken.reason
 
@@ -87,7 +87,7 @@ def test_a_grid_shows_what_has_not_begun_and_a_point_tried_again_counts_once(tmp
     folder = write_sweep(tmp_path, "delta", [], axes=axes, seeds=2, search=None)
     for number in (0, 3):  # the second with --retry-failed
         values = {"model.delta_init": 0.1, "input": "square"}
-        record.append_trial(folder, record.Trial(number, "delta_init 0.1, input square, seed 1", values, 1, A))
+        record.append_trial(folder, record.TrialRecord(number, "delta_init 0.1, input square, seed 1", values, 1, A))
     (sweep,) = snapshot(tmp_path).sweeps
     assert [(t.point, t.seed, t.run.state) for t in sweep.trials] == [
         ("delta_init 0.1, input square", 1, "failed"),
@@ -112,8 +112,8 @@ def test_a_point_that_a_search_draws_again_is_a_trial_of_its_own(tmp_path: Path)
     folder = write_sweep(tmp_path, "random", [("lr 1", 0, A), ("lr 2", 0, B), ("lr 1", 0, A)], **head)
     (sweep,) = snapshot(tmp_path).sweeps
     assert (sweep.to_draw, sweep.counts) == (1, {"waiting": 1, "done": 3})
-    record.append_trial(folder, record.Trial(3, "lr 2", {"model.delta_init": "lr 2"}, 0, B))
-    record.append_trial(folder, record.Trial(4, "lr 2", {"model.delta_init": "lr 2"}, 0, B, repeats=3))
+    record.append_trial(folder, record.TrialRecord(3, "lr 2", {"model.delta_init": "lr 2"}, 0, B))
+    record.append_trial(folder, record.TrialRecord(4, "lr 2", {"model.delta_init": "lr 2"}, 0, B, repeats=3))
     (sweep,) = snapshot(tmp_path).sweeps
     assert (sweep.to_draw, sweep.counts, [t.number for t in sweep.trials]) == (0, {"done": 4}, [0, 1, 2, 4])
 
@@ -149,7 +149,7 @@ def test_a_trial_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Pa
     axes = [{"name": "x", "values": [0, 1, 2]}]
     folder = write_sweep(tmp_path, "delta", [], axes=axes, seeds=1, search=None)
     for number, reason in ((0, "x=0 cannot be"), (1, "x=1 cannot be")):
-        record.append_trial(folder, record.Trial(number, f"x {number}", {"x": number}, 0, "", reason))
+        record.append_trial(folder, record.TrialRecord(number, f"x {number}", {"x": number}, 0, "", reason))
     watcher = Watcher(tmp_path)
     (sweep,) = watcher.refresh().sweeps
     assert [(t.point, t.run.state, t.run.reason) for t in sweep.trials] == [
@@ -159,7 +159,7 @@ def test_a_trial_that_could_not_be_begun_has_failed_with_its_reason(tmp_path: Pa
     ]
     assert sweep.counts == {"failed": 2, "waiting": 1}
     write_run(tmp_path, A, "done", 60.0)
-    record.append_trial(folder, record.Trial(2, "x 1", {"x": 1}, 0, A))  # the other way round, it could be
+    record.append_trial(folder, record.TrialRecord(2, "x 1", {"x": 1}, 0, A))  # the other way round, it could be
     (sweep,) = watcher.refresh().sweeps
     assert [(t.point, t.run.state) for t in sweep.trials] == [("x 0", "failed"), ("x 1", "done"), ("x 2", "waiting")]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sanpose.data.readers.h36m_select import Selection
+from sanpose.data.readers.h36m_select import FrameSelection
 from sanpose.data.readers.listing import Bad, Listing, validate
 
-EVERY = Selection(train_stride=1, test_stride=1)
+EVERY = FrameSelection(train_stride=1, test_stride=1)
 
 
 def valid(listing: Listing) -> Listing:

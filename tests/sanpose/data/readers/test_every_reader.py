@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sanpose.data.cameras import project
 from sanpose.data.readers import coco, h36m, mpii
-from sanpose.data.readers.h36m_select import Selection
+from sanpose.data.readers.h36m_select import FrameSelection
 from sanpose.data.readers.listing import Bad, validate
 from sanpose.errors import UserError
 from sanpose.metrics.coco_entries import checked_truth
+from sanpose.pose.cameras import project
 from tests.sanpose import tiny_sets as tiny
 from tests.sanpose.data.readers.reading import EVERY, valid
 from tests.sanpose.wrong_values import WRONG, everywhere
@@ -27,7 +27,7 @@ def test_real_samples(real_data: Path) -> None:
     assert people.dropped == {"fewer than 2 labelled joints": 2}
     sports = valid(mpii.read(real_data / "mpii", Bad()))
     assert sports.columns["box"][0] == pytest.approx([493.1512, -62.07148, 943.6976, 943.6976], abs=1e-3)
-    studio = valid(h36m.read(real_data / "h36m", Bad(), Selection()))
+    studio = valid(h36m.read(real_data / "h36m", Bad(), FrameSelection()))
     assert studio.columns["subject"].tolist() == [1, 5, 7, 8]
     assert studio.columns["frame"].tolist() == [0, 2060, 395, 25]
     camera = studio.extra["cameras"][studio.columns["camera"]][:, None]

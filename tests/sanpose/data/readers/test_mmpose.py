@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sanpose.data.cameras import project
 from sanpose.data.readers import files, h36m
-from sanpose.data.readers.h36m_select import Selection
+from sanpose.data.readers.h36m_select import FrameSelection
 from sanpose.data.readers.listing import Bad, validate
 from sanpose.errors import UserError
+from sanpose.pose.cameras import project
 from tests.sanpose import tiny_sets as tiny
 from tests.sanpose.data.readers.reading import CUTS, EVERY, cut, valid
 
@@ -108,6 +108,6 @@ def test_pickles_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_mmpose_frames_that_were_extracted_sparsely(tmp_path: Path) -> None:
     tiny.mmpose(tmp_path, frames=14, step=5)
-    assert not any("apart" in note for note in h36m.read(tmp_path, Bad(), Selection()).notes)
-    notes = h36m.read(tmp_path, Bad(), Selection(train_stride=3)).notes
+    assert not any("apart" in note for note in h36m.read(tmp_path, Bad(), FrameSelection()).notes)
+    notes = h36m.read(tmp_path, Bad(), FrameSelection(train_stride=3)).notes
     assert any("training frames are 15 apart, not 3 as asked" in note for note in notes)

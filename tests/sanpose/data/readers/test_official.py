@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sanpose.data.cameras import project
 from sanpose.data.readers import h36m
 from sanpose.data.readers.listing import Bad
 from sanpose.errors import UserError
+from sanpose.pose.cameras import project
 from tests.sanpose import tiny_sets as tiny
 from tests.sanpose.data.readers.reading import EVERY, valid
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sanpose.data.cameras import person_box, project
 from sanpose.data.readers import h36m
 from sanpose.data.readers.listing import Bad, validate
 from sanpose.errors import UserError
+from sanpose.pose.cameras import person_box, project
 from tests.sanpose import tiny_sets as tiny
 from tests.sanpose.data.readers.reading import EVERY, valid
 

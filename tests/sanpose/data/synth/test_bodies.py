@@ -10,7 +10,7 @@ from sanpose.data.actions import ACTIONS
 from sanpose.data.synth import motions, skeleton, wild
 from sanpose.data.synth.landmarks import joints
 from sanpose.data.synth.person import SUBJECTS
-from sanpose.joints import H36M17
+from sanpose.pose.joints import H36M17
 from tests.sanpose.data.synth.posed import moments, pose_at
 
 

@@ -10,7 +10,7 @@ from sanpose.data.synth import motions, skeleton, studio, wild
 from sanpose.data.synth.landmarks import joints
 from sanpose.data.synth.person import SUBJECTS, Figure, solid
 from sanpose.data.synth.render import draw
-from sanpose.joints import COCO17, H36M17
+from sanpose.pose.joints import COCO17, H36M17
 from tests.sanpose.data.synth.posed import pose_at
 
 

@@ -15,15 +15,15 @@ import pytest
 import scipy.io
 from click.testing import CliRunner
 
-from sanpose.cli.synth import synth
+from sanpose.cli.data_synth import synth
 from sanpose.data.actions import ACTIONS
-from sanpose.data.cameras import project
 from sanpose.data.packed import read as read_packed
 from sanpose.data.synth import h36m_set
 from sanpose.data.synth.generate import MANIFEST, MARK, generate
 from sanpose.data.synth.options import PRESETS, Options
 from sanpose.errors import UserError
-from sanpose.joints import COCO17
+from sanpose.pose.cameras import project
+from sanpose.pose.joints import COCO17
 
 TINY = Options(
     subjects=(1, 9), h36m_frames=1, h36m_test_frames=1, mpii_train=21, mpii_val=6, coco_train=21, coco_val=6, scale=0.2
@@ -165,7 +165,7 @@ def test_coco_files(made: Path) -> None:
 
 
 def test_prepare_reads_what_was_made(made: Path, tmp_path: Path) -> None:
-    from sanpose.cli.prepare import prepare
+    from sanpose.cli.data_prepare import prepare
 
     for name, count in (("h36m", 2 * 15 * 4), ("mpii", None), ("coco", None)):
         result = CliRunner().invoke(

@@ -1,0 +1,1 @@
+"""Slurm, without Ray: profiles, sbatch scripts, submission checks, job records, job states."""

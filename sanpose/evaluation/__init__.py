@@ -1,0 +1,1 @@
+"""From a network to predictions, figures, and sample pictures."""

@@ -1,0 +1,182 @@
+"""A trained network for other programs: safetensors weights, ONNX, and JSON that says what goes in and comes out.
+
+Nothing is left in the folder unless ONNX Runtime gives the same numbers as torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sanpose.config.schema import identity_of
+from sanpose.data.crop import DEPTH_MM
+from sanpose.data.loader import MEAN, STD
+from sanpose.data.packed import BOX_PADDING
+from sanpose.errors import UserError
+from sanpose.inference.trained import TrainedNetwork
+from sanpose.model.network import SAN
+
+WEIGHTS, ONNX, DESCRIPTION = "model.safetensors", "model.onnx", "model.json"
+TOLERANCE = 1e-4
+BATCHES = (1, 3)
+OUTPUTS = ("coordinates", "scores")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The files that were written, and the largest absolute difference of ONNX Runtime's outputs from torch's."""
+
+    files: tuple[Path, ...]
+    difference: float
+
+
+class _Answers(nn.Module):
+    """The network with `coordinates_and_scores` as its forward pass."""
+
+    def __init__(self, network: SAN):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.coordinates_and_scores(images)
+
+
+def export(network: TrainedNetwork, out: Path, tolerance: float = TOLERANCE) -> Exported:
+    """Write model.safetensors, model.onnx and model.json into a folder, all or none; float32 whatever was trained with.
+
+    The ONNX model takes float32 images (N, 3, H, W), normalised, N free, and gives coordinates (N, J, 3) and scores
+    (N, J). Raises UserError when ONNX Runtime's outputs for random images in batches of 1 and 3 differ from torch's by
+    more than `tolerance`, or the folder cannot be made.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError("the folder to export into is a file", where=out, hint="another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the folder cannot be made ({error.strerror})", where=out.parent) from error
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.absolute().parent) as name:
+        part = Path(name)
+        # On a CUDA device torch may compute in TF32, which is no reference.
+        answers = _Answers(network.network.cpu()).eval()
+        write_onnx(answers, network.config.data.input_height, network.config.data.input_width, part / ONNX)
+        difference = compare(answers, network.config.data.input_height, network.config.data.input_width, part / ONNX)
+        network.network.to(network.device)
+        if not difference <= tolerance:
+            raise UserError(
+                f"ONNX Runtime and torch differ by up to {difference:.2g}",
+                where=network.checkpoint.path,
+                expected=f"at most {tolerance:g}; nothing is written",
+            )
+        weights = {k: v.detach().cpu().contiguous() for k, v in network.network.state_dict().items()}
+        save_file(weights, part / WEIGHTS, metadata={"run": network.run, "checkpoint": network.checkpoint.path.name})
+        (part / DESCRIPTION).write_text(json.dumps(describe(network, difference), indent=1) + "\n")
+        out.mkdir(exist_ok=True)
+        for file in (WEIGHTS, ONNX, DESCRIPTION):
+            (part / file).chmod(0o644)
+            os.replace(part / file, out / file)
+    return Exported(tuple(out / file for file in (WEIGHTS, ONNX, DESCRIPTION)), difference)
+
+
+def write_onnx(answers: nn.Module, height: int, width: int, path: Path) -> None:
+    """Write a module of images (N, 3, height, width) -> coordinates, scores as ONNX with a free N. Prints nothing."""
+    with _quiet():
+        torch.onnx.export(
+            answers,
+            (torch.zeros(2, 3, height, width),),  # a batch of one would be taken for a constant
+            path,
+            dynamo=True,
+            input_names=["images"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            external_data=False,
+        )
+
+
+@torch.no_grad()
+def compare(answers: nn.Module, height: int, width: int, path: Path) -> float:
+    """The largest absolute difference of an ONNX file's outputs from torch's, over random images in batches of 1, 3."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    random = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for batch in BATCHES:
+        images = torch.randn(batch, 3, height, width, generator=random)
+        theirs = session.run(list(OUTPUTS), {"images": images.numpy()})
+        for ours, other in zip(answers(images), theirs, strict=True):
+            if ours.shape != other.shape:
+                raise RuntimeError(f"the ONNX output has the shape {other.shape}, torch's {tuple(ours.shape)}")
+            difference = float((ours - torch.from_numpy(other)).abs().max())
+            worst = max(worst, difference if difference == difference else float("inf"))
+    return worst
+
+
+def describe(network: TrainedNetwork, difference: float) -> dict[str, Any]:
+    """What a user of the exported files must know, as plain data."""
+    config = network.config
+    width, height = config.data.input_width, config.data.input_height
+    return {
+        "run": network.run,
+        "checkpoint": network.checkpoint.path.name,
+        "files": {"weights": WEIGHTS, "onnx": ONNX},
+        "joints": list(network.joints.joints),
+        "bones": [list(bone) for bone in network.joints.bones],
+        "input": {
+            "name": "images",
+            "shape": ["N", 3, height, width],
+            "type": "float32",
+            "colour": "RGB, 0..255, then (value - mean) / std",
+            "mean": list(MEAN),
+            "std": list(STD),
+            "crop": "a person's box grown about its centre to the input's aspect, then by the padding; bilinear, black "
+            "outside the image; the box's centre lands on (width/2, height/2)",
+            "box_padding": BOX_PADDING,
+        },
+        "outputs": {
+            "coordinates": {
+                "shape": ["N", len(network.joints), 3],
+                "type": "float32",
+                "x": f"px = (x + 0.5) * {width}, in the crop, 0-based, to the right",
+                "y": f"px = (y + 0.5) * {height}, in the crop, 0-based, downwards",
+                "z": f"mm = z * {DEPTH_MM:g}, relative to the pelvis, away from the camera, where the crop's shorter "
+                f"side shows {DEPTH_MM:g} mm at the pelvis' depth; in proportion where it shows more or less",
+            },
+            "scores": {
+                "shape": ["N", len(network.joints)],
+                "type": "float32",
+                "meaning": "0..1, the peak of a joint's probability over the image plane; not calibrated",
+            },
+        },
+        "check": {"onnxruntime_against_torch": difference, "batches": list(BATCHES)},
+        "config": identity_of(config, {}),
+    }
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What torch's exporter prints, logs and warns of is about its own making."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

@@ -1,0 +1,1 @@
+"""Joints, cameras, and drawing of poses. No network and no data set."""

@@ -1,0 +1,1 @@
+"""Which runs a cell of a table is made of."""

@@ -1,0 +1,1 @@
+"""A run on disk: identity, record, journal, checkpoints, locks. Free of torch."""

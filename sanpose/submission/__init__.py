@@ -1,0 +1,1 @@
+"""From a request (`sanpose submit`) to a Slurm job with its code and its record."""

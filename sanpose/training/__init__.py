@@ -1,0 +1,1 @@
+"""One training: the loop, DeepSpeed, checkpoints, and Ray Train around them."""

@@ -1,0 +1,108 @@
+"""A private Ray's token is the owner's alone, and its workers run like any other process."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.raycluster import connect, dashboard
+
+
+@pytest.mark.parametrize("before", [None, "token of long ago"])
+def test_the_token_in_the_home_folder_is_nobody_elses(
+    before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    token = tmp_path / ".ray" / "auth_token"
+    if before:
+        token.parent.mkdir()
+        token.write_text(before)
+        token.chmod(0o644)
+    connect._private_token()
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert token.read_text() == before if before else len(token.read_text()) == 64
+
+
+def test_no_token_is_made_where_another_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
+    connect._private_token()
+    assert not (tmp_path / ".ray").exists()
+
+
+def test_only_a_folder_of_ones_own_is_taken_for_ones_private_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can make a folder of such a name in /tmp, and what it tells becomes the environment of a process."""
+    monkeypatch.setattr(connect, "_TEMPORARY", tmp_path)
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    mine = Path(tempfile.mkdtemp(dir=tmp_path))
+    (mine / "ray.json").write_text(
+        '{"address": {"gcs_address": "a:1"}, "environment": {}, "secret": ["RAY_AUTH_TOKEN"]}'
+    )
+    found = tmp_path / f"sanpose-ray-{os.getpid()}-x"
+    found.symlink_to(mine)
+    assert connect.private(os.getpid()) is None
+    found.unlink()
+    mine.rename(found)
+    assert connect.private(os.getpid()) == found and connect.told(found).lacking == ["RAY_AUTH_TOKEN"]
+    monkeypatch.setattr("sys.argv", ["", str(os.getpid()), "1"])
+    with pytest.raises(SystemExit, match="token is in RAY_AUTH_TOKEN alone"):
+        dashboard.main()
+    found.chmod(0o777)
+    assert connect.private(os.getpid()) is None
+    if os.getuid() == 0:
+        found.chmod(0o700)
+        os.chown(found, 65534, 65534)
+        assert connect.private(os.getpid()) is None
+    with pytest.raises(SystemExit, match="has no private Ray"):
+        dashboard.main()
+
+
+def test_the_workers_of_a_private_ray_do_not_stand_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_worker_niceness", raising=False)
+    with connect.ray_cluster(1):
+        import ray
+
+        there = ray.get(ray.remote(lambda: os.nice(0)).remote(), timeout=60)
+    assert there == os.nice(0)
+
+
+def test_a_private_ray_starts_no_process_before_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_prestart_worker_first_driver", raising=False)
+    with connect.ray_cluster(2):
+        time.sleep(2)  # Ray would start them as soon as a driver is there
+        below = [p for p in psutil.Process().children(recursive=True) if p.name() != "raylet"]
+        commands = [" ".join(p.cmdline()) for p in below]
+    assert any("gcs_server" in line for line in commands)
+    assert not [line for line in commands if "default_worker.py" in line or "ray::IDLE" in line]
+
+
+def test_a_private_ray_asks_no_other_rays_dashboard_what_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another Ray would say that a training of ours is dead, and Ray Train would believe it."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:8265")
+
+    def look() -> str:
+        from ray.util.state import get_actor
+        from ray.util.state.exception import RayStateApiException
+
+        try:
+            return str(get_actor("0" * 32, timeout=5))
+        except RayStateApiException as error:
+            return str(error)
+
+    with connect.ray_cluster(1):
+        import ray
+
+        said = ray.get(ray.remote(look).remote(), timeout=60)
+    assert "Failed to connect" in said and "http://127.0.0.1:1/" in said

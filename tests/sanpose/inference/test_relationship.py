@@ -1,0 +1,137 @@
+"""Joint-relationship maps: what similarity means, what delta does, what the command writes and refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from sanpose.cli.relationship import relationship as command
+from sanpose.errors import UserError
+from sanpose.inference import trained
+from sanpose.inference.relationship import _block, relationship, similarity
+from sanpose.runs import joint_maps, ledger
+from tests.sanpose import recorded
+from tests.sanpose.tiny_run import tiny_run
+
+
+def test_similarity_is_the_mean_cosine_of_what_differs_from_the_mean() -> None:
+    a = np.array([[[1.0, 0], [-1, 0], [0, 1], [0, -1]]])  # their mean is 0
+    found = similarity(np.concatenate([a, 3 * a]), np.ones((2, 4), bool))
+    assert np.allclose(found, [[1, -1, 0, 0], [-1, 1, 0, 0], [0, 0, 1, -1], [0, 0, -1, 1]])
+    assert np.allclose(similarity(a + 7, np.ones((1, 4), bool)), found)
+
+
+def test_joints_that_are_not_labelled_count_for_nothing() -> None:
+    random = np.random.default_rng(0)
+    features, labelled = random.normal(size=(5, 3, 4)), np.ones((5, 3), bool)
+    labelled[2, 0] = labelled[:, 2] = False
+    changed = np.where(labelled[..., None], features, 1e6)
+    found = similarity(changed, labelled)
+    assert np.array_equal(found, similarity(features, labelled), equal_nan=True)
+    assert np.isnan(found[2]).all() and np.isfinite(found[:2, :2]).all() and found[0, 0] == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def found() -> joint_maps.JointMaps:
+    return relationship(tiny_run(), (0.0, 0.5, 3.0), samples=4)
+
+
+def test_maps_are_symmetric_and_delta_changes_them(found: joint_maps.JointMaps) -> None:
+    assert found.maps.shape == (3, 22, 22) and found.joints[0] == "pelvis"
+    known = np.isfinite(found.maps[0])
+    assert known[:17, :17].all()
+    for values in found.maps:
+        assert np.allclose(values[:17, :17], values[:17, :17].T) and np.abs(values[known]).max() <= 1 + 1e-9
+    assert not np.allclose(found.maps[0][known], found.maps[2][known])
+
+
+def test_a_checkpoints_map_is_the_one_with_its_own_delta(found: joint_maps.JointMaps) -> None:
+    assert len(found.along) == len(found.along_deltas) > 0 and list(found.along_epochs) == sorted(found.along_epochs)
+    again = relationship(tiny_run(), (found.trained_delta,), samples=4)
+    assert found.along_deltas[-1] == found.trained_delta
+    assert np.allclose(again.maps[0], found.along[-1], equal_nan=True)
+    assert found.checkpoint in found.protocol and "4 evaluation samples" in found.protocol
+
+
+def copied(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / tiny_run().name
+    shutil.copytree(tiny_run(), folder)
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(command, ["--run", folder.name[:4], "--runs", str(folder.parent), *arguments])
+
+
+def test_the_command_writes_what_the_report_reads(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    damaged = sorted((folder / "checkpoints").glob("epoch-*"))[0]
+    (damaged / "weights.safetensors").write_bytes(b"cut")
+    result = run(folder, "--deltas", "0,0.8", "--samples", "2")
+    assert result.exit_code == 0, result.output
+    read = joint_maps.read(folder / joint_maps.NAME)
+    assert list(read.deltas) == [0.0, 0.8] and read.samples == 2
+    assert damaged.name in read.protocol
+    assert not list(folder.glob(".*.part"))
+
+
+def of_sweep(runs: Path, name: str, *arguments: str) -> Result:
+    return CliRunner().invoke(command, ["--sweep", name, "--runs", str(runs), *arguments])
+
+
+def test_a_sweep_has_its_finished_runs_with_attention_measured_once(tmp_path: Path) -> None:
+    done = copied(tmp_path)
+    runs = done.parent
+    ledger.write_result(done, {"status": "done"})
+    without = recorded.add(runs, "a", status="done")
+    begun = recorded.add(runs, "c")
+    points = [({"seed": i}, i, run) for i, run in enumerate([done, without, begun, "unknown", done])]
+    recorded.add_sweep(runs, "mine", points)
+    result = of_sweep(runs, "mine")
+    assert result.exit_code == 0 and "1 of 1" in result.output, result.output
+    assert "left out: 1 without attention, 1 not finished, 1 without a readable record" in result.output
+    assert [path.parent for path in runs.glob(f"*/{joint_maps.NAME}")] == [done]
+    again = of_sweep(runs, "mine")
+    assert (
+        again.exit_code == 0 and "0 runs of 'mine' to measure" in again.output and "1 measured already" in again.output
+    )
+    other = of_sweep(runs, "mine", "--deltas", "0,1")
+    assert "1 of 1" in other.output and list(joint_maps.read(done / joint_maps.NAME).deltas) == [0, 1]
+    (done / joint_maps.NAME).write_bytes(b"torn")
+    assert "1 of 1" in of_sweep(runs, "mine").output
+
+
+def test_a_run_of_a_sweep_that_cannot_be_measured_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
+    done = copied(tmp_path)
+    ledger.write_result(done, {"status": "done"})
+    bare = recorded.add(done.parent, "c", status="done")
+    recorded.add_sweep(done.parent, "mine", [({"seed": 0}, 0, bare), ({"seed": 1}, 1, done)])
+    result = of_sweep(done.parent, "mine", "--samples", "2")
+    assert isinstance(result.exception, UserError) and "1 of 2 runs could not be measured" in str(result.exception)
+    assert f"{bare} cannot be measured" in result.stderr
+    assert (done / joint_maps.NAME).is_file()
+
+
+def test_a_sweep_or_a_run_is_named_and_not_both(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    recorded.add_sweep(folder.parent, "mine", [({"seed": 0}, 0, folder)])
+    for arguments in ([], ["--run", folder.name, "--sweep", "mine"]):
+        error = CliRunner().invoke(command, ["--runs", str(folder.parent), *arguments]).exception
+        assert isinstance(error, UserError) and "either --run ID or --sweep NAME" in str(error)
+    error = of_sweep(folder.parent, "mein").exception
+    assert isinstance(error, UserError) and "there is no sweep 'mein'" in str(error) and "mine" in str(error)
+
+
+def test_a_run_without_attention_and_values_that_are_none_are_refused(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    for text in ("", "a,b", "nan"):
+        error = run(folder, "--deltas", text).exception
+        assert isinstance(error, UserError) and "not values of delta" in str(error)
+    network = trained.load(tiny_run())
+    network.network.attention = None
+    with pytest.raises(UserError, match="no attention"):
+        _block(network)

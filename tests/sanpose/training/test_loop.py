@@ -1,0 +1,323 @@
+"""The loop in one process: learning, bit-identical continuation, damaged checkpoints, what is kept."""
+
+from __future__ import annotations
+
+import collections
+import errno
+import io
+import json
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from sanpose import disk
+from sanpose.config.compose import compose
+from sanpose.errors import UserError
+from sanpose.model import network
+from sanpose.runs import checkpoints, journal
+from sanpose.training import checkpoint, loop
+from sanpose.training.engine import WorkerPlace, single_process
+from tests.sanpose import tiny
+
+HERE = WorkerPlace(0, 1, torch.device("cpu"))
+
+
+class KilledError(Exception):
+    """Stands for a process that ends between two epochs or within one."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _group():
+    single_process()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny.overrides(tmp_path_factory.mktemp("data"))
+
+
+def run(data, folder: Path, *more: str, stop_at: tuple[int, int] | None = None, monkeypatch=None):
+    """Train; with stop_at=(epoch, step), die before that step."""
+    if stop_at:
+        whole = loop._Run._step
+
+        def step(self, epoch, step, batches):
+            if (epoch, step) == stop_at:
+                raise KilledError
+            whole(self, epoch, step, batches)
+
+        monkeypatch.setattr(loop._Run, "_step", step)
+        with pytest.raises(KilledError):
+            loop.train(compose([*data, *more]), folder, HERE)
+        monkeypatch.undo()
+        return None
+    return loop.train(compose([*data, *more]), folder, HERE)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoints.load_weights(checkpoints.choose(folder / "checkpoints", "last"))
+
+
+def losses(folder: Path) -> list[dict]:
+    return [line for line in journal.read(folder / journal.NAME) if line["kind"] in ("epoch", "evaluation", "final")]
+
+
+SETTINGS = ("train.epochs=3", "train.checkpoint_steps=2", "eval.every=1", "model.attention_position=true")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    run(data, folder, *SETTINGS)
+    return folder
+
+
+@pytest.mark.parametrize("stop_at", [(1, 0), (1, 3), (2, 2), (0, 1)])
+def test_a_continued_run_is_bit_identical(data, uninterrupted, tmp_path, monkeypatch, stop_at):
+    run(data, tmp_path, *SETTINGS, stop_at=stop_at, monkeypatch=monkeypatch)
+    run(data, tmp_path, *SETTINGS)
+    assert losses(tmp_path) == losses(uninterrupted)
+    before, after = weights(uninterrupted), weights(tmp_path)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_zero_stages_continue_bit_identically(data, tmp_path, monkeypatch, stage):
+    more = (f"deepspeed=zero{stage}", "eval.sets=[h36m]")
+    run(data, tmp_path / "whole", *more)
+    run(data, tmp_path / "cut", *more, stop_at=(1, 1), monkeypatch=monkeypatch)
+    run(data, tmp_path / "cut", *more)
+    before, after = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    told = [line for line in journal.read(tmp_path / "whole" / journal.NAME) if line["kind"] == "train"]
+    assert all(line["delta"] is not None for line in told if line["epoch"] == 1)
+
+
+def test_offloading_from_a_cpu_is_refused_in_one_process_too(data, tmp_path):
+    with pytest.raises(UserError, match="no other memory"):
+        run(data, tmp_path, "train.accelerator=auto", "+deepspeed.zero_optimization.offload_optimizer.device=cpu")
+
+
+def test_what_deepspeed_refuses_is_the_users_error(data, tmp_path):
+    with pytest.raises(UserError, match=r"DeepSpeed refuses its configuration.*reduce_bucket_size"):
+        run(data, tmp_path, "+deepspeed.zero_optimization.reduce_bucket_size=many")
+
+
+def test_zero_stages_train_the_same_network(data, tmp_path):
+    means = []
+    for stage in (0, 2):
+        run(data, tmp_path / str(stage), f"deepspeed=zero{stage}", "eval.sets=[h36m]")
+        means.append([line["loss"] for line in losses(tmp_path / str(stage)) if line["kind"] == "epoch"])
+    # Not the weights: a key's bias has no gradient but rounding, and Adam makes steps of it.
+    assert means[0] == pytest.approx(means[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda p: p.write_bytes(p.read_bytes()[:1000]), "cut short"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-1] + b"?"), "checksum"),
+        (lambda p: p.unlink(), "missing"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(data, tmp_path, monkeypatch, harm, said):
+    run(data, tmp_path, "train.epochs=3", stop_at=(2, 1), monkeypatch=monkeypatch)
+    newest = tmp_path / "checkpoints" / "epoch-0002-step-000000"
+    harm(newest / "deepspeed" / "mp_rank_00_model_states.pt")
+    assert said in (checkpoints.damage(newest) or "")
+    run(data, tmp_path, "train.epochs=3")
+    notes = [line["text"] for line in journal.read(tmp_path / journal.NAME) if line["kind"] == "note"]
+    assert any(newest.name in n and said in n for n in notes)
+    assert "continues from checkpoint epoch-0001-step-000000" in notes
+    assert checkpoints.damage(newest) is None, "the damaged one is written anew"
+
+
+def test_without_any_whole_checkpoint_the_training_begins_anew(data, tmp_path, monkeypatch):
+    run(data, tmp_path, "train.epochs=2", stop_at=(1, 1), monkeypatch=monkeypatch)
+    (only,) = (tmp_path / "checkpoints").glob("epoch-*")
+    (only / "weights.safetensors").unlink()
+    run(data, tmp_path, "train.epochs=2")
+    notes = [line["text"] for line in journal.read(tmp_path / journal.NAME) if line["kind"] == "note"]
+    told = "is damaged (weights.safetensors is missing); no other is left: the training begins anew"
+    assert notes == [f"checkpoint {only.name} {told}"]
+
+
+def test_the_last_and_the_best_are_kept(data, tmp_path, monkeypatch):
+    scores = iter([300.0, 100.0, 200.0, 250.0, 260.0])  # of the five evaluations on some samples, the last one's too
+    monkeypatch.setattr(loop, "score_of", lambda figures: next(scores))
+    run(data, tmp_path, "train.epochs=5", "train.keep=2", "eval.every=1", "eval.sets=[h36m]")
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert names == [f"epoch-000{e}-step-000000" for e in (2, 4, 5)]
+    assert checkpoints.choose(tmp_path / "checkpoints", "best").position.epoch == 2
+    assert checkpoints.choose(tmp_path / "checkpoints", "last").position.epoch == 5
+
+
+def test_a_damaged_newer_checkpoint_does_not_displace_good_ones(data, tmp_path, monkeypatch):
+    more = ("train.epochs=4", "train.keep=1", "train.checkpoint_steps=2", "eval.sets=[h36m]", "eval.every=0")
+    run(data, tmp_path, *more, "train.keep=3", stop_at=(2, 1), monkeypatch=monkeypatch)
+    for name in ("epoch-0001-step-000002", "epoch-0002-step-000000"):
+        (tmp_path / "checkpoints" / name / "random-0.pt").write_bytes(b"")
+    run(data, tmp_path, *more, stop_at=(1, 3), monkeypatch=monkeypatch)
+    found, damaged = checkpoints.newest(tmp_path / "checkpoints")
+    assert found is not None and found.order == (1, 2) and damaged == []
+
+
+def test_choosing_a_checkpoint_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="a run that has trained"):
+        checkpoints.choose(tmp_path, "last")
+
+
+@pytest.mark.parametrize("more", [(), ("deepspeed=zero1",), ("deepspeed=zero3",)])
+def test_a_disk_that_is_full_again_and_again_costs_nothing_but_time(data, tmp_path, monkeypatch, more):
+    """Whatever file of a checkpoint it is that cannot be written, or flushed."""
+    run(data, tmp_path / "undisturbed", "train.epochs=2", *more)
+    flush, write, calls = os.fsync, checkpoint.save_file, collections.Counter()
+    monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
+
+    def refused(name: str) -> bool:
+        calls[name] += 1
+        return calls[name] <= 2
+
+    def fsync(file: int) -> None:
+        name = str(Path(f"/proc/self/fd/{file}").readlink())
+        if ".probe" not in name and refused(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(file)
+
+    def save_file(*given: object) -> None:
+        if refused("safetensors"):
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        write(*given)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    run(data, tmp_path / "disturbed", "train.epochs=2", *more)
+    monkeypatch.undo()
+    newest = checkpoints.choose(tmp_path / "disturbed" / "checkpoints", "last").path
+    refused_ones = {Path(name).name for name in calls}
+    assert {p.name for p in newest.rglob("*") if p.is_file()} <= refused_ones and "safetensors" in refused_ones
+    assert len({p.stat().st_mode for p in newest.iterdir() if p.is_file()}) == 1, "all can read what one can"
+    assert losses(tmp_path / "disturbed") == losses(tmp_path / "undisturbed")
+    before, after = weights(tmp_path / "undisturbed"), weights(tmp_path / "disturbed")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not [p for p in (tmp_path / "disturbed" / "checkpoints").iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("room", range(0, 4000, 250))
+def test_what_torchs_file_has_met_is_what_is_raised(tmp_path, room):
+    class Small(io.FileIO):
+        def write(self, data):
+            if self.tell() + len(data) > room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    with Small(tmp_path / "a.pt", "wb") as file, pytest.raises(OSError, match="No space left"):
+        checkpoint._fill(file, torch.zeros(1000))
+
+
+def test_what_cannot_be_written_whole_leaves_its_room_to_others(tmp_path):
+    def fill(file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint._write(tmp_path / "a.pt", fill)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_has_its_name_although_the_file_system_did_not_answer_is_whole(data, tmp_path, monkeypatch):
+    rename, unanswered = os.replace, []
+
+    def replace(part, final):
+        rename(part, final)
+        if Path(part).name.startswith(".epoch-") and not unanswered:
+            unanswered.append(final)
+            raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(os, "replace", replace)
+    run(data, tmp_path, "train.epochs=1")
+    assert unanswered and checkpoints.newest(tmp_path / "checkpoints")[0]
+
+
+def test_a_half_written_checkpoint_is_not_seen(data, tmp_path, monkeypatch):
+    def die(*_):
+        raise KilledError
+
+    monkeypatch.setattr(checkpoint, "_commit", die)
+    with pytest.raises(KilledError):
+        loop.train(compose(data), tmp_path, HERE)
+    assert checkpoints.newest(tmp_path / "checkpoints") == (None, [])
+    monkeypatch.undo()
+    run(data, tmp_path)
+    assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.startswith(".")]
+
+
+def test_accumulation_and_clipping_run_through_deepspeed(data, tmp_path):
+    run(data, tmp_path / "a", "train.accumulation=2", "train.clip=0.01", "eval.sets=[h36m]")
+    run(data, tmp_path / "b", "train.accumulation=2", "eval.sets=[h36m]")
+    a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert not all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_bf16_computes_in_bf16_and_trains(data, tmp_path, monkeypatch):
+    seen = set()
+    whole = network.soft_argmax
+    monkeypatch.setattr(network, "soft_argmax", lambda logits, *a: (seen.add(logits.dtype), whole(logits, *a))[1])
+    figures = run(data, tmp_path, "train.precision=bf16", "train.epochs=1", "eval.sets=[h36m]")
+    assert figures["h36m"]["mpjpe"]["mean_over_frames"] > 0 and seen == {torch.bfloat16}
+
+
+def test_fewer_samples_than_a_batch_are_refused(data, tmp_path):
+    with pytest.raises(UserError, match="less than one batch of 64"):
+        run(data, tmp_path, "data.epoch_samples=0", "train.batch_size=64")
+
+
+def test_training_learns(data, tmp_path):
+    alone = ("data.sources.mpii.share=0", "data.sources.coco.share=0", "eval.sets=[h36m]", "eval.every=0")
+    still = [f"data.augment.{k}=0" for k in ("flip", "rotation", "scale", "translation")]
+    more = (
+        "data.test_subjects=[1]",
+        "data.train_stride=1",
+        "data.test_stride=1",
+        "train.epochs=25",
+        "train.learning_rate=3e-3",
+    )
+    figures = run(data, tmp_path, *alone, *still, *more, "train.milestones=[20]", "model.deconv_channels=32")
+    errors = figures["h36m"]
+    assert errors["mpjpe"]["mean_over_frames"] < errors["untrained_mpjpe"] * 0.6
+
+
+def test_a_loss_that_is_not_finite_is_an_error(data, tmp_path):
+    path = tiny.write(tmp_path, "mpii")
+    with h5py.File(path, "a") as file:
+        file["samples/keypoints"][:, 3] = np.nan
+    with pytest.raises(UserError, match="the loss is nan in epoch 1"):
+        run(data, tmp_path / "run", f"data.sources.mpii.file={path}", "eval.sets=[h36m]")
+
+
+def test_another_zero_stage_cannot_continue(data, tmp_path, monkeypatch):
+    run(data, tmp_path, stop_at=(1, 1), monkeypatch=monkeypatch)
+    with pytest.raises(UserError, match="ZeRO stage 0"):
+        run(data, tmp_path, "deepspeed=zero1")
+
+
+def test_learning_rate_follows_the_milestones():
+    c = compose(["preset=paper"])
+    assert [loop.learning_rate(c, e) for e in (0, 169, 170, 190)] == pytest.approx([1e-4, 1e-4, 1e-5, 1e-6])
+
+
+def test_the_journal_survives_a_torn_line(data, tmp_path):
+    run(data, tmp_path)
+    path = tmp_path / journal.NAME
+    whole = list(journal.read(path))
+    path.write_bytes(path.read_bytes() + b'{"kind": "tra')
+    assert list(journal.read(path)) == whole
+    assert all(json.dumps(line, allow_nan=False) for line in whole)
+    assert (tmp_path / "tensorboard").is_dir()

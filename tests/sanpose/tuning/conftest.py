@@ -1,0 +1,19 @@
+"""The data and the Ray that the sweeps of these tests use."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.raycluster.connect import ray_cluster
+from tests.sanpose import tiny
+
+
+@pytest.fixture(scope="package")
+def data(tmp_path_factory):
+    return tiny.overrides(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="package")
+def ray():
+    with ray_cluster(2):
+        yield

@@ -1,0 +1,140 @@
+"""Sweeps that are refused, and what a sweep of the same name may change."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sanpose.errors import UserError
+from sanpose.tuning import ownership, sweep
+from sanpose.tuning.run import tune
+from sweeps import record
+from tests.sanpose import tiny
+from tests.sanpose.tuning.small import DELTAS, QUIET, SHORT, definition
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sweep=tabel1"], "did you mean 'table1'"),
+        ([], "which sweep"),
+        (["sweep=table1", "seeds=0"], "seeds=0"),
+        (["sweep=table1", "seeds=10001"], "seeds=10001"),
+        (["sweep=full", "search.sampler=random", "search.trials=1000", "seeds=1001"], "1,001,000 trials"),
+        (["sweep=table1", "name=../x"], "cannot name a folder"),
+        (["sweep=table1", "search.sampler=random", "search.trials=many"], "int was expected"),
+        (["sweep=table1", "search.objectives=[mpjp]"], "did you mean 'mpjpe_mm'"),
+        (["sweep=table1", "search.objectives=[ap]"], "eval.sets leaves out"),
+        (["sweep=table1", "search.pruner=asha", "eval.every=0"], "eval.every=1"),
+        (["sweep=table1", "train.epoch=3"], "did you mean 'train.epochs'"),
+        (["sweep=nothing.yaml"], "there is no such sweep"),
+        (["sweep=table1", "seeds"], "seeds= is not"),
+        (["sweep=table1", "search.objectives=[mpjpe_mm"], "cannot be used"),
+        (["sweep=table1", "train.seed=7"], "seeds=N"),
+        (["sweep=data_mix", "data.sources.mpii.share=3"], "sets itself"),
+        (["sweep=table1", "search.objectives=[pckh]", "search.pruner=asha"], "looks at mpjpe_mm"),
+    ],
+)
+def test_bad_sweeps_are_refused_before_anything_starts(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=said):
+        sweep.read(arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+IDLE = [
+    ({"train.workers": [1, 2]}, "the same for all trials"),
+    ({"size": {"small": ["model.width=0.5", "train.threads=1"], "large": ["model.width=1"]}}, "the same for all"),
+    ({"size": {"small": ["train.recompute=true"], "large": ["eval.batch_size=8"]}}, "makes no other run"),
+]
+
+
+@pytest.mark.parametrize(("axes", "said"), IDLE)
+def test_an_axis_that_makes_no_other_run_is_refused(axes, said, tmp_path):
+    with pytest.raises(UserError, match=said):
+        sweep.read([definition(tmp_path, {"title": "idle", "axes": axes})])
+
+
+def test_an_axis_may_also_set_what_makes_no_other_run(tmp_path):
+    sizes = {"small": ["model.backbone=resnet50"], "large": ["model.backbone=resnet152", "train.recompute=true"]}
+    assert len(sweep.read([definition(tmp_path, {"title": "size", "axes": {"size": sizes}})]).definition.grid()) == 2
+
+
+def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
+    runs = f"runs={tmp_path / 'runs'}"
+    first = sweep.read([definition(tmp_path), *data, *SHORT, runs])
+    root = tmp_path / "runs"
+    folder = record.folder_of(root, first.name)
+    folder.mkdir(parents=True)
+    ownership.claim(first, root)
+    ownership.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "seeds=3"]), root)
+    with pytest.raises(UserError, match="differs in overrides"):
+        ownership.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "train.epochs=7"]), root)
+    moved = tiny.write(tmp_path / "other", "h36m", seed=9)
+    with pytest.raises(UserError, match="differs in the data"):
+        ownership.claim(
+            sweep.read([definition(tmp_path), *data, *SHORT, runs, f"data.sources.h36m.file={moved}"]), root
+        )
+    wider = {**DELTAS, "axes": {"model.delta_init": {0.0: ["model.delta_init=0.1"], 0.5: ["model.delta_init=0.5"]}}}
+    with pytest.raises(UserError, match="differs in axes"):
+        ownership.claim(sweep.read([definition(tmp_path, wider), *data, *SHORT, runs]), root)
+    definition(tmp_path)
+    with ownership.held(folder), pytest.raises(UserError, match="by another process"):
+        tune(first, QUIET)
+
+
+def test_other_data_of_any_trial_is_noticed(data, tmp_path):
+    """COCO is used by the second trial only."""
+    shares = {"alone": ["data.sources.coco.share=0"], "with": ["data.sources.coco.share=1"]}
+    content = {"title": "coco", "axes": {"coco": shares}}
+    rest = [x for x in data if not x.startswith("data.sources.coco")]
+    asked = [definition(tmp_path, content), *rest, "eval.sets=[h36m]", f"runs={tmp_path / 'runs'}"]
+    files = [tiny.write(tmp_path / name, "coco", seed=seed) for name, seed in (("a", 1), ("b", 2), ("c", 1))]
+    first, other, moved = (sweep.read([*asked, f"data.sources.coco.file={path}"]) for path in files)
+    root = tmp_path / "runs"
+    record.folder_of(root, first.name).mkdir(parents=True)
+    hidden = files[0].rename(tmp_path / "hidden.h5")
+    ownership.claim(first, root)
+    hidden.rename(files[0])
+    ownership.claim(first, root)  # the file has come: until then the trial could only fail
+    with pytest.raises(UserError, match=r"differs in the data of coco\n"):
+        ownership.claim(other, root)
+    ownership.claim(moved, root)
+
+
+def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path):
+    asked = [definition(tmp_path), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
+    first, root = sweep.read(asked), tmp_path / "runs"
+    record.folder_of(root, first.name).mkdir(parents=True)
+    ownership.claim(first, root)
+    head = record.read(root, first.name).head
+    told = head.pop("fingerprints")
+    record.write_head(root, first.name, head)
+    ownership.claim(first, root)
+    assert record.read(root, first.name).head["fingerprints"] == told and set(told) == {"h36m", "mpii", "coco"}
+
+
+def test_a_database_s_password_is_kept_apart_and_may_change(data, tmp_path):
+    runs, root = f"runs={tmp_path / 'runs'}", tmp_path / "runs"
+    url = "postgresql://u:{}@h/db"
+
+    def asked(password):
+        more = ("search.sampler=random", f"search.storage={url.format(password)}")
+        return sweep.read([definition(tmp_path), *data, *SHORT, runs, *more])
+
+    folder = record.folder_of(root, asked("secret1").name)
+    folder.mkdir(parents=True)
+    ownership.claim(asked("secret1"), root)
+    ownership.ended(asked("secret1"), root)
+    head = json.loads((folder / "sweep.json").read_text())
+    assert head["storage"] == head["search"]["storage"] == url.format("***")
+    head["storage"] = head["search"]["storage"] = url.format("secret1")  # as sweeps were recorded before
+    (folder / "sweep.json").write_text(json.dumps(head))
+    ownership.claim(asked("secret2"), root)
+    ownership.ended(asked("secret2"), root)
+    assert "secret" not in (folder / "sweep.json").read_text()
+    assert record.storage(record.read(root, asked("secret2").name)) == url.format("secret2")
+    other = sweep.read([definition(tmp_path), *data, *SHORT, runs, "search.sampler=random"])
+    with pytest.raises(UserError, match="differs in search"):
+        ownership.claim(other, root)
