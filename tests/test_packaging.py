@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.mark.parametrize("package", ["sanpose", "cluster", "sweeps"])
-def test_the_package_is_ours(package):
+def test_the_package_is_ours(package) -> None:
     assert set(packages_distributions()[package]) == {"sanpose"}

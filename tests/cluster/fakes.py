@@ -11,7 +11,7 @@ import pytest
 class Commands:
     """A folder at the front of PATH. `calls` gives the arguments of every call of a command, one line each."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         folder.mkdir()
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

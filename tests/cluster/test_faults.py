@@ -53,7 +53,7 @@ def scontrol(lab: Lab, *command: str) -> None:
 
 def test_a_worker_then_ray_on_a_node_then_slurms_controller_then_the_file_system(
     lab: Lab, given: list[str], undisturbed: Callable[..., str]
-):
+) -> None:
     job = cluster_job.train(lab, lab.shared / "work", given)
     job.wait_for_checkpoint(2)
     job.kill("node2", "[r]ay::RayTrainWorker")
@@ -77,7 +77,7 @@ def test_a_worker_then_ray_on_a_node_then_slurms_controller_then_the_file_system
 @pytest.mark.faults
 def test_the_command_is_killed_then_the_heads_ray_and_a_job_follows_where_none_is_requeued(
     lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
-):
+) -> None:
     job = cluster_job.train(lab, tmp_path, given, "--nodes=1", "--no-requeue")
     job.wait_for_checkpoint(2)
     job.kill("node1", "^[^ ]* -m [s]anpose.train")
@@ -101,7 +101,7 @@ def test_the_command_is_killed_then_the_heads_ray_and_a_job_follows_where_none_i
 @pytest.mark.faults
 def test_preempted_then_requeued_with_a_damaged_checkpoint_then_at_the_time_limit(
     lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
-):
+) -> None:
     options = ("--nodes=1", "--partition=preemptible", "--signal=B:USR1@100")
     longer = f"train.epochs={3 * EPOCHS}"  # Slurm looks at time limits every 30 s
     job = cluster_job.train(lab, tmp_path, [*given, longer, "train.keep=20"], *options)
@@ -134,7 +134,7 @@ def test_preempted_then_requeued_with_a_damaged_checkpoint_then_at_the_time_limi
 @pytest.mark.faults
 def test_nodes_are_lost_one_after_the_other(
     lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
-):
+) -> None:
     job = cluster_job.train(lab, tmp_path, given)
     job.wait_for_checkpoint(2)
     lab.slurmd_kill("node2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from sanpose.errors import UserError
 
 
 @pytest.fixture(autouse=True)
-def _quickly(monkeypatch):
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
 
 
@@ -30,26 +31,26 @@ def refusing(times: int, error: Exception):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, errno.ETIMEDOUT])
-def test_what_may_pass_is_tried_again_from_the_beginning(tmp_path, number):
+def test_what_may_pass_is_tried_again_from_the_beginning(tmp_path: Path, number) -> None:
     assert disk.patiently(tmp_path / "new", refusing(3, OSError(number, "refused"))) == 4
 
 
 @pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), RuntimeError("a shape"), KeyError("a")])
-def test_anything_else_is_raised_at_once(tmp_path, error):
+def test_anything_else_is_raised_at_once(tmp_path: Path, error) -> None:
     write = refusing(1, error)
     with pytest.raises(type(error)):
         disk.patiently(tmp_path, write)
     assert write() == 2
 
 
-def test_a_write_that_is_always_refused_ends_as_a_message(tmp_path, monkeypatch):
+def test_a_write_that_is_always_refused_ends_as_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As over a quota, where the file system says that it has room."""
     monkeypatch.setenv(disk.PATIENCE, "0.05")
     with pytest.raises(UserError, match=f"has not been writable for .*: {os.strerror(errno.EDQUOT)}"):
         disk.patiently(tmp_path, refusing(10**6, OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))))
 
 
-def test_waiting_for_more_room_than_there_is_ends_as_a_message(tmp_path, monkeypatch):
+def test_waiting_for_more_room_than_there_is_ends_as_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(disk.PATIENCE, "0.05")
     with pytest.raises(UserError, match="MiB are free"):
         disk.patiently(tmp_path, lambda: None, 2**60)

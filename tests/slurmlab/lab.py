@@ -19,7 +19,7 @@ OF_THE_NODE = ("unshare --uts", f"/bin/bash {SCRIPT.parent}/node-init", "sleep 8
 class Lab(Slurm):
     """One lab, known by its number."""
 
-    def __init__(self, number: int, settings: Mapping[str, str | int] | None = None):
+    def __init__(self, number: int, settings: Mapping[str, str | int] | None = None) -> None:
         super().__init__(Path(f"/tmp/slurmlab{number}"))
         self.number = number
         self.settings = {f"SLURMLAB_{name}": str(value) for name, value in (settings or {}).items()}

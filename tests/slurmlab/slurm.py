@@ -21,7 +21,7 @@ SETTLED = 3.0  # seconds: a requeued job can show for a moment how its first lif
 class Slurm:
     """The Slurm whose files are in a folder. Times are in seconds; states are Slurm's words (`PENDING`, `idle`)."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.shared = folder / "shared"
 

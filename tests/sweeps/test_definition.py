@@ -17,7 +17,7 @@ AXES = {
 }
 
 
-def test_a_grid_is_every_combination_the_last_axis_fastest():
+def test_a_grid_is_every_combination_the_last_axis_fastest() -> None:
     found = definition.read({"title": "t", "fixed": ["ablation=c"], "axes": AXES})
     points = found.grid()
     assert len(points) == 6
@@ -28,7 +28,7 @@ def test_a_grid_is_every_combination_the_last_axis_fastest():
     assert definition.label(points[3]) == "delta_init 0.123457, input tall"
 
 
-def test_changes_of_the_search_come_after_the_file():
+def test_changes_of_the_search_come_after_the_file() -> None:
     axes = {**AXES, "train.learning_rate": {"low": 1e-5, "high": "1e-3", "log": True}}
     first = [{"model.delta_init": 0.0, "input": "tall", "train.learning_rate": 1e-4}]
     found = definition.read({"axes": axes, "search": {"trials": 5, "first": first}}, {"sampler": "tpe", "trials": 7})
@@ -63,7 +63,7 @@ def test_changes_of_the_search_come_after_the_file():
         ({"axes": AXES, "search": {"first": [{"input": "wide", "model.delta_init": 0.0}]}}, "no 'wide'"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_words(raw, said):
+def test_what_cannot_be_used_is_refused_in_words(raw, said) -> None:
     with pytest.raises(BadSweep, match=said):
         definition.read(raw)
 
@@ -73,7 +73,7 @@ def overrides_of(values):
     return [found.overrides(point)[0] for point in found.grid()]
 
 
-def test_what_hydra_reads_rightly_is_written_as_it_is():
+def test_what_hydra_reads_rightly_is_written_as_it_is() -> None:
     """Also since a sweep that has begun is told from another one by these texts."""
     plain = ["c", "runs/a-1/best.pt", "two words", "1e-3", "${scale.deep}", "[40, 50]", ""]
     assert overrides_of(plain) == [f"key={text}" for text in plain]
@@ -92,7 +92,7 @@ def test_what_hydra_reads_rightly_is_written_as_it_is():
 @example("\\'")
 @example("a\\\n")
 @example("[a], b")
-def test_a_text_is_that_text_for_hydra(text):
+def test_a_text_is_that_text_for_hydra(text) -> None:
     parsed = OverridesParser.create().parse_override(overrides_of([text])[0]).value()
     read = parsed.text if isinstance(parsed, QuotedString) else parsed
     # A number, true, null or a list is read as such, as it was meant: YAML takes 1e-3 for a text.

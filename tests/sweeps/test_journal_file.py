@@ -39,7 +39,7 @@ def failing(call, error, times):
     return refused
 
 
-def opening_torn(monkeypatch, errors):
+def opening_torn(monkeypatch: pytest.MonkeyPatch, errors) -> None:
     """Let files that are opened for appending take half of what is written, and then refuse, once for each error."""
     open_, left = Path.open, list(errors)
 
@@ -56,60 +56,60 @@ def opening_torn(monkeypatch, errors):
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path):
     found = tmp_path / "study.log"
     found.write_bytes(LINE)
     return found
 
 
-def append(path):
+def append(path) -> None:
     journal_file.backend(path, patiently).append_logs([{"op": 2}, {"op": 3}])
     assert not path.with_name("study.log.lock").is_symlink()
     first, *others = path.read_bytes().splitlines(keepends=True)
     assert first == LINE and [json.loads(line)["op"] for line in others] == [2, 3]
 
 
-def test_lines_are_appended(path):
+def test_lines_are_appended(path) -> None:
     append(path)
 
 
-def test_a_torn_line_is_cut_off_before_the_next_try(path, monkeypatch):
+def test_a_torn_line_is_cut_off_before_the_next_try(path, monkeypatch: pytest.MonkeyPatch) -> None:
     opening_torn(monkeypatch, [FULL, FULL])
     append(path)
 
 
-def test_a_torn_line_that_cannot_be_cut_off_at_once_is_so_later(path, monkeypatch):
+def test_a_torn_line_that_cannot_be_cut_off_at_once_is_so_later(path, monkeypatch: pytest.MonkeyPatch) -> None:
     opening_torn(monkeypatch, [READ_ONLY, FULL])
     monkeypatch.setattr(os, "ftruncate", failing(os.ftruncate, READ_ONLY, 3))
     append(path)
 
 
-def test_what_another_writer_left_of_a_line_is_cut_off(path):
+def test_what_another_writer_left_of_a_line_is_cut_off(path) -> None:
     path.write_bytes(LINE + b'{"op":5,"te')
     append(path)
 
 
-def test_lines_that_could_not_be_flushed_are_not_written_twice(path, monkeypatch):
+def test_lines_that_could_not_be_flushed_are_not_written_twice(path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", failing(os.fsync, FULL, 2))
     append(path)
 
 
-def test_a_lock_that_cannot_be_given_back_is_so_later(path, monkeypatch):
+def test_a_lock_that_cannot_be_given_back_is_so_later(path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "rename", failing(os.rename, READ_ONLY, 3))
     append(path)
 
 
-def test_a_lock_that_cannot_be_made_is_so_later(path, monkeypatch):
+def test_a_lock_that_cannot_be_made_is_so_later(path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "symlink", failing(os.symlink, FULL, 3))
     append(path)
 
 
-def test_a_lock_that_was_taken_from_us_is_given_back(path, monkeypatch):
+def test_a_lock_that_was_taken_from_us_is_given_back(path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: path.with_name("study.log.lock").unlink())
     append(path)
 
 
-def test_a_sweeps_study_knows_every_trial_once(tmp_path, monkeypatch):
+def test_a_sweeps_study_knows_every_trial_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opening_torn(monkeypatch, [FULL] * 15)
     disturbed = Study(tmp_path, "s", definition.read(GRID, {}), 1, patiently=patiently)
     for asked in ask_all(disturbed):
@@ -120,7 +120,7 @@ def test_a_sweeps_study_knows_every_trial_once(tmp_path, monkeypatch):
     assert told == [("COMPLETE", float(i), f"run {i}") for i in range(6)]
 
 
-def test_without_waiting_the_error_is_raised(path, monkeypatch):
+def test_without_waiting_the_error_is_raised(path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", failing(os.fsync, FULL, 1))
     with pytest.raises(OSError, match="No space left"):
         journal_file.backend(path, journal_file.at_once).append_logs([{"op": 2}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ class Host:
     def end(self, run, outcome):
         return outcome["figures"]
 
-    def pruned(self, run):
+    def pruned(self, run) -> None:
         """Nothing is kept of it."""
 
 
@@ -33,11 +34,11 @@ class First:
 
 
 @pytest.mark.timeout(120)
-def test_the_next_trial_waits_for_the_process_of_a_pruned_one(tmp_path, monkeypatch):
+def test_the_next_trial_waits_for_the_process_of_a_pruned_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tune by itself waits two seconds, then drops the next trial, and the sweep never ends."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
-    def slowly(payload):
+    def slowly(payload) -> None:
         import json
         import time
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from ray.exceptions import OutOfMemoryError, RayActorError
@@ -19,7 +20,7 @@ class Host:
 
     stopping = False
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.busy: set[float] = set()
         self.known: dict[float, dict] = {}
         self.told: list[tuple] = []
@@ -34,10 +35,10 @@ class Host:
         self.told.append((run, outcome))
         return outcome.get("figures", {})
 
-    def give_up(self, run):
+    def give_up(self, run) -> None:
         self.told.append((run, "asked to end"))
 
-    def pruned(self, run):
+    def pruned(self, run) -> None:
         self.told.append((run, "pruned"))
 
 
@@ -47,7 +48,7 @@ def host():
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path: Path):
     return Study(tmp_path, "s", definition.read({"axes": {"a": [1.0, 2.0, 3.0]}}), 1)
 
 
@@ -55,7 +56,7 @@ def states(study):
     return [t.state.name for t in study.study.get_trials()]
 
 
-def test_what_is_known_is_told_and_not_trained(study, host):
+def test_what_is_known_is_told_and_not_trained(study, host) -> None:
     host.known = {1.0: {"figures": {"mpjpe_mm": 9.0}}, 2.0: {"failure": "bad data"}}
     trials = _Trials(study, host)
     assert trials.next("t") == {"a": 3.0}
@@ -63,7 +64,7 @@ def test_what_is_known_is_told_and_not_trained(study, host):
     assert trials.next("u") == Searcher.FINISHED and host.told == []
 
 
-def test_what_another_process_trains_is_asked_for_again_later(study, host, monkeypatch):
+def test_what_another_process_trains_is_asked_for_again_later(study, host, monkeypatch: pytest.MonkeyPatch) -> None:
     slept = []
     monkeypatch.setattr(runner.time, "sleep", slept.append)
     host.busy = {1.0, 3.0}  # and 1.0 is asked for first
@@ -79,7 +80,7 @@ def test_what_another_process_trains_is_asked_for_again_later(study, host, monke
     assert states(study) == ["COMPLETE", "COMPLETE", "RUNNING"]
 
 
-def test_no_busy_trial_is_lost_when_several_come_free(study, host):
+def test_no_busy_trial_is_lost_when_several_come_free(study, host) -> None:
     host.busy = {1.0, 2.0, 3.0}
     trials = _Trials(study, host)
     assert trials.next("t") is None
@@ -88,7 +89,7 @@ def test_no_busy_trial_is_lost_when_several_come_free(study, host):
     assert trials.next("w") == Searcher.FINISHED
 
 
-def test_the_end_of_a_process_is_read_rightly(study, host):
+def test_the_end_of_a_process_is_read_rightly(study, host) -> None:
     trials = _Trials(study, host)
     names = ("done", "pruned", "dead")
     for name in names:
@@ -108,7 +109,7 @@ def test_the_end_of_a_process_is_read_rightly(study, host):
 class Hopeless:
     """A pruner that gives up on everything."""
 
-    def prune(self, study, trial):
+    def prune(self, study, trial) -> bool:
         return True
 
 
@@ -118,7 +119,7 @@ def hopeless(study):
     return study
 
 
-def test_a_process_that_is_kept_for_the_next_trial_is_ended_by_tune(study, host):
+def test_a_process_that_is_kept_for_the_next_trial_is_ended_by_tune(study, host) -> None:
     trials = _Trials(hopeless(study), host)
     trials.next("t")
     assert trials.report("t", {"epoch": 1, "score": 5.0}) and host.told == []
@@ -130,7 +131,7 @@ OUTCOMES = [{"stopped": "epoch-1"}, {"figures": {"mpjpe_mm": 4.0}}, {"failure": 
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_a_trial_that_was_asked_to_end_is_pruned_whatever_it_comes_to(study, host, outcome):
+def test_a_trial_that_was_asked_to_end_is_pruned_whatever_it_comes_to(study, host, outcome) -> None:
     trials = _Trials(hopeless(study), host, asked_to_end=True)
     trials.next("t")
     assert not trials.report("t", {"epoch": 1, "score": 5.0}), "Tune would kill it"
@@ -140,7 +141,7 @@ def test_a_trial_that_was_asked_to_end_is_pruned_whatever_it_comes_to(study, hos
     assert host.told[1:] == [("run1.0", "pruned")] and states(study)[0] == "PRUNED"
 
 
-def test_what_a_trial_reports_while_it_ends_is_nobodys_measure(study, host):
+def test_what_a_trial_reports_while_it_ends_is_nobodys_measure(study, host) -> None:
     trials = _Trials(hopeless(study), host, asked_to_end=True)
     trials.next("t")
     for epoch in (1, 2, 3):
@@ -149,7 +150,7 @@ def test_what_a_trial_reports_while_it_ends_is_nobodys_measure(study, host):
     assert study.study.trials[0].intermediate_values == {1: 4.0}
 
 
-def test_a_trial_that_tune_forgets_is_a_failed_one(study, host):
+def test_a_trial_that_tune_forgets_is_a_failed_one(study, host) -> None:
     trials = _Trials(study, host)
     trials.next("t"), trials.next("u")
     trials.report("t", {"outcome": json.dumps({"figures": {"mpjpe_mm": 4.0}}), "epoch": 2})
@@ -161,12 +162,12 @@ def test_a_trial_that_tune_forgets_is_a_failed_one(study, host):
 class Told:
     """What Tune keeps of a process, or of what it was asked to do: where it says of what it died."""
 
-    def __init__(self, tracked=None):
+    def __init__(self, tracked=None) -> None:
         self._tracked_actor, self.actor_id, self.errors = tracked, 1, []
         self._on_error = lambda _, error: self.errors.append(error)
 
 
-def test_a_process_that_ray_kills_for_memory_has_died_and_does_not_end_the_sweep():
+def test_a_process_that_ray_kills_for_memory_has_died_and_does_not_end_the_sweep() -> None:
     error = OutOfMemoryError("killed: Memory on the node (IP: 1) was 22.48GB used / 23.54GB limit (0.95)\nlong\nhints")
     actors, process = runner._Actors(resource_manager=None), Told()
     actors._cleanup_actor = lambda tracked_actor: None
@@ -175,7 +176,7 @@ def test_a_process_that_ray_kills_for_memory_has_died_and_does_not_end_the_sweep
     assert str(process.errors[0]) == "Ray killed its process, as memory ran low (22.48GB used / 23.54GB)"
 
 
-def test_a_trial_that_was_asked_to_end_and_died_is_pruned(study, host):
+def test_a_trial_that_was_asked_to_end_and_died_is_pruned(study, host) -> None:
     trials = _Trials(hopeless(study), host, asked_to_end=True)
     trials.next("t")
     trials.report("t", {"epoch": 1, "score": 5.0})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from sweeps.study import Study
 from tests.sweeps.studies import GRID, ask_all, study
 
 
-def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path):
+def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -22,7 +23,7 @@ def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["@h:54a2/db", "@[::1/db"])
-def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path, place):
+def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path: Path, place) -> None:
     url = f"postgresql://u:secret{place}"
     for refused in (lambda: storage.require(url), lambda: storage.kept(tmp_path, "s", url)):
         with pytest.raises(definition.BadSweep, match=r"://u:\*\*\*@.* cannot be read: a URL such as") as told:
@@ -30,7 +31,7 @@ def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path, 
         assert "secret" not in str(told.value)
 
 
-def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path):
+def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path: Path) -> None:
     first = study(tmp_path)
     asked = first.next()
     with (tmp_path / "study.log").open("a") as file:
@@ -40,7 +41,9 @@ def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path):
     assert len(ask_all(study(tmp_path))) == 6
 
 
-def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(tmp_path, monkeypatch):
+def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(journal_file, "_LEFT_SECONDS", 3)
     asked = study(tmp_path).next()
     log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
@@ -50,14 +53,14 @@ def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(tmp_path,
     assert second.next() == asked and 3 <= time.monotonic() - begun < 15 and not lock.is_symlink()
 
 
-def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path, monkeypatch):
+def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_file, "_LEFT_SECONDS", 3)
     study(tmp_path)
     log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
     lock.symlink_to(log)
     size = log.stat().st_size
 
-    def dashboard():
+    def dashboard() -> None:
         """Writes in two pieces, and takes longer in all than a left lock would stay."""
         for piece in ('{"op_code":2,"worker_id":"x",', '"study_id":0,"user_attr":{"note":1}}\n'):
             time.sleep(2)
@@ -72,14 +75,14 @@ def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path, monkeypatch
     assert log.read_bytes()[size:].startswith(b'{"op_code":2') and found.study.user_attrs["note"] == 1
 
 
-def test_any_rdb_takes_the_journals_place(tmp_path):
+def test_any_rdb_takes_the_journals_place(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     first = study(tmp_path, storage=url)
     first.tell(first.next().number, "r", {"mpjpe_mm": 1.0})
     assert len(ask_all(study(tmp_path, storage=url))) == 5 and not (tmp_path / "study.log").exists()
 
 
-def test_a_copy_out_of_a_database(tmp_path):
+def test_a_copy_out_of_a_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     search = {"sampler": "tpe", "trials": 3, "storage": url}
     assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).held() == {}

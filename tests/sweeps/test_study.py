@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sweeps import definition
@@ -17,13 +19,13 @@ def states(found):
     return [t.state.name for t in found.study.get_trials()]
 
 
-def test_a_grid_is_asked_once_seed_by_seed(tmp_path):
+def test_a_grid_is_asked_once_seed_by_seed(tmp_path: Path) -> None:
     asked = ask_all(study(tmp_path, seeds=2))
     assert len(asked) == 12 and len({key(a) for a in asked}) == 12
     assert [a.seed for a in asked] == [0] * 6 + [1] * 6
 
 
-def test_what_a_dead_driver_left_running_is_asked_again_and_nothing_twice(tmp_path):
+def test_what_a_dead_driver_left_running_is_asked_again_and_nothing_twice(tmp_path: Path) -> None:
     first = study(tmp_path)
     done, open_ = first.next(), first.next()
     first.tell(done.number, "run0", {"mpjpe_mm": 3.0})
@@ -36,7 +38,7 @@ def test_what_a_dead_driver_left_running_is_asked_again_and_nothing_twice(tmp_pa
     assert states(study(tmp_path)) == ["COMPLETE"] * 6 and ask_all(study(tmp_path)) == []
 
 
-def test_seeds_may_grow_in_a_grid_and_in_a_search(tmp_path):
+def test_seeds_may_grow_in_a_grid_and_in_a_search(tmp_path: Path) -> None:
     for folder, search in ((tmp_path / "grid", {}), (tmp_path / "tpe", {"sampler": "tpe", "trials": 4})):
         folder.mkdir()
         one = study(folder, **search)
@@ -46,7 +48,7 @@ def test_seeds_may_grow_in_a_grid_and_in_a_search(tmp_path):
         assert points == {tuple(t.params.items()) for t in one.study.get_trials()}
 
 
-def test_a_search_asks_first_points_then_draws_and_repeats_each_point_for_every_seed(tmp_path):
+def test_a_search_asks_first_points_then_draws_and_repeats_each_point_for_every_seed(tmp_path: Path) -> None:
     raw = {"axes": {"a": {"low": 0, "high": 1}, "n": {"low": 1, "high": 9, "whole": True}}}
     raw["search"] = {"sampler": "tpe", "trials": 4, "first": [{"a": 0.25, "n": 3}]}
     found = study(tmp_path, seeds=2, raw=raw)
@@ -59,7 +61,7 @@ def test_a_search_asks_first_points_then_draws_and_repeats_each_point_for_every_
     assert all(isinstance(a.values["n"], int) for a in asked)
 
 
-def test_a_continued_search_does_not_draw_its_first_numbers_again(tmp_path):
+def test_a_continued_search_does_not_draw_its_first_numbers_again(tmp_path: Path) -> None:
     raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 3}}
     first = study(tmp_path, raw=raw)
     drawn = ask_all(first)
@@ -91,13 +93,13 @@ def searched(folder, sampler, often):
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
-def test_a_search_draws_the_same_however_often_its_driver_is_killed(tmp_path, sampler):
+def test_a_search_draws_the_same_however_often_its_driver_is_killed(tmp_path: Path, sampler) -> None:
     whole = searched(tmp_path / "whole", sampler, 0)
     assert len(whole) == 12 and len({str(values) for values in whole}) > 8  # a crossover may repeat a point
     assert searched(tmp_path / "killed", sampler, 4) == whole
 
 
-def test_another_seed_draws_other_points(tmp_path):
+def test_another_seed_draws_other_points(tmp_path: Path) -> None:
     raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 6}}
     drawn = set()
     for seed in (-1, 0, 1):
@@ -106,7 +108,7 @@ def test_another_seed_draws_other_points(tmp_path):
     assert len(drawn) == 18
 
 
-def test_the_end_of_a_trial_is_recorded_as_what_it_was(tmp_path):
+def test_the_end_of_a_trial_is_recorded_as_what_it_was(tmp_path: Path) -> None:
     found = study(tmp_path)
     a, b, c, d, *_ = ask_all(found)
     found.tell(a.number, "ra", {"mpjpe_mm": 3.0})
@@ -119,7 +121,7 @@ def test_the_end_of_a_trial_is_recorded_as_what_it_was(tmp_path):
     assert "mpjpe_mm" in trials[3].user_attrs["reason"]
 
 
-def test_failed_trials_are_tried_again_only_when_asked_and_once(tmp_path):
+def test_failed_trials_are_tried_again_only_when_asked_and_once(tmp_path: Path) -> None:
     first = study(tmp_path)
     for asked in ask_all(first):
         first.fail(asked.number, "r", "bad") if asked.number == 2 else first.tell(asked.number, "r", {"mpjpe_mm": 1.0})
@@ -133,7 +135,7 @@ def test_failed_trials_are_tried_again_only_when_asked_and_once(tmp_path):
 
 
 @pytest.mark.parametrize("pruner", ["asha", "median"])
-def test_a_bad_trial_is_pruned_and_good_ones_are_not(tmp_path, pruner):
+def test_a_bad_trial_is_pruned_and_good_ones_are_not(tmp_path: Path, pruner) -> None:
     raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 12, "pruner": pruner}}
     found = study(tmp_path, raw=raw, grace=1, reduction=2)
     for value in range(8):
@@ -146,7 +148,7 @@ def test_a_bad_trial_is_pruned_and_good_ones_are_not(tmp_path, pruner):
     assert any(found.report(bad.number, epoch, 1e4) for epoch in (1, 2, 3, 4))
 
 
-def test_what_a_driver_gave_up_before_it_died_is_given_up_by_the_next(tmp_path):
+def test_what_a_driver_gave_up_before_it_died_is_given_up_by_the_next(tmp_path: Path) -> None:
     """ASHA decides once at a rung: asked again of a study that was read anew, it lets the trial go on."""
     raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 4, "pruner": "asha"}}
     first = study(tmp_path, raw=raw, grace=1, reduction=2)
@@ -156,7 +158,7 @@ def test_what_a_driver_gave_up_before_it_died_is_given_up_by_the_next(tmp_path):
     assert not again.report(good.number, 1, 1.0) and again.report(bad.number, 1, 9.0)
 
 
-def test_first_points_are_kept_as_the_study_keeps_them(tmp_path):
+def test_first_points_are_kept_as_the_study_keeps_them(tmp_path: Path) -> None:
     raw = {"axes": {"a": {"low": 0, "high": 1}, "n": {"low": 1, "high": 9, "whole": True}}}
     raw["search"] = {"sampler": "random", "trials": 1, "first": [{"a": 0, "n": 3.0}]}
     for _ in range(3):
@@ -169,7 +171,7 @@ def test_first_points_are_kept_as_the_study_keeps_them(tmp_path):
         study(tmp_path, raw=raw)
 
 
-def test_a_half_drawn_trial_is_not_taken_for_a_point(tmp_path):
+def test_a_half_drawn_trial_is_not_taken_for_a_point(tmp_path: Path) -> None:
     first = study(tmp_path)
     half = first.study.ask()
     half.suggest_categorical("a", [0.0, 0.5, 1.0])
@@ -177,7 +179,7 @@ def test_a_half_drawn_trial_is_not_taken_for_a_point(tmp_path):
     assert len(ask_all(again)) == 6 and again.retry_failed() == 0
 
 
-def test_trials_whose_run_is_gone_are_repeated_once(tmp_path):
+def test_trials_whose_run_is_gone_are_repeated_once(tmp_path: Path) -> None:
     first = study(tmp_path, sampler="random", trials=3)
     for number, asked in enumerate(ask_all(first)):
         first.tell(asked.number, f"run{number}", {"mpjpe_mm": 1.0})
@@ -189,7 +191,7 @@ def test_trials_whose_run_is_gone_are_repeated_once(tmp_path):
     assert again.repeat_missing(lambda _run: True) == 0 and ask_all(again) == []
 
 
-def test_a_repeated_trial_whose_driver_dies_while_it_is_drawn_is_repeated_again(tmp_path):
+def test_a_repeated_trial_whose_driver_dies_while_it_is_drawn_is_repeated_again(tmp_path: Path) -> None:
     first = study(tmp_path)
     for asked in ask_all(first):
         first.tell(asked.number, f"run{asked.number}", {"mpjpe_mm": 1.0})
@@ -204,7 +206,7 @@ def test_a_repeated_trial_whose_driver_dies_while_it_is_drawn_is_repeated_again(
     assert study(tmp_path).repeat_missing(lambda run: run != "run1") == 0
 
 
-def test_two_objectives_have_their_directions(tmp_path):
+def test_two_objectives_have_their_directions(tmp_path: Path) -> None:
     found = study(tmp_path, sampler="nsga2", trials=5, objectives=["mpjpe_mm", "ap"])
     assert [d.name for d in found.study.directions] == ["MINIMIZE", "MAXIMIZE"]
     asked = found.next()
@@ -216,7 +218,9 @@ def test_two_objectives_have_their_directions(tmp_path):
 @pytest.mark.parametrize(
     ("sampler", "objectives"), [("tpe", ["mpjpe_mm"]), ("gp", ["mpjpe_mm"]), ("nsga2", ["mpjpe_mm", "macs"])]
 )
-def test_a_search_draws_better_points_as_it_learns_also_when_it_is_continued(tmp_path, sampler, objectives):
+def test_a_search_draws_better_points_as_it_learns_also_when_it_is_continued(
+    tmp_path: Path, sampler, objectives
+) -> None:
     raw = {"axes": {"a": {"low": 0, "high": 1}, "b": ["x", "y"]}}
     costs = []
     for trials in (24, 48):
@@ -232,7 +236,7 @@ def told(asked):
     return [(tuple(values.items()), seed) for values, seed in asked]
 
 
-def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path):
+def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path: Path) -> None:
     search = {"sampler": "tpe", "trials": 5, "first": [{"a": 0.0, "b": "x"}]}
     fresh = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
     assert fresh.held() == {} and list(tmp_path.iterdir()) == []
@@ -256,7 +260,7 @@ def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("left_over", [False, True])
-def test_what_is_ahead_is_what_is_asked(tmp_path, left_over):
+def test_what_is_ahead_is_what_is_asked(tmp_path: Path, left_over) -> None:
     search = {"sampler": "random", "trials": 6, "first": [{"a": 0.5, "b": "y"}]}
     first = study(tmp_path, seeds=2, **search)
     for _ in range(5):

@@ -41,7 +41,7 @@ def start(lab: Lab, node: str, environment: dict[str, str], command: list[str]) 
     return lab.start(node, [*clean, "timeout", "60", *command])
 
 
-def test_strangers_are_refused_at_every_door_and_run_nothing(lab: Lab, tmp_path: Path):
+def test_strangers_are_refused_at_every_door_and_run_nothing(lab: Lab, tmp_path: Path) -> None:
     folder = tmp_path / "job"
     job = lab.sbatch(
         SLEEP, "--nodes=2", "--mem=2000", "--ntasks-per-node=1", "--output=/dev/null", env={"FOLDER": str(folder)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,22 +13,22 @@ from cluster.raycluster.elastic import Change, Workers
 
 
 @pytest.mark.parametrize(("trials", "per_node", "nodes"), [(0, 2, 0), (1, 2, 1), (5, 2, 3), (100, 2, 4), (3, 0, 3)])
-def test_as_many_nodes_as_the_trials_fill_and_no_more_than_may_be(trials, per_node, nodes):
+def test_as_many_nodes_as_the_trials_fill_and_no_more_than_may_be(trials, per_node, nodes) -> None:
     assert elastic.nodes_wanted({"trials": trials, "per_node": per_node}, 4) == nodes
 
 
-def test_what_is_missing_is_submitted():
+def test_what_is_missing_is_submitted() -> None:
     assert elastic.plan(3, {"7": "RUNNING"}, frozenset()) == Change(2, ())
 
 
-def test_of_too_many_the_waiting_go_first_the_last_of_them_before_then_the_idle_never_the_busy():
+def test_of_too_many_the_waiting_go_first_the_last_of_them_before_then_the_idle_never_the_busy() -> None:
     states = {"1": "RUNNING", "2": "RUNNING", "3": "PENDING", "4": "PENDING"}
     assert elastic.plan(3, states, frozenset({"2"})) == Change(0, ("4",))
     assert elastic.plan(1, states, frozenset({"2"})) == Change(0, ("4", "3", "2"))
     assert elastic.plan(0, states, frozenset()) == Change(0, ("4", "3"))
 
 
-def test_a_node_is_idle_when_it_has_run_nothing_for_a_while(tmp_path):
+def test_a_node_is_idle_when_it_has_run_nothing_for_a_while(tmp_path: Path) -> None:
     workers = Workers(tmp_path / "joiner.sbatch", 4, tmp_path, tmp_path)
     for job, address in (("1", "10.0.0.1:20000"), ("2", "10.0.0.2:20100")):
         (tmp_path / f"node-{job}-0.json").write_text(json.dumps({"state": "ready", "address": address}))
@@ -37,7 +38,9 @@ def test_a_node_is_idle_when_it_has_run_nothing_for_a_while(tmp_path):
     assert workers._idle(states, ["10.0.0.2"]) == {"1"}  # 2 runs something, 3 has not joined yet
 
 
-def test_after_jobs_that_did_not_join_the_next_is_submitted_later_and_later(tmp_path, capsys):
+def test_after_jobs_that_did_not_join_the_next_is_submitted_later_and_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     workers = Workers(tmp_path / "joiner.sbatch", 4, tmp_path, tmp_path)
     pauses = []
     for job in ("1", "2", "3"):
@@ -51,7 +54,9 @@ def test_after_jobs_that_did_not_join_the_next_is_submitted_later_and_later(tmp_
 
 
 @pytest.mark.parametrize(("lent", "notices"), [(None, 1), ("1", 0)])
-def test_a_node_that_is_lent_may_be_taken_away_without_a_word(tmp_path, monkeypatch, lent, notices):
+def test_a_node_that_is_lent_may_be_taken_away_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lent, notices
+) -> None:
     environment = {"SLURM_NODEID": "1", "SLURM_JOB_ID": "7", node.START: str(tmp_path)}
     own = node.NodeProcess.of(environment | ({node.JOINS: lent} if lent else {}))
     monkeypatch.setattr(node, "_notices", ["SIGTERM"])

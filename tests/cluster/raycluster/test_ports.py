@@ -9,7 +9,7 @@ import sys
 from cluster.raycluster import ports
 
 
-def test_two_claims_on_a_node_are_apart_and_a_released_block_is_free_again():
+def test_two_claims_on_a_node_are_apart_and_a_released_block_is_free_again() -> None:
     one, two = ports.claim(150), ports.claim(40)
     assert one and two and one.size == 200 and two.size == 100
     assert one.first + one.size <= two.first or two.first + two.size <= one.first
@@ -20,7 +20,7 @@ def test_two_claims_on_a_node_are_apart_and_a_released_block_is_free_again():
     again.release()
 
 
-def test_another_process_is_seen_and_its_block_freed_when_it_is_killed():
+def test_another_process_is_seen_and_its_block_freed_when_it_is_killed() -> None:
     held = "from cluster import ports; b = ports.claim(40); print(b.first, flush=True); input()"
     other = subprocess.Popen([sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout
@@ -35,7 +35,7 @@ def test_another_process_is_seen_and_its_block_freed_when_it_is_killed():
     freed.release()
 
 
-def test_a_block_in_which_something_listens_is_passed_over():
+def test_a_block_in_which_something_listens_is_passed_over() -> None:
     before = ports.claim(40)
     assert before
     before.release()
@@ -47,5 +47,5 @@ def test_a_block_in_which_something_listens_is_passed_over():
         block.release()
 
 
-def test_a_node_without_a_free_block_gives_none():
+def test_a_node_without_a_free_block_gives_none() -> None:
     assert ports.claim(ports.LAST - ports.FIRST + ports.UNIT) is None

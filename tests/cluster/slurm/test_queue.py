@@ -82,7 +82,7 @@ def test_a_user_s_habits_do_not_hide_jobs(commands: Commands, monkeypatch: pytes
 
 
 class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 

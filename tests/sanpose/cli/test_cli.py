@@ -30,7 +30,9 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return lines
 
 
-def test_a_packed_file_in_a_place_that_cannot_be(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_packed_file_in_a_place_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     sets.coco(tmp_path / "coco")
     prepare = ("data", "prepare", "coco", "--src", tmp_path / "coco", "--out")
     assert run(monkeypatch, *prepare, "/proc/x/c.h5") == 2
@@ -40,12 +42,14 @@ def test_a_packed_file_in_a_place_that_cannot_be(tmp_path: Path, monkeypatch, ca
     assert str(tmp_path / "a.h5") in told(capsys)[1]
 
 
-def test_runs_in_a_place_that_cannot_be(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_runs_in_a_place_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, "train", *tiny.overrides(tmp_path), "runs=/proc/x") == 2
     assert told(capsys)[1].endswith("/proc/x")
 
 
-def test_whatever_the_system_says_is_told(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_whatever_the_system_says_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def refuse(error: OSError) -> list[str]:
         def fail(**_: object) -> None:
             raise error

@@ -8,7 +8,7 @@ from sanpose.config.schema import NUISANCE, identity_of
 from sanpose.errors import UserError
 
 
-def test_paper_preset_is_the_papers():
+def test_paper_preset_is_the_papers() -> None:
     train = compose(["preset=paper"]).train
     assert (train.epochs, train.batch_size, train.learning_rate) == (200, 32, 1e-4)
     assert (train.milestones, train.gamma) == ((170, 190), 0.1)
@@ -27,14 +27,14 @@ TABLE1 = {
 
 
 @pytest.mark.parametrize("cell", TABLE1)
-def test_the_cells_of_table_1(cell):
+def test_the_cells_of_table_1(cell) -> None:
     c = compose(["preset=paper", f"ablation={cell}"])
     sources = [n for n in ("mpii", "coco") if getattr(c.data.sources, n).share > 0]
     size = (c.data.input_width, c.data.input_height)
     assert (c.model.backbone, size, sources, c.model.attention, c.eval.flip_test) == TABLE1[cell]
 
 
-def test_quick_keeps_the_cells_differences():
+def test_quick_keeps_the_cells_differences() -> None:
     cells = {cell: compose(["preset=quick", f"ablation={cell}"]) for cell in TABLE1}
     assert cells["e"].data.input_height > cells["d"].data.input_height
     assert cells["g"].model.backbone > cells["e"].model.backbone
@@ -72,13 +72,13 @@ def test_quick_keeps_the_cells_differences():
         ("~train.epochs", "only before keys of deepspeed"),
     ],
 )
-def test_bad_overrides_are_named(override, said):
+def test_bad_overrides_are_named(override, said) -> None:
     with pytest.raises(UserError) as error:
         compose([override, "train.workers=2"])
     assert said in str(error.value)
 
 
-def test_the_keys_of_deepspeed_are_those_it_knows():
+def test_the_keys_of_deepspeed_are_those_it_knows() -> None:
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
 
     fields = DeepSpeedZeroConfig.model_fields
@@ -86,7 +86,7 @@ def test_the_keys_of_deepspeed_are_those_it_knows():
 
 
 @pytest.mark.parametrize("where", ["config", "device"])
-def test_a_cpu_has_no_other_memory_to_offload_to(where):
+def test_a_cpu_has_no_other_memory_to_offload_to(where) -> None:
     offload = "+deepspeed.zero_optimization.offload_optimizer.device=cpu"
     with pytest.raises(UserError, match="no other memory to go to on a CPU"):
         chosen = compose([offload, f"train.accelerator={'cpu' if where == 'config' else 'auto'}"])
@@ -95,7 +95,7 @@ def test_a_cpu_has_no_other_memory_to_offload_to(where):
     deepspeed.require_memory_to_offload_to(none, "cpu")
 
 
-def test_identity_leaves_out_the_machine_and_keeps_the_experiment():
+def test_identity_leaves_out_the_machine_and_keeps_the_experiment() -> None:
     base = compose([])
     same = compose(["train.workers=4", "data.sources.h36m.file=elsewhere.h5", "data.loader_workers=1"])
     other = compose(["model.delta_init=0.1"])
@@ -104,7 +104,7 @@ def test_identity_leaves_out_the_machine_and_keeps_the_experiment():
     assert identity_of(base, {"h36m": "x"}) != identity_of(base, {"h36m": "y"})
 
 
-def test_every_nuisance_key_exists():
+def test_every_nuisance_key_exists() -> None:
     plain = compose([]).plain()
     for dotted in NUISANCE:
         node = plain
@@ -113,12 +113,12 @@ def test_every_nuisance_key_exists():
             node = node[part]
 
 
-def test_plain_round_trip():
+def test_plain_round_trip() -> None:
     c = compose(["preset=quick", "ablation=g"])
     assert from_plain(c.plain()) == c
 
 
-def test_overrides_of_a_recorded_configuration():
+def test_overrides_of_a_recorded_configuration() -> None:
     c = compose(["preset=quick"])
     assert with_overrides(c, ["train.workers=2", "eval.sets=[h36m]"]).eval.sets == ("h36m",)
     for wrong, said in (

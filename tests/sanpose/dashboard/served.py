@@ -20,7 +20,7 @@ from sanpose.dashboard.guard import Guard
 class Served:
     """A dashboard in a process of its own, and requests to it."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str):
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.process, self.url = process, url
         parts = urlsplit(url)
         self.port = parts.port or 0

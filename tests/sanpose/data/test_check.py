@@ -131,7 +131,9 @@ def test_the_sheet_shows_the_crops_and_is_deterministic(studio: packed.Packed) -
     assert (sheet != bare).any()  # the skeletons
 
 
-def test_the_command(studio: packed.Packed, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_the_command(
+    studio: packed.Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = studio.path
     assert run(monkeypatch, path) == 0
     assert "no problems found" in capsys.readouterr().out
@@ -141,7 +143,9 @@ def test_the_command(studio: packed.Packed, tmp_path: Path, monkeypatch, capsys)
     assert (tmp_path / "b.png").is_file()
 
 
-def test_where_no_sheet_can_be_written_the_report_stands(studio: packed.Packed, tmp_path, monkeypatch, capsys) -> None:
+def test_where_no_sheet_can_be_written_the_report_stands(
+    studio: packed.Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     missing = tmp_path / "none" / "x.png"
     assert run(monkeypatch, studio.path, "--sheet", missing) == 2
     told = capsys.readouterr()
@@ -160,7 +164,7 @@ def test_where_no_sheet_can_be_written_the_report_stands(studio: packed.Packed, 
 
 
 def test_a_damaged_image_is_a_problem_and_a_cut_file_is_unreadable(
-    studio: packed.Packed, tmp_path: Path, monkeypatch, capsys
+    studio: packed.Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "a.h5"
     data = bytearray(path.read_bytes())

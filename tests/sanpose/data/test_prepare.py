@@ -79,7 +79,7 @@ def test_every_form_gives_all_columns_and_the_same_file_twice(prepare, tmp_path:
     assert out.read_bytes() == first
 
 
-def test_synthetic_mark_limit_and_stride(prepare, tmp_path: Path, capsys) -> None:
+def test_synthetic_mark_limit_and_stride(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.posenet(tmp_path / "src", frames=11)
     tiny.posenet(tmp_path / "src", subject=9, frames=3)
     (tmp_path / "src" / "SYNTHETIC").write_text("made by a test")
@@ -97,7 +97,9 @@ def test_synthetic_mark_limit_and_stride(prepare, tmp_path: Path, capsys) -> Non
     assert prepare("h36m", "--force", "--subjects", "nine") == 2
 
 
-def test_a_finished_file_is_left_alone_and_another_is_not_overwritten(prepare, tmp_path: Path, capsys) -> None:
+def test_a_finished_file_is_left_alone_and_another_is_not_overwritten(
+    prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny.mpii(tmp_path / "src")
     assert prepare("mpii") == 0
     out = tmp_path / "out" / "a.h5"
@@ -113,7 +115,7 @@ def test_a_finished_file_is_left_alone_and_another_is_not_overwritten(prepare, t
     assert "--force" in capsys.readouterr().err
 
 
-def test_a_file_that_lacks_bad_images_says_so(prepare, tmp_path: Path, capsys) -> None:
+def test_a_file_that_lacks_bad_images_says_so(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     persons = tiny.mpii(tmp_path / "src", count=4)
     missing = [tmp_path / "src" / "images" / persons[n]["image"] for n in (1, 3)]
     data = [path.read_bytes() for path in missing]
@@ -139,7 +141,7 @@ def test_a_file_that_lacks_bad_images_says_so(prepare, tmp_path: Path, capsys) -
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_options_that_would_be_ignored_are_refused(prepare, tmp_path: Path, capsys) -> None:
+def test_options_that_would_be_ignored_are_refused(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     src = tmp_path / "src"
     src.mkdir()
     tiny.mpii_mat(src)
@@ -172,7 +174,9 @@ def test_png_images_are_re_encoded(prepare, tmp_path: Path) -> None:
     assert np.abs(back.astype(int) - image).mean() < 4
 
 
-def test_an_interrupted_call_is_taken_up_again(prepare, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_an_interrupted_call_is_taken_up_again(
+    prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(parts, "IMAGES_PER_PART", 2)
     persons = tiny.mpii(tmp_path / "src", count=6)
     broken = tmp_path / "src" / "images" / persons[3]["image"]
@@ -195,7 +199,7 @@ def test_an_interrupted_call_is_taken_up_again(prepare, tmp_path: Path, monkeypa
     assert left_over(tmp_path) == ["a.h5"]
 
 
-def test_parts_of_other_data_are_not_taken_up(prepare, tmp_path: Path, monkeypatch) -> None:
+def test_parts_of_other_data_are_not_taken_up(prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "IMAGES_PER_PART", 1)
     persons = tiny.mpii(tmp_path / "src", count=2)
     missing = tmp_path / "src" / "images" / persons[1]["image"]
@@ -213,7 +217,9 @@ def test_parts_of_other_data_are_not_taken_up(prepare, tmp_path: Path, monkeypat
     assert file.jpeg(0).tobytes() == (tmp_path / "src" / "images" / persons[0]["image"]).read_bytes()
 
 
-def test_frames_that_are_sparser_than_asked_are_noted(prepare, tmp_path: Path, capsys) -> None:
+def test_frames_that_are_sparser_than_asked_are_noted(
+    prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny.mmpose(tmp_path / "src", frames=7, step=5)
     assert prepare("h36m", "--train-stride", 2) == 0
     assert "note: training frames are 10 apart, not 2 as asked" in capsys.readouterr().out
@@ -237,7 +243,7 @@ BAD_IMAGES = [
 
 
 @pytest.mark.parametrize(("harm", "message"), BAD_IMAGES, ids=["missing", "empty", "text", "cut", "size"])
-def test_bad_images(prepare, tmp_path: Path, capsys, harm, message: str) -> None:
+def test_bad_images(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm, message: str) -> None:
     data = tiny.coco(tmp_path / "src", images=3)
     path = tmp_path / "src" / "val2017" / data["images"][1]["file_name"]
     found = [{"bbox": [1, 2, 30, 40], "image_id": n, "score": 0.5} for n in (3, 2, 1)]
@@ -260,7 +266,7 @@ def test_bad_images(prepare, tmp_path: Path, capsys, harm, message: str) -> None
     assert left_over(tmp_path) == ["a.h5"]
 
 
-def test_bad_annotations(prepare, tmp_path: Path, capsys) -> None:
+def test_bad_annotations(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     persons = tiny.mpii(tmp_path / "src", count=4)
     persons[0]["joints"][4][0] = float("nan")
     persons[1]["scale"] = 0.0
@@ -278,7 +284,7 @@ def test_bad_annotations(prepare, tmp_path: Path, capsys) -> None:
     }
 
 
-def test_nothing_left_and_nothing_there(prepare, tmp_path: Path, capsys) -> None:
+def test_nothing_left_and_nothing_there(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prepare("coco") == 2
     assert "does not exist" in capsys.readouterr().err
     persons = tiny.mpii(tmp_path / "src", count=1)
@@ -294,7 +300,9 @@ def test_nothing_left_and_nothing_there(prepare, tmp_path: Path, capsys) -> None
 
 @pytest.mark.real
 @pytest.mark.parametrize(("source", "samples", "images"), [("coco", 12, 4), ("mpii", 5, 5), ("h36m", 4, 4)])
-def test_real_sets(monkeypatch, tmp_path: Path, real_data: Path, source: str, samples: int, images: int) -> None:
+def test_real_sets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, real_data: Path, source: str, samples: int, images: int
+) -> None:
     assert run(monkeypatch, source, "--src", real_data / source, "--out", tmp_path / "a.h5") == 0
     file = packed.read(tmp_path / "a.h5")
     assert (len(file), len(file.image_end)) == (samples, images)

@@ -16,7 +16,7 @@ from tests.sanpose import tiny
 
 
 @pytest.fixture(scope="module")
-def cfg(tmp_path_factory):
+def cfg(tmp_path_factory: pytest.TempPathFactory):
     return compose(tiny.overrides(tmp_path_factory.mktemp("tiny")))
 
 
@@ -25,7 +25,7 @@ def files(cfg):
     return sources.opened(cfg)
 
 
-def test_2d_sources_have_no_depth_and_lack_their_joints(cfg, files):
+def test_2d_sources_have_no_depth_and_lack_their_joints(cfg, files) -> None:
     for name, lacking in (("mpii", {"torso", "nose"}), ("coco", {"torso", "neck", "head"})):
         part = samples.training(files[name], cfg.data, UNION22)
         assert not part.weight[..., 2].any() and not part.points[..., 2].any()
@@ -34,7 +34,7 @@ def test_2d_sources_have_no_depth_and_lack_their_joints(cfg, files):
         assert missing == lacking | faces
 
 
-def test_h36m_has_depth_on_its_18_joints(cfg, files):
+def test_h36m_has_depth_on_its_18_joints(cfg, files) -> None:
     part = samples.training(files["h36m"], cfg.data, UNION22)
     assert part.weight[:, :18].all() and not part.weight[:, 18:].any()
     thorax = part.points[:, UNION22.index("thorax")]
@@ -43,19 +43,19 @@ def test_h36m_has_depth_on_its_18_joints(cfg, files):
     assert np.allclose(part.points[:, 0, 2], 0)
 
 
-def test_subjects_split_h36m_and_the_flag_splits_the_others(cfg, files):
+def test_subjects_split_h36m_and_the_flag_splits_the_others(cfg, files) -> None:
     assert set(samples.training(files["h36m"], cfg.data, UNION22).column("subject")) == {1}
     assert set(samples.evaluation(files["h36m"], cfg.data, UNION22).column("subject")) == {9, 11}
     assert samples.evaluation(files["mpii"], cfg.data, UNION22).column("train").max() == 0
 
 
-def test_no_sample_left_is_said(cfg, files):
+def test_no_sample_left_is_said(cfg, files) -> None:
     none = with_overrides(cfg, ["data.train_subjects=[5]"])
     with pytest.raises(UserError, match=r"subjects \[5\]"):
         samples.training(files["h36m"], none.data, UNION22)
 
 
-def test_a_mirrored_target_swaps_sides_and_keeps_depth(cfg, files):
+def test_a_mirrored_target_swaps_sides_and_keeps_depth(cfg, files) -> None:
     part = samples.training(files["h36m"], cfg.data, UNION22)
     view = part.view(0, 64, 64)
     plain, _ = part.target(0, view, 64, 64)
@@ -64,7 +64,7 @@ def test_a_mirrored_target_swaps_sides_and_keeps_depth(cfg, files):
     assert np.allclose(mirrored[UNION22.flip][:, 1:], plain[:, 1:], atol=1e-6)
 
 
-def test_zooming_out_makes_depth_smaller(cfg, files):
+def test_zooming_out_makes_depth_smaller(cfg, files) -> None:
     part = samples.training(files["h36m"], cfg.data, UNION22)
     view = part.view(0, 64, 64)
     plain, _ = part.target(0, view, 64, 64)
@@ -73,14 +73,14 @@ def test_zooming_out_makes_depth_smaller(cfg, files):
     assert np.allclose(wide[:, :2] * 1.25, plain[:, :2], atol=1e-6)
 
 
-def test_what_lies_outside_the_crop_weighs_nothing(cfg, files):
+def test_what_lies_outside_the_crop_weighs_nothing(cfg, files) -> None:
     part = samples.training(files["h36m"], cfg.data, UNION22)
     target, weight = part.target(0, CropView((48, 48), (30, 30)), 64, 64)
     outside = (np.abs(target[:, :2]) > 0.5).any(1)
     assert outside.any() and not weight[outside].any() and weight[~outside][:18, :2].any()
 
 
-def test_gradient_to_depth_is_exactly_zero_for_2d(cfg, files):
+def test_gradient_to_depth_is_exactly_zero_for_2d(cfg, files) -> None:
     part = samples.training(files["mpii"], cfg.data, UNION22)
     target, weight = (torch.from_numpy(a)[None] for a in part.target(0, part.view(0, 64, 64), 64, 64))
     predicted = torch.rand(1, 22, 3, requires_grad=True)
@@ -90,7 +90,7 @@ def test_gradient_to_depth_is_exactly_zero_for_2d(cfg, files):
 
 
 @pytest.mark.parametrize("name", ["mpii", "coco"])
-def test_coordinates_of_unlabelled_joints_do_not_reach_the_loss(cfg, files, name):
+def test_coordinates_of_unlabelled_joints_do_not_reach_the_loss(cfg, files, name) -> None:
     # Packed files of older versions may hold such coordinates.
     columns = dict(files[name].columns)
     columns["keypoints"], columns["visible"] = columns["keypoints"].copy(), columns["visible"].copy()
@@ -105,13 +105,13 @@ def test_coordinates_of_unlabelled_joints_do_not_reach_the_loss(cfg, files, name
     assert torch.isfinite(total) and torch.isfinite(predicted.grad).all()
 
 
-def test_a_labelled_coordinate_that_is_not_finite_is_not_hidden(cfg, files):
+def test_a_labelled_coordinate_that_is_not_finite_is_not_hidden(cfg, files) -> None:
     columns = {**files["mpii"].columns, "keypoints": files["mpii"].columns["keypoints"] * np.float32(np.nan)}
     part = samples.training(replace(files["mpii"], columns=columns), cfg.data, UNION22)
     assert np.isnan(part.points).any()
 
 
-def test_loss_of_equal_parts_averages_to_the_whole():
+def test_loss_of_equal_parts_averages_to_the_whole() -> None:
     a, b, w = torch.rand(8, 5, 3), torch.rand(8, 5, 3), torch.rand(8, 5, 3).round()
     whole = coordinate_l1(a, b, w)
     parts = [coordinate_l1(a[i : i + 4], b[i : i + 4], w[i : i + 4]).total for i in (0, 4)]
@@ -120,7 +120,7 @@ def test_loss_of_equal_parts_averages_to_the_whole():
 
 
 @pytest.mark.parametrize(("world", "workers"), [(2, 0), (4, 0), (1, 2)])
-def test_batches_do_not_depend_on_ranks_or_loader_workers(cfg, files, world, workers):
+def test_batches_do_not_depend_on_ranks_or_loader_workers(cfg, files, world, workers) -> None:
     one = list(loader.batches(loader.training_set(cfg, files), (0, 0), 0, 1))
     shared = with_overrides(cfg, [f"data.loader_workers={workers}"])
     data = loader.training_set(shared, files)
@@ -131,7 +131,7 @@ def test_batches_do_not_depend_on_ranks_or_loader_workers(cfg, files, world, wor
             assert torch.equal(tensor, torch.cat(piece))
 
 
-def test_starting_later_gives_the_same_batches(cfg, files):
+def test_starting_later_gives_the_same_batches(cfg, files) -> None:
     data = loader.training_set(cfg, files)
     everything = list(loader.batches(data, (0, 0), 0, 1))
     later = list(loader.batches(data, (1, 2), 0, 1))
@@ -139,7 +139,7 @@ def test_starting_later_gives_the_same_batches(cfg, files):
     assert all(torch.equal(a, b) for x, y in zip(everything[6:], later, strict=True) for a, b in zip(x, y, strict=True))
 
 
-def test_normalise_is_channels_last_and_imagenets():
+def test_normalise_is_channels_last_and_imagenets() -> None:
     images = torch.full((2, 4, 6, 3), 128, dtype=torch.uint8)
     out = loader.normalise(images)
     assert out.shape == (2, 3, 4, 6) and out.is_contiguous(memory_format=torch.channels_last)
@@ -148,14 +148,14 @@ def test_normalise_is_channels_last_and_imagenets():
     )
 
 
-def test_a_file_of_another_source_is_refused(cfg):
+def test_a_file_of_another_source_is_refused(cfg) -> None:
     wrong = with_overrides(cfg, [f"data.sources.mpii.file={cfg.data.sources.coco.file}"])
     with pytest.raises(UserError, match="holds coco samples"):
         sources.opened(wrong)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.98])
-def test_a_packed_file_cut_short_is_refused(tmp_path, keep):
+def test_a_packed_file_cut_short_is_refused(tmp_path: Path, keep) -> None:
     path = tiny.write(tmp_path, "h36m")
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else int(keep)])
@@ -163,18 +163,18 @@ def test_a_packed_file_cut_short_is_refused(tmp_path, keep):
         packed.read(path)
 
 
-def test_a_missing_packed_file_is_refused(tmp_path):
+def test_a_missing_packed_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         packed.read(tmp_path / "none.h5")
 
 
-def test_the_fingerprint_follows_the_samples(tmp_path):
+def test_the_fingerprint_follows_the_samples(tmp_path: Path) -> None:
     one, same = tiny.write(tmp_path / "a", "h36m"), tiny.write(tmp_path / "b", "h36m")
     other = tiny.write(tmp_path / "c", "h36m", seed=1)
     assert packed.fingerprint(one) == packed.fingerprint(same) != packed.fingerprint(other)
 
 
-def test_the_subjects_that_were_trained_on_are_those_of_the_samples(cfg, files):
+def test_the_subjects_that_were_trained_on_are_those_of_the_samples(cfg, files) -> None:
     h36m = files["h36m"]
     assert samples.trained_subjects(h36m, cfg.data) == (1,), "the file has S1, S9, S11, whatever is asked for"
     testing = replace(h36m, columns={**h36m.columns, "subject": np.full(len(h36m), 9)})

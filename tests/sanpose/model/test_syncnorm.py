@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -27,7 +29,7 @@ def _half(rank: int, store: str, out: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_halves_are_one_whole(tmp_path):
+def test_two_halves_are_one_whole(tmp_path: Path) -> None:
     mp.start_processes(_half, (str(tmp_path / "store"), str(tmp_path)), nprocs=2, start_method="spawn")
     halves = [torch.load(tmp_path / f"{r}.pt", weights_only=True) for r in (0, 1)]
     for offset in (0.0, 300.0):
@@ -46,7 +48,7 @@ def test_two_halves_are_one_whole(tmp_path):
         assert torch.isfinite(one[0]).all()
 
 
-def test_one_worker_keeps_torchs_own():
+def test_one_worker_keeps_torchs_own() -> None:
     network = nn.Sequential(nn.BatchNorm2d(3))
     assert synchronised(network, torch.device("cpu"), 1) is network
     assert type(network[0]) is nn.BatchNorm2d

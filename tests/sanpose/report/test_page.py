@@ -58,7 +58,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Visit:
     """A page that is open, and everything that it complained of or asked the network for."""
 
-    def __init__(self, browser: Any, path: Path, **options: Any):
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
         self.context.set_default_timeout(5000)
         self.page = self.context.new_page()

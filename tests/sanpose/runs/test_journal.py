@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +28,7 @@ class Full(io.FileIO):
 
 
 @pytest.fixture
-def full(tmp_path, monkeypatch):
+def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
     opened = journal.Journal(tmp_path, (0, 0))
     opened._file.close()
@@ -36,13 +37,13 @@ def full(tmp_path, monkeypatch):
     opened.close()
 
 
-def test_a_line_goes_on_where_it_was_torn(full):
+def test_a_line_goes_on_where_it_was_torn(full) -> None:
     for step in range(2):
         full.write("note", 0, step, text="whole")
     assert [line["step"] for line in journal.read(full.path)] == [0, 1]
 
 
-def test_a_quota_that_stays_exceeded_ends_as_a_message(full, monkeypatch):
+def test_a_quota_that_stays_exceeded_ends_as_a_message(full, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the disk itself has room: it is not asked again and again without a pause."""
     full._file.times = 2 * 10**6
     monkeypatch.setenv(disk.PATIENCE, "0.05")

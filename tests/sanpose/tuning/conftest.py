@@ -9,7 +9,7 @@ from tests.sanpose import tiny
 
 
 @pytest.fixture(scope="package")
-def data(tmp_path_factory):
+def data(tmp_path_factory: pytest.TempPathFactory):
     return tiny.overrides(tmp_path_factory.mktemp("data"))
 
 

@@ -22,7 +22,7 @@ from sweeps import record
 from tests.sanpose.tuning.small import QUIET, SHORT, definition, lines, records
 
 
-def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray, data, tmp_path):
+def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray, data, tmp_path: Path) -> None:
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0")
     folders = []
@@ -57,7 +57,7 @@ sys.exit(1)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["ImplicitFunc", "TrainController"])
-def test_a_trial_of_two_workers_goes_on_without_the_process_that_minds_them(ray, data, tmp_path, killed):
+def test_a_trial_of_two_workers_goes_on_without_the_process_that_minds_them(ray, data, tmp_path: Path, killed) -> None:
     """Its workers have all CPUs: they are free for the next start only when somebody takes them back."""
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0", "train.workers=2")
@@ -86,7 +86,9 @@ sys.exit(1)
 """
 
 
-def test_a_trial_that_ray_kills_where_memory_runs_low_fails_with_that_reason_and_the_sweep_goes_on(data, tmp_path):
+def test_a_trial_that_ray_kills_where_memory_runs_low_fails_with_that_reason_and_the_sweep_goes_on(
+    data, tmp_path: Path
+) -> None:
     """Where memory always counts as low, here; Ray Tune by itself would end over the first."""
     low = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
     more = (*data, *SHORT, "train.threads=1", "train.max_failures=1", f"runs={tmp_path / 'runs'}")
@@ -98,7 +100,9 @@ def test_a_trial_that_ray_kills_where_memory_runs_low_fails_with_that_reason_and
     assert len(found) == 2 and all("as memory ran low (" in str(r.reason) for r in found)
 
 
-def test_a_process_killed_while_its_record_is_written_does_not_train_again(ray, data, tmp_path, monkeypatch):
+def test_a_process_killed_while_its_record_is_written_does_not_train_again(
+    ray, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     asked = sweep.read([definition(tmp_path, content, "one"), *data, *SHORT, f"runs={tmp_path / 'runs'}"])
     folder = tmp_path / "runs" / identity.run_id(asked.config({"train.gamma": 0.5}, 0))
@@ -138,7 +142,7 @@ def epochs_of(runs: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
+def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path: Path) -> None:
     more = (*data, "train.epochs=25", "eval.sets=[h36m]", "eval.every=0")
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
     whole = subprocess.run([*command, f"runs={tmp_path / 'whole'}"], capture_output=True, text=True)
@@ -157,7 +161,7 @@ def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray, data, tmp_path):
+def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray, data, tmp_path: Path) -> None:
     """One trial at a time: with all threads, a trial has the machine to itself."""
     content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
     content["search"] = {"sampler": "random", "trials": 8, "pruner": "median"}
@@ -196,7 +200,7 @@ def training(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path):
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path: Path) -> None:
     more = (*data, "train.epochs=30", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
     folder = tmp_path / "runs" / first_run([definition(tmp_path), *more])
@@ -215,7 +219,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data, tmp_path):
+def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data, tmp_path: Path) -> None:
     more = (*data, "train.epochs=40", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
     folder = tmp_path / "runs" / first_run([definition(tmp_path), *more])

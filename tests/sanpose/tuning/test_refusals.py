@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +37,9 @@ from tests.sanpose.tuning.small import DELTAS, QUIET, SHORT, definition
         (["sweep=table1", "search.objectives=[pckh]", "search.pruner=asha"], "looks at mpjpe_mm"),
     ],
 )
-def test_bad_sweeps_are_refused_before_anything_starts(arguments, said, tmp_path, monkeypatch):
+def test_bad_sweeps_are_refused_before_anything_starts(
+    arguments, said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=said):
         sweep.read(arguments)
@@ -51,17 +54,17 @@ IDLE = [
 
 
 @pytest.mark.parametrize(("axes", "said"), IDLE)
-def test_an_axis_that_makes_no_other_run_is_refused(axes, said, tmp_path):
+def test_an_axis_that_makes_no_other_run_is_refused(axes, said, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         sweep.read([definition(tmp_path, {"title": "idle", "axes": axes})])
 
 
-def test_an_axis_may_also_set_what_makes_no_other_run(tmp_path):
+def test_an_axis_may_also_set_what_makes_no_other_run(tmp_path: Path) -> None:
     sizes = {"small": ["model.backbone=resnet50"], "large": ["model.backbone=resnet152", "train.recompute=true"]}
     assert len(sweep.read([definition(tmp_path, {"title": "size", "axes": {"size": sizes}})]).definition.grid()) == 2
 
 
-def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
+def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path: Path) -> None:
     runs = f"runs={tmp_path / 'runs'}"
     first = sweep.read([definition(tmp_path), *data, *SHORT, runs])
     root = tmp_path / "runs"
@@ -84,7 +87,7 @@ def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path):
         tune(first, QUIET)
 
 
-def test_other_data_of_any_trial_is_noticed(data, tmp_path):
+def test_other_data_of_any_trial_is_noticed(data, tmp_path: Path) -> None:
     """COCO is used by the second trial only."""
     shares = {"alone": ["data.sources.coco.share=0"], "with": ["data.sources.coco.share=1"]}
     content = {"title": "coco", "axes": {"coco": shares}}
@@ -103,7 +106,7 @@ def test_other_data_of_any_trial_is_noticed(data, tmp_path):
     ownership.claim(moved, root)
 
 
-def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path):
+def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path: Path) -> None:
     asked = [definition(tmp_path), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
     first, root = sweep.read(asked), tmp_path / "runs"
     record.folder_of(root, first.name).mkdir(parents=True)
@@ -115,7 +118,7 @@ def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path):
     assert record.read(root, first.name).head["fingerprints"] == told and set(told) == {"h36m", "mpii", "coco"}
 
 
-def test_a_database_s_password_is_kept_apart_and_may_change(data, tmp_path):
+def test_a_database_s_password_is_kept_apart_and_may_change(data, tmp_path: Path) -> None:
     runs, root = f"runs={tmp_path / 'runs'}", tmp_path / "runs"
     url = "postgresql://u:{}@h/db"
 
