@@ -1,6 +1,7 @@
 """Samples and batches: weights by source, targets under augmentation, the same batches for any number of workers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
