@@ -20,10 +20,10 @@ from sweeps.files import BrokenRecord, append_line, read_json, read_lines, to_js
 from sweeps.secrecy import masked
 
 SCHEMA = 1
-FOLDER = "sweeps"
+FOLDER, HEAD, _TRIALS = "sweeps", "sweep.json", "trials.jsonl"
 MOST_SEEDS, MOST_TRIALS = 10_000, 1_000_000  # of a sweep; a record that asks for more is a mistake
 _STORAGE = "storage"
-_TRACES = {"sweep.json", "trials.jsonl", "study.log"}  # a folder that has only just been made has none of them
+_TRACES = {HEAD, _TRIALS, "study.log"}  # a folder that has only just been made has none of them
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def write_head(root: Path, name: str, head: Mapping[str, Any]) -> Path:
     """Write a sweep's sweep.json, whole or not at all, without a password; gives the sweep's folder."""
     folder = folder_of(root, name)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "sweep.json", to_json({**_shown(head), "schema": SCHEMA, "name": name}))
+    write_atomic(folder / HEAD, to_json({**_shown(head), "schema": SCHEMA, "name": name}))
     return folder
 
 
@@ -124,7 +124,7 @@ def _shown(head: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def append_trial(folder: Path, trial: TrialRecord) -> None:
-    append_line(folder / "trials.jsonl", asdict(trial))
+    append_line(folder / _TRIALS, asdict(trial))
 
 
 def read(root: Path, name: str) -> SweepRecord:
@@ -132,7 +132,7 @@ def read(root: Path, name: str) -> SweepRecord:
     it should be."""
     folder = folder_of(root, name)
     head = _head(folder)
-    path = folder / "trials.jsonl"
+    path = folder / _TRIALS
     try:
         lines = read_lines(path)
     except FileNotFoundError:
@@ -145,7 +145,7 @@ def read(root: Path, name: str) -> SweepRecord:
 
 
 def _head(folder: Path) -> dict[str, Any]:
-    path = folder / "sweep.json"
+    path = folder / HEAD
     try:
         head = read_json(path)
     except BrokenRecord as error:

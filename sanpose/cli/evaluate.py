@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from sanpose.config.schema import SOURCES, Config
+from sanpose.config.schema import Config
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _open(config: Config) -> dict[str, Packed]:
     """The packed files of `eval.sets` alone: what the run was trained on need not be here."""
     from sanpose.data.sources import opened
 
-    shareless = {name: replace(getattr(config.data.sources, name), share=0.0) for name in SOURCES}
+    shareless = {name: replace(source, share=0.0) for name, source in config.data.sources.items()}
     sources = replace(config.data.sources, **shareless)
     if not config.eval.sets:
         raise UserError("eval.sets is empty: there is nothing to measure", hint="eval.sets=[h36m]")

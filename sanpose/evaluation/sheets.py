@@ -20,7 +20,6 @@ from sanpose.evaluation.predictions import Forward, Predictions, predict, space,
 from sanpose.pose import draw
 from sanpose.pose.joints import NATIVE, JointSet
 
-FOLDER = "predictions"
 COUNT = 5  # samples of a set
 _HEIGHT = 256  # px of a tile
 _SPAN_MM = 2200.0  # what a tile's height stands for, seen from the side
@@ -37,12 +36,12 @@ def write(
     rank: int = 0,
     world: int = 1,
 ) -> None:
-    """Write folder/predictions/samples-SET.jpg for every set of `eval.sets`; every worker calls it."""
+    """Write folder/samples-SET.jpg for every set of `eval.sets`. Every worker calls this function."""
     for name in config.eval.sets:
         chosen = spaced(sources.predicted(config, name, files[name]), COUNT)
         predictions = predict(config, chosen, forward, rank, world)
         if rank == 0:
-            _put(folder / FOLDER / f"samples-{name}.jpg", sheet(predictions))
+            _put(folder / f"samples-{name}.jpg", sheet(predictions))
 
 
 def _put(path: Path, picture: Image) -> None:

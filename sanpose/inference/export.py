@@ -21,13 +21,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sanpose.config.schema import identity_of
 from sanpose.data.crop import DEPTH_MM
 from sanpose.data.loader import MEAN, STD
 from sanpose.data.packed import BOX_PADDING
 from sanpose.errors import UserError
 from sanpose.inference.trained import TrainedNetwork
 from sanpose.model.network import SAN
+from sanpose.runs.identity import identity_of
 
 WEIGHTS, ONNX, DESCRIPTION = "model.safetensors", "model.onnx", "model.json"
 TOLERANCE = 1e-4

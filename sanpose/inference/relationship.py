@@ -107,7 +107,7 @@ def _block(network: TrainedNetwork) -> PositionAttention | ChannelAttention:
 def _look(network: TrainedNetwork, limit: int) -> _Seen:
     config = network.config
     source = "h36m" if "h36m" in config.eval.sets else config.eval.sets[0]
-    file = packed.read(Path(getattr(config.data.sources, source).file))
+    file = packed.read(Path(config.data.sources[source].file))
     chosen = packed_samples.evaluation(file, config.data, network.joints)
     index = np.unique(np.linspace(0, len(chosen) - 1, min(limit, len(chosen))).round().astype(np.int64))
     width, height = config.data.input_width, config.data.input_height

@@ -12,8 +12,9 @@ from cluster.slurm.spec import Profile, megabytes
 from sanpose.config.compose import compose, configs_dir
 from sanpose.config.schema import Config
 from sanpose.errors import UserError
-from sanpose.runs import identity, lookup
-from sanpose.training.run import resume_config
+from sanpose.runs import lookup
+from sanpose.runs.identity import identify
+from sanpose.training.run import require_resumable, resume_config
 from sanpose.tuning import sweep as sweeping
 
 _HEAD_CPUS, _HEAD_MEMORY = 4, "8G"  # of a job that only minds a sweep
@@ -102,12 +103,15 @@ def _train(profile: Profile, overrides: tuple[str, ...]) -> SubmissionRequest:
     rest = [o for o in overrides if not o.startswith(("resume=", "runs="))]
     runs = Path(given.get("runs", "runs")).absolute()
     if "resume" in given:
-        config = resume_config(runs, given["resume"], rest)
-        rest = [f"resume={identity.run_id(config)}", *rest]
+        resumed, config = resume_config(runs, given["resume"], rest)
+        rest = [f"resume={resumed}", *rest]
     else:
         config = compose(rest)
     _refuse_misfit(config, profile)
-    run = identity.run_id(config)
+    identified = identify(config)
+    run = identified.id
+    if "resume" in given:
+        require_resumable(resumed, identified)
     before = lookup.recorded(runs / run)
     done = f"run {run} is done already: {runs / run}" if before and before.status == "done" else None
     return SubmissionRequest("train", run, runs, overrides, (*rest, f"runs={runs}"), None, profile, done=done)

@@ -51,7 +51,7 @@ class Job:
         return int(self._continued()[-1].split("epoch-")[1][:4])
 
     def _continued(self) -> list[str]:
-        return [note for note in self.notes() if note.startswith("continues from checkpoint")]
+        return [note for note in self.notes() if note.startswith("resumes from checkpoint")]
 
     def nodes(self) -> list[str]:
         """The nodes that the job has now, in order."""

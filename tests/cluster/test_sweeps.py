@@ -74,7 +74,7 @@ def kept(runs: Path) -> int:
 
 def continued(runs: Path) -> int:
     notes = [str(line["text"]) for r in ledger.read_all(runs)[0] for line in lines(r.folder, "note")]
-    return sum(note.startswith("continues from checkpoint") for note in notes)
+    return sum(note.startswith("resumes from checkpoint") for note in notes)
 
 
 def wait(lab: Lab, job: str, done: Callable[[], bool], seconds: float = 180) -> None:

@@ -77,7 +77,7 @@ def test_the_samples_can_be_learned_by_heart(prepared) -> None:
     ]
     sanpose("train", *SETTINGS, *files, folder=prepared)
     [folder] = (prepared / "runs").iterdir()
-    record = lookup.record_of(prepared / "runs", folder.name)
+    record = lookup.read(lookup.find(prepared / "runs", folder.name))
     assert record.extra["synthetic"] is False
     assert record.metrics["h36m"]["mpjpe"]["mean_over_frames"] < 30
     assert share_correct(folder, prepared) > 0.95

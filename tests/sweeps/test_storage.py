@@ -85,12 +85,12 @@ def test_any_rdb_takes_the_journals_place(tmp_path: Path) -> None:
 def test_a_copy_out_of_a_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     search = {"sampler": "tpe", "trials": 3, "storage": url}
-    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).held() == {}
+    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).counts() == {}
     assert list(tmp_path.iterdir()) == [], "nothing is made by looking"
     (tmp_path / "s").mkdir()
     kept = Study(tmp_path / "s", "s", definition.read(GRID, search), 1)
     kept.tell(kept.next().number, "run", {"mpjpe_mm": 1.0})
-    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).held() == {"done": 1}
+    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).counts() == {"done": 1}
     (tmp_path / "studies.db").write_bytes(b"no database")
     with pytest.raises(definition.BadSweep, match="cannot be read"):
         Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True)

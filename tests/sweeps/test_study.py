@@ -239,7 +239,7 @@ def told(asked):
 def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path: Path) -> None:
     search = {"sampler": "tpe", "trials": 5, "first": [{"a": 0.0, "b": "x"}]}
     fresh = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
-    assert fresh.held() == {} and list(tmp_path.iterdir()) == []
+    assert fresh.counts() == {} and list(tmp_path.iterdir()) == []
     assert fresh.ahead() == ([({"a": 0.0, "b": "x"}, 0), ({"a": 0.0, "b": "x"}, 1)], 8)
 
     kept = study(tmp_path, seeds=2, **search)
@@ -249,7 +249,7 @@ def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path: Path) 
     kept.fail(asked[2].number, "run2", "lost")
     before = (tmp_path / "study.log").read_bytes()
     copy = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
-    assert copy.held() == {"done": 1, "pruned": 1, "failed": 1, "running": 1}
+    assert copy.counts() == {"done": 1, "pruned": 1, "failed": 1, "running": 1}
     left, drawn = copy.ahead()
     assert told(left)[0] == key(asked[3]), "what is running is handed out again, after the driver's death"
     assert len(left) + drawn == 10 - 3

@@ -17,7 +17,9 @@ def checkpoints(tmp_path: Path) -> Path:
         folder = tmp_path / f"epoch-{epoch:04d}-step-000000"
         folder.mkdir()
         (folder / "weights").write_bytes(b"12345")
-        (folder / "manifest.json").write_text(json.dumps({"score": score}))
+        (folder / "manifest.json").write_text(
+            json.dumps({"position": {"epoch": epoch}, "world": 1, "zero_stage": 0, "score": score})
+        )
     (tmp_path / ".epoch-0004-step-000000.part").mkdir()
     (tmp_path / "epoch-0005-step-000000").mkdir()  # without a manifest
     return tmp_path
@@ -39,7 +41,7 @@ def test_all_are_kept_when_asked_and_nothing_is_no_error(checkpoints, tmp_path: 
 
 def test_without_scores_the_last_is_the_best(checkpoints) -> None:
     for path in checkpoints.glob("epoch-*/manifest.json"):
-        path.write_text(json.dumps({"score": None}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "score": None}))
     trim(checkpoints, ("best",))
     assert [p.name for p in checkpoints.iterdir()] == ["epoch-0003-step-000000"]
 

@@ -18,10 +18,11 @@ from safetensors import SafetensorError
 
 from sanpose import disk
 from sanpose.config.compose import compose
+from sanpose.data import loader
 from sanpose.errors import UserError
 from sanpose.model import network
 from sanpose.runs import checkpoints, journal
-from sanpose.training import checkpoint, loop
+from sanpose.training import checkpoint, deepspeed_patch, loop
 from sanpose.training.engine import WorkerPlace, single_process
 from tests.sanpose import tiny
 
@@ -45,14 +46,17 @@ def data(tmp_path_factory: pytest.TempPathFactory):
 def run(data, folder: Path, *more: str, stop_at: tuple[int, int] | None = None, monkeypatch: pytest.MonkeyPatch = None):
     """Train; with stop_at=(epoch, step), die before that step."""
     if stop_at:
-        whole = loop._Run._step
+        whole = loader.batches
 
-        def step(self, epoch, step, batches) -> None:
-            if (epoch, step) == stop_at:
-                raise KilledError
-            whole(self, epoch, step, batches)
+        def batches(data, start, rank, world):
+            steps, train = data.mix.length // data.config.train.batch_size, data.config.train
+            last = ((stop_at[0] - start[0]) * steps + stop_at[1] - start[1]) * train.accumulation
+            for number, batch in enumerate(whole(data, start, rank, world)):
+                if number == last:
+                    raise KilledError
+                yield batch
 
-        monkeypatch.setattr(loop._Run, "_step", step)
+        monkeypatch.setattr(loader, "batches", batches)
         with pytest.raises(KilledError):
             loop.train(compose([*data, *more]), folder, HERE)
         monkeypatch.undo()
@@ -139,7 +143,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     run(data, tmp_path, "train.epochs=3")
     notes = [line["text"] for line in journal.read(tmp_path / journal.NAME) if line["kind"] == "note"]
     assert any(newest.name in n and said in n for n in notes)
-    assert "continues from checkpoint epoch-0001-step-000000" in notes
+    assert "resumes from checkpoint epoch-0001-step-000000" in notes
     assert checkpoints.damage(newest) is None, "the damaged one is written anew"
 
 
@@ -229,7 +233,7 @@ def test_what_torchs_file_has_met_is_what_is_raised(tmp_path: Path, room) -> Non
             return super().write(data)
 
     with Small(tmp_path / "a.pt", "wb") as file, pytest.raises(OSError, match="No space left"):
-        checkpoint._fill(file, torch.zeros(1000))
+        deepspeed_patch.fill(file, torch.zeros(1000))
 
 
 def test_what_cannot_be_written_whole_leaves_its_room_to_others(tmp_path: Path) -> None:
@@ -238,7 +242,7 @@ def test_what_cannot_be_written_whole_leaves_its_room_to_others(tmp_path: Path) 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(OSError, match="No space left"):
-        checkpoint._write(tmp_path / "a.pt", fill)
+        deepspeed_patch.write(tmp_path / "a.pt", fill)
     assert not list(tmp_path.iterdir())
 
 
@@ -263,7 +267,7 @@ def test_a_half_written_checkpoint_is_not_seen(data, tmp_path: Path, monkeypatch
     def die(*_) -> Never:
         raise KilledError
 
-    monkeypatch.setattr(checkpoint, "_commit", die)
+    monkeypatch.setattr(checkpoints, "manifest", die)
     with pytest.raises(KilledError):
         loop.train(compose(data), tmp_path, HERE)
     assert checkpoints.newest(tmp_path / "checkpoints") == (None, [])

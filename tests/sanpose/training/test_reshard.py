@@ -46,7 +46,7 @@ def train(jobs: list[tuple[list[str], Path]], place: WorkerPlace) -> None:
 
 def _worker(rank: int, world: int, store: Path, jobs: list[tuple[list[str], Path]]) -> None:
     os.environ["LOCAL_RANK"] = str(rank)
-    loop._LINE_SECONDS = EVERY_STEP
+    loop.LINE_SECONDS = EVERY_STEP
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
     train(jobs, WorkerPlace(rank, world, torch.device("cpu")))
     dist.destroy_process_group()
@@ -96,7 +96,7 @@ def by_three(data, by_two, tmp_path_factory: pytest.TempPathFactory):
 def alone():
     single_process()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_LINE_SECONDS", EVERY_STEP)
+        patch.setattr(loop, "LINE_SECONDS", EVERY_STEP)
         yield WorkerPlace(0, 1, torch.device("cpu"))
 
 
@@ -129,14 +129,14 @@ def assert_same_run(continued: Path, whole: Path, share: float) -> None:
 def test_one_worker_continues_what_two_began(data, by_two, alone, tmp_path: Path, stage) -> None:
     folder = beginning(by_two / str(stage), tmp_path / str(stage))
     train([job(data, tmp_path, stage)], alone)
-    assert notes(folder) == [f"continues from checkpoint {CUT}, written by 2 workers, now 1"]
+    assert notes(folder) == [f"resumes from checkpoint {CUT}, written by 2 workers, now 1"]
     assert_same_run(folder, by_two / str(stage), 5e-2)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_three_workers_continue_what_two_began(by_two, by_three, stage) -> None:
     folder = by_three / str(stage)
-    assert notes(folder) == [f"continues from checkpoint {CUT}, written by 2 workers, now 3"]
+    assert notes(folder) == [f"resumes from checkpoint {CUT}, written by 2 workers, now 3"]
     assert checkpoints.choose(folder / "checkpoints", "last").world == 3
     assert_same_run(folder, by_two / str(stage), 1e-4)
 
@@ -148,7 +148,7 @@ def test_one_worker_continues_what_three_continued(data, by_two, by_three, alone
     name = "epoch-0000-step-000003"
     shutil.copytree(by_three / "2" / "checkpoints" / name, folder / "checkpoints" / name)
     train([job(data, tmp_path, 2)], alone)
-    assert notes(folder)[-1] == f"continues from checkpoint {name}, written by 3 workers, now 1"
+    assert notes(folder)[-1] == f"resumes from checkpoint {name}, written by 3 workers, now 1"
     assert_same_run(folder, by_two / "2", 5e-2)
 
 
@@ -161,7 +161,7 @@ def test_a_damaged_shard_is_named_and_the_checkpoint_before_is_cut(data, by_two,
     train([job(data, tmp_path, 1)], alone)
     damaged, continued = notes(folder)
     assert later.name in damaged and shard.name in damaged and "cut short" in damaged
-    assert continued.startswith(f"continues from checkpoint {CUT}, written by 2")
+    assert continued.startswith(f"resumes from checkpoint {CUT}, written by 2")
 
 
 @pytest.mark.parametrize("form", ["other", "code"])

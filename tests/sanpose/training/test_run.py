@@ -69,7 +69,7 @@ def test_a_finished_run_is_not_trained_twice(ray, data, tmp_path: Path, monkeypa
     monkeypatch.setattr("sanpose.training.run._fit", lambda *_: pytest.fail("trained again"))
     again = train(chosen, QUIET)
     assert again == first
-    assert lookup.record_of(tmp_path, first.id[:4]).status == "done"
+    assert lookup.read(lookup.find(tmp_path, first.id[:4])).status == "done"
 
 
 def test_a_killed_worker_is_replaced_and_the_run_ends_as_if_nothing_had_happened(ray, data, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_as_if_nothing_had_happened
     record = train(victim, QUIET)
     assert killer.wait() == 0, "nobody was killed"
     notes = [line["text"] for line in lines(folder, "note")]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
     assert lines(folder, "epoch") == lines(whole.folder, "epoch")
     assert record.metrics["h36m"]["mpjpe"] == whole.metrics["h36m"]["mpjpe"]
 
@@ -127,7 +127,7 @@ def test_bad_data_is_not_tried_again_and_is_recorded(ray, data, tmp_path: Path, 
     with pytest.raises(UserError, match="cannot be decoded") as error:
         train(chosen, QUIET)
     assert str(path) in str(error.value) and "Traceback" not in str(error.value)
-    record = lookup.record_of(tmp_path / "runs", identity.run_id(chosen))
+    record = lookup.read(lookup.find(tmp_path / "runs", identity.run_id(chosen)))
     assert record.status == "failed" and "cannot be decoded" in str(record.reason)
 
 
@@ -142,7 +142,7 @@ def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path: Path) -> None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert lookup.record_of(tmp_path, folder.name).status == "interrupted"
+    assert lookup.read(lookup.find(tmp_path, folder.name)).status == "interrupted"
     assert checkpoints.newest(folder / "checkpoints")[0] is not None
     done = subprocess.run(
         ["sanpose", "train", f"resume={folder.name[:5]}", f"runs={tmp_path}", "train.workers=1"],
@@ -151,7 +151,7 @@ def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "continues from checkpoint" in done.stdout and lookup.record_of(tmp_path, folder.name).status == "done"
+    assert "resumes from checkpoint" in done.stdout and lookup.read(lookup.find(tmp_path, folder.name)).status == "done"
     left = [p for p in psutil.process_iter(["cmdline"]) if f"/{folder.name}" in " ".join(p.info["cmdline"] or [])]
     assert not left
 

@@ -118,7 +118,8 @@ def test_a_dry_run_does_without_torch_and_ray(data: list[str], tmp_path: Path) -
     (tmp_path / "rates.yaml").write_text(yaml.safe_dump({"axes": {"train.learning_rate": [0.001, 0.01]}}))
     words = [f"sweep={tmp_path / 'rates.yaml'}", *data, "data.epoch_samples=0"]
     code = (
-        f"import sys; from sanpose import plan, sweep; found = plan.make(sweep.read({words!r})); assert found.hours; "
+        f"import sys; from sanpose.tuning import plan, sweep; planned = plan.make(sweep.read({words!r})); "
+        "assert planned.hours; "
         "bad = {'torch', 'ray'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -37,7 +37,7 @@ def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray, data, tmp_pat
         assert killer is None or killer.wait() == 0, "nobody was killed"
     assert lines(folders[1]) == lines(folders[0])
     notes = [line["text"] for line in journal.read(folders[1] / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
 
 
 # Kills the process that trains, below the given one, once the journal has seen three epochs.
@@ -69,7 +69,7 @@ def test_a_trial_of_two_workers_goes_on_without_the_process_that_minds_them(ray,
     assert killer.wait() == 0, "nobody was killed"
     assert [line["epoch"] for line in lines(folder) if line["kind"] == "epoch"] == list(range(1, 13))
     notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
 
 
 # Kills the process of this name below the given one, once the journal has seen three epochs.
@@ -118,7 +118,7 @@ def test_a_process_killed_while_its_record_is_written_does_not_train_again(
         return trim(checkpoints, kept)
 
     monkeypatch.setattr(checkpoints, "trim", killing)
-    assert tune(asked, QUIET, kept=()) == {"done": 1}
+    assert tune(asked, QUIET, keep=()) == {"done": 1}
     assert seen == [(lines(folder), sorted(folder.glob("tensorboard/*")))], "a start would begin a file of its own"
     assert list((folder / "checkpoints").iterdir()) == []
     assert ledger.read(folder).status == "done"
@@ -214,7 +214,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path: Path)
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
     assert ledger.read(folder).extra["bill"]["wall_s"] > 0
 
 
@@ -234,4 +234,4 @@ def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data, 
     assert done.returncode == 0, done.stderr
     assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
     notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert any(n.startswith("resumes from checkpoint") for n in notes)

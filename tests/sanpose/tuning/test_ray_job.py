@@ -87,5 +87,5 @@ def test_a_submitted_sweep_runs_stops_with_its_checkpoints_and_goes_on(head, tmp
     assert second.returncode == 0, second.stdout + second.stderr
     assert f"run {folder.name} is done" in second.stdout and "sweep deltas-smoke has ended: 2 done" in second.stdout
     notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
     assert {r.status for r in ledger.read_all(tmp_path / "runs")[0]} == {"done"}

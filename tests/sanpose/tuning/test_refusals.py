@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sanpose.errors import UserError
+from sanpose.runs import locks
 from sanpose.tuning import ownership, sweep
 from sanpose.tuning.run import tune
 from sweeps import record
@@ -83,7 +84,7 @@ def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path: Path) -> None
     with pytest.raises(UserError, match="differs in axes"):
         ownership.claim(sweep.read([definition(tmp_path, wider), *data, *SHORT, runs]), root)
     definition(tmp_path)
-    with ownership.held(folder), pytest.raises(UserError, match="by another process"):
+    with locks.hold(folder / ".lock", "held"), pytest.raises(UserError, match="another process runs this sweep"):
         tune(first, QUIET)
 
 
@@ -129,13 +130,13 @@ def test_a_database_s_password_is_kept_apart_and_may_change(data, tmp_path: Path
     folder = record.folder_of(root, asked("secret1").name)
     folder.mkdir(parents=True)
     ownership.claim(asked("secret1"), root)
-    ownership.ended(asked("secret1"), root)
+    ownership.finish(asked("secret1"), root)
     head = json.loads((folder / "sweep.json").read_text())
     assert head["storage"] == head["search"]["storage"] == url.format("***")
     head["storage"] = head["search"]["storage"] = url.format("secret1")  # as sweeps were recorded before
     (folder / "sweep.json").write_text(json.dumps(head))
     ownership.claim(asked("secret2"), root)
-    ownership.ended(asked("secret2"), root)
+    ownership.finish(asked("secret2"), root)
     assert "secret" not in (folder / "sweep.json").read_text()
     assert record.storage(record.read(root, asked("secret2").name)) == url.format("secret2")
     other = sweep.read([definition(tmp_path), *data, *SHORT, runs, "search.sampler=random"])
