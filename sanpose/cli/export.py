@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from sanpose.cli.options import checkpoint_option, run_option, runs_option
+
 PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--run", required=True, metavar="ID", help="The run, by a prefix of its id.")
-@click.option("--runs", type=PATH, default="runs", show_default=True, help="Where the runs lie.")
-@click.option("--checkpoint", default="last", show_default=True, help="last, best, or a checkpoint's name.")
+@run_option
+@runs_option
+@checkpoint_option
 @click.option("--out", type=PATH, default="export", show_default=True, help="The folder of the exported files.")
 def export(run: str, runs: Path, checkpoint: str, out: Path) -> None:
     """Write model.safetensors, model.onnx and model.json, which describes input and output.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sanpose.cli.given import given
+from sanpose.cli.options import checkpoint_option, run_option, runs_option
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def _camera(_context: click.Context, _parameter: click.Parameter, text: str | No
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=PATH)
-@click.option("--run", required=True, metavar="ID", help="The run, by a prefix of its id.")
-@click.option("--runs", type=PATH, default="runs", show_default=True, help="Where the runs lie.")
-@click.option("--checkpoint", default="last", show_default=True, help="last, best, or a checkpoint's name.")
+@run_option
+@runs_option
+@checkpoint_option
 @click.option("--boxes", type=PATH, metavar="FILE.json", help="People's boxes, in px (see above).")
 @click.option("--min-score", type=float, default=0.0, show_default=True, help="Ignore boxes with a lower score.")
 @click.option(
