@@ -1,4 +1,4 @@
-"""`sanpose predict`: poses of people in one's own images, as pictures and JSON."""
+"""`sanpose predict`: poses of people in a user's own images, as pictures and JSON."""
 
 from __future__ import annotations
 
