@@ -69,9 +69,9 @@ def trained(config: Config, figures: dict[str, Any], device: str) -> dict[str, A
     """What a record holds of a trained network: its figures, where it was trained, and what it costs per image."""
     import torch
 
-    from sanpose.model import complexity
+    from sanpose.model.cost import network_cost
 
-    cost = complexity.count(config.model, config.data.input_height, config.data.input_width).total
+    cost = network_cost(config.model, config.data.input_height, config.data.input_width).total
     told = {"figures": figures, "device": device, "threads": torch.get_num_threads()}
     return {**told, "macs": cost.macs, "parameters": cost.parameters}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from sanpose.config.compose import from_plain
 from sanpose.config.schema import SOURCES, Config, DataConfig
 from sanpose.errors import UserError
-from sanpose.model.cost import cost
+from sanpose.model.cost import recorded_cost
 from sanpose.runs import active
 from sanpose.runs.ledger import RunRecord
 
@@ -155,7 +155,7 @@ def _size(file: str, data: DataConfig, joints: str, purpose: str) -> int:
 
 
 def _macs(plain: dict[str, object]) -> int:
-    found = cost(plain)
+    found = recorded_cost(plain)
     return found.macs if found else 0
 
 

@@ -90,7 +90,7 @@ def test_every_cell_has_its_map_before_any_has_a_second() -> None:
 
 def test_sweeps_have_their_pictures(drawn: dict[str, Drawing]) -> None:
     assert drawn["sweep-one-against-0"].svg and "sweep-one-parallel" not in drawn
-    assert drawn["sweep-one-importance"].missing.startswith("the sweep kept no Optuna study")
+    assert drawn["sweep-one-importance"].missing.startswith("the sweep has no Optuna study")
     assert {"model.delta_init", "data.input_width", "MPJPE (mm)"} <= set(texts(drawn["sweep-two-parallel"].svg))
     ranked = [text for text in texts(drawn["sweep-two-importance"].svg) if "." in text and text.islower()]
     assert ranked[0] == "data.input_width"
@@ -101,7 +101,7 @@ def test_importances_out_of_a_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     many_runs.sweep(tmp_path, "two", {"model.delta_init": [0.1, 0.5], "data.input_width": [64, 96]}, 1, storage=url)
     found = record.read(tmp_path, "two")
-    with pytest.raises(NoImportanceError, match="none in the storage that its record names"):
+    with pytest.raises(NoImportanceError, match="no Optuna study in the storage that its record names"):
         importances(found)
     assert not (tmp_path / "studies.db").exists(), "nothing is made by looking"
     study(tmp_path, "two", url)
