@@ -15,6 +15,7 @@ from cluster import phases
 from cluster.raycluster.allocation import expand
 from sanpose.config.compose import compose
 from sanpose.runs import checkpoints, identity, journal, ledger
+from sanpose.runs.paths import RunPaths
 from tests.sanpose import tiny
 from tests.slurmlab.lab import Lab
 
@@ -69,7 +70,7 @@ class Job:
         assert ledger.read(self.run).status == "done"
 
     def notes(self) -> list[str]:
-        return [line["text"] for line in journal.read(self.run / journal.NAME) if line["kind"] == "note"]
+        return [line["text"] for line in journal.read(RunPaths(self.run).journal) if line["kind"] == "note"]
 
     def pids(self, node: str, pattern: str) -> list[int]:
         """Processes of a node whose command line has a pattern, by their numbers there."""

@@ -14,6 +14,7 @@ import yaml
 
 from cluster.slurm import jobs
 from sanpose.runs import journal, ledger
+from sanpose.runs.paths import RunPaths
 from tests.cluster import cluster_job
 from tests.slurmlab.lab import Lab
 from tests.slurmlab.shell import until
@@ -57,7 +58,7 @@ def results(runs: Path) -> dict[str, object]:
 
 
 def lines(folder: Path, kind: str) -> list[dict[str, object]]:
-    return [line for line in journal.read(folder / journal.NAME) if line["kind"] == kind]
+    return [line for line in journal.read(RunPaths(folder).journal) if line["kind"] == kind]
 
 
 def trains(lab: Lab, node: str) -> bool:

@@ -191,7 +191,7 @@ def test_an_answer_holds_whatever_is_in_a_record() -> None:
     [
         ("new Response('Internal Server Error', {status: 500, statusText: 'oh'})", "lost the server answers 500: oh"),
         ('new Response(\'{"error": "why"}\', {status: 503})', "lost the server answers 503: why"),
-        ("Promise.reject(new TypeError())", "lost no connection: trying again"),
+        ("Promise.reject(new TypeError())", "lost no connection; trying again"),
     ],
 )
 def test_the_page_says_what_a_server_in_trouble_answers(answer: str, told: str) -> None:
@@ -217,9 +217,9 @@ def test_ctrl_c_ends_it_quietly_and_the_next_one_has_the_same_address(tmp_path: 
 
 def test_a_kept_token_that_others_can_read_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    from sanpose.dashboard.address import keep
+    from sanpose.dashboard.address import store
 
-    keep(tmp_path, "t" * 43, 1234)
+    store(tmp_path, "t" * 43, 1234)
     assert token_and_port(tmp_path) == ("t" * 43, 1234)
     (kept,) = (tmp_path / "state" / "sanpose").iterdir()
     kept.chmod(0o644)

@@ -14,6 +14,7 @@ from sanpose.errors import UserError
 from sanpose.inference import trained
 from sanpose.inference.relationship import _block, relationship, similarity
 from sanpose.runs import joint_maps, ledger
+from sanpose.runs.paths import RunPaths
 from tests.sanpose import recorded
 from tests.sanpose.tiny_run import tiny_run
 
@@ -73,7 +74,7 @@ def test_the_command_writes_what_the_report_reads(tmp_path: Path) -> None:
     (damaged / "weights.safetensors").write_bytes(b"cut")
     result = run(folder, "--deltas", "0,0.8", "--samples", "2")
     assert result.exit_code == 0, result.output
-    read = joint_maps.read(folder / joint_maps.NAME)
+    read = joint_maps.read(RunPaths(folder).joint_maps)
     assert list(read.deltas) == [0.0, 0.8] and read.samples == 2
     assert damaged.name in read.protocol
     assert not list(folder.glob(".*.part"))
@@ -93,15 +94,15 @@ def test_a_sweep_has_its_finished_runs_with_attention_measured_once(tmp_path: Pa
     recorded.add_sweep(runs, "mine", points)
     result = of_sweep(runs, "mine")
     assert result.exit_code == 0 and "1 of 1" in result.output, result.output
-    assert "left out: 1 without attention, 1 not finished, 1 without a readable record" in result.output
-    assert [path.parent for path in runs.glob(f"*/{joint_maps.NAME}")] == [done]
+    assert "skipped: 1 without attention, 1 not finished, 1 without a readable record" in result.output
+    assert [path.parent for path in runs.glob("*/relationship.npz")] == [done]
     again = of_sweep(runs, "mine")
     assert (
-        again.exit_code == 0 and "0 runs of 'mine' to measure" in again.output and "1 measured already" in again.output
+        again.exit_code == 0 and "0 runs of 'mine' to measure" in again.output and "1 already measured" in again.output
     )
     other = of_sweep(runs, "mine", "--deltas", "0,1")
-    assert "1 of 1" in other.output and list(joint_maps.read(done / joint_maps.NAME).deltas) == [0, 1]
-    (done / joint_maps.NAME).write_bytes(b"torn")
+    assert "1 of 1" in other.output and list(joint_maps.read(RunPaths(done).joint_maps).deltas) == [0, 1]
+    (RunPaths(done).joint_maps).write_bytes(b"torn")
     assert "1 of 1" in of_sweep(runs, "mine").output
 
 
@@ -112,8 +113,8 @@ def test_a_run_of_a_sweep_that_cannot_be_measured_does_not_keep_the_others_from_
     recorded.add_sweep(done.parent, "mine", [({"seed": 0}, 0, bare), ({"seed": 1}, 1, done)])
     result = of_sweep(done.parent, "mine", "--samples", "2")
     assert isinstance(result.exception, UserError) and "1 of 2 runs could not be measured" in str(result.exception)
-    assert f"{bare} cannot be measured" in result.stderr
-    assert (done / joint_maps.NAME).is_file()
+    assert f"cannot measure {bare}" in result.stderr
+    assert (RunPaths(done).joint_maps).is_file()
 
 
 def test_a_sweep_or_a_run_is_named_and_not_both(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from sanpose.report.figures.build import Drawing
 from sanpose.report.figures.study import NoImportanceError, importances
 from sanpose.report.gather import gather
 from sanpose.runs import joint_maps, ledger
+from sanpose.runs.paths import RunPaths
 from sweeps import record
 from tests.sanpose import many_runs
 
@@ -90,7 +91,7 @@ def test_every_cell_has_its_map_before_any_has_a_second() -> None:
 
 def test_sweeps_have_their_pictures(drawn: dict[str, Drawing]) -> None:
     assert drawn["sweep-one-against-0"].svg and "sweep-one-parallel" not in drawn
-    assert drawn["sweep-one-importance"].missing.startswith("the sweep kept no Optuna study")
+    assert drawn["sweep-one-importance"].missing.startswith("the sweep has no Optuna study")
     assert {"model.delta_init", "data.input_width", "MPJPE (mm)"} <= set(texts(drawn["sweep-two-parallel"].svg))
     ranked = [text for text in texts(drawn["sweep-two-importance"].svg) if "." in text and text.islower()]
     assert ranked[0] == "data.input_width"
@@ -101,7 +102,7 @@ def test_importances_out_of_a_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     many_runs.sweep(tmp_path, "two", {"model.delta_init": [0.1, 0.5], "data.input_width": [64, 96]}, 1, storage=url)
     found = record.read(tmp_path, "two")
-    with pytest.raises(NoImportanceError, match="none in the storage that its record names"):
+    with pytest.raises(NoImportanceError, match="no Optuna study in the storage that its record names"):
         importances(found)
     assert not (tmp_path / "studies.db").exists(), "nothing is made by looking"
     study(tmp_path, "two", url)
@@ -202,7 +203,7 @@ def test_the_best_curves_are_counted_when_there_are_several(tmp_path: Path, monk
 
 def test_a_pair_of_joints_is_joined_only_where_it_is_alike(tmp_path: Path) -> None:
     many_runs.maps(tmp_path)
-    found = joint_maps.read(tmp_path / joint_maps.NAME)
+    found = joint_maps.read(RunPaths(tmp_path).joint_maps)
     alone = np.eye(len(found.joints))
     assert joints._strongest(alone) == {}
     alone[2, 5] = alone[5, 2] = 0.5
@@ -215,7 +216,7 @@ def test_a_pair_of_joints_is_joined_only_where_it_is_alike(tmp_path: Path) -> No
 
 def test_maps_are_read_as_written_or_refused(tmp_path: Path) -> None:
     many_runs.maps(tmp_path)
-    path = tmp_path / joint_maps.NAME
+    path = RunPaths(tmp_path).joint_maps
     assert joint_maps.read(path).samples == 7 and joint_maps.read(path).trained_delta == 0.05
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match="cannot be read"):

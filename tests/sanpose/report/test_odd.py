@@ -15,7 +15,7 @@ import pytest
 from sanpose.report.build import write
 from sanpose.report.figures import build
 from sanpose.report.gather import Report, gather
-from sanpose.report.page import write as page
+from sanpose.report.page.write import write as page
 from sanpose.report.selection import groups
 from sanpose.report.selection.cells import definitions
 from sanpose.report.writers import to_json

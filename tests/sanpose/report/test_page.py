@@ -259,7 +259,7 @@ def test_pictures_and_predictions_are_there(browser: Any, made: Path) -> None:
             assert box and box["width"] > 300 and box["height"] > 100, name
         assert "street.overlay.png" in visit.text("#predictions")
         assert visit.page.eval_on_selector_all("#predictions img", "all => all.map(i => i.naturalWidth)") == [5, 1]
-        assert "not drawn, as the sweep kept no Optuna study" in visit.text("main")
+        assert "not drawn: the sweep has no Optuna study" in visit.text("main")
 
 
 def test_without_predictions_the_section_says_so(tmp_path: Path) -> None:

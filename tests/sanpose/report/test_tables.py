@@ -18,7 +18,8 @@ from rich.console import Console
 
 from sanpose.cli.report import report
 from sanpose.errors import UserError
-from sanpose.report.build import gather, tables, write
+from sanpose.report.build import tables, write
+from sanpose.report.gather import gather
 from sanpose.report.table import Cell, Column, Table, standings, symbols
 from sanpose.report.terminal import to_terminal
 from sanpose.report.writers import WRITERS, to_csv, to_json, to_latex, to_markdown
@@ -88,7 +89,7 @@ def test_cells_that_have_not_learned_are_named(tmp_path: Path) -> None:
     few["h36m"] |= {"untrained_mpjpe": 300.0, "mean_pose_mpjpe": 250.0}
     add(tmp_path, "d", status="done", metrics=few)
     (told,) = (note for note in tables(tmp_path, CONFIGS)[0].notes if "mean pose." in note and "half" in note)
-    assert told.startswith("Cells b, d: not half the error of the untrained network")
+    assert told.startswith("Cells b, d: more than half the error of the untrained network")
 
 
 def test_a_run_whose_process_is_gone_is_not_called_running(tmp_path: Path) -> None:
@@ -207,7 +208,7 @@ def test_cells_of_different_presets_are_named_and_not_ranked_against_each_other(
     assert {at: what for at, what in standings(table).items() if at[1] == "ours_mm"} == {(0, "ours_mm"): "best"}
     assert any("different presets (a, c: quick; b: smoke)" in note for note in table.notes)
     verdicts = {str(row["step"].value): str(row["verdict"].value) for row in claims.rows}
-    told = "undecided: no run of one was trained as a run of the other, on the same files (b: smoke; c: quick)"
+    told = "undecided: no runs of the two cells were trained in the same way on the same files (b: smoke; c: quick)"
     assert verdicts["b → c"] == told and "no seed done in both cells" in verdicts["c → d"]
 
 
@@ -226,7 +227,7 @@ def test_only_one_preset_leaves_out_the_sweeps_of_others_and_must_exist(tmp_path
     add(tmp_path, "a", preset="smoke", status="done", metrics=figures(300.0))
     assert [sweep.name for sweep in gather(tmp_path, CONFIGS, only_preset="quick").sweeps] == ["cells"]
     assert gather(tmp_path, CONFIGS, only_preset="smoke").sweeps == ()
-    with pytest.raises(UserError, match="no run is of preset 'smok'") as told:
+    with pytest.raises(UserError, match="no run has preset 'smok'") as told:
         gather(tmp_path, CONFIGS, only_preset="smok")
     assert "did you mean 'smoke'?" in str(told.value)
 

@@ -12,6 +12,7 @@ import pytest
 
 from sanpose import disk
 from sanpose.runs import journal
+from sanpose.runs.paths import RunPaths
 
 
 class Full(io.FileIO):
@@ -33,7 +34,7 @@ def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[journal.Jo
     monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
     opened = journal.Journal(tmp_path, (0, 0))
     opened._file.close()
-    opened._file = Full(tmp_path / journal.NAME, "a")
+    opened._file = Full(RunPaths(tmp_path).journal, "a")
     yield opened
     opened.close()
 
