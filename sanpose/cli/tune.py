@@ -32,7 +32,7 @@ def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...
         from sanpose.cli.submit import submit
 
         context = click.get_current_context()
-        context.invoke(submit, kind="tune", dry_run=dry_run, retry_failed=retry_failed, kept=kept, overrides=overrides)
+        context.invoke(submit, kind="tune", dry_run=dry_run, retry_failed=retry_failed, keep=kept, overrides=overrides)
         return
     from cluster import printing
     from sanpose.runs import control

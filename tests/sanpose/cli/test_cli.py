@@ -23,8 +23,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     return int(caught.value.code or 0)
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    lines = capsys.readouterr().err.partition("error: ")[2].splitlines()  # after what it has said of its progress
+def error_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    lines = capsys.readouterr().err.partition("error: ")[2].splitlines()  # after the progress lines
     assert lines[0].startswith("the system refuses: ")
     assert [line[:10] for line in lines[1:]] == ["  where:  ", "  try:    "]
     return lines
@@ -36,20 +36,20 @@ def test_a_packed_file_in_a_place_that_cannot_be(
     sets.coco(tmp_path / "coco")
     prepare = ("data", "prepare", "coco", "--src", tmp_path / "coco", "--out")
     assert run(monkeypatch, *prepare, "/proc/x/c.h5") == 2
-    assert told(capsys)[1].endswith("/proc/x")
+    assert error_lines(capsys)[1].endswith("/proc/x")
     (tmp_path / "a.h5").touch()
     assert run(monkeypatch, *prepare, tmp_path / "a.h5" / "x.h5") == 2
-    assert str(tmp_path / "a.h5") in told(capsys)[1]
+    assert str(tmp_path / "a.h5") in error_lines(capsys)[1]
 
 
 def test_runs_in_a_place_that_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "train", *tiny.overrides(tmp_path), "runs=/proc/x") == 2
-    assert told(capsys)[1].endswith("/proc/x")
+    assert error_lines(capsys)[1].endswith("/proc/x")
 
 
-def test_whatever_the_system_says_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_whatever_the_system_says_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def refuse(error: OSError) -> list[str]:
         def fail(**_: object) -> None:
             raise error

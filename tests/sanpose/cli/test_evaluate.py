@@ -179,8 +179,8 @@ def test_ray_is_not_needed(folder: Path) -> None:
     import subprocess
 
     code = (
-        "import sys; from sanpose import recording, trained\n"
-        f"from pathlib import Path; trained.load(recording.find(Path({str(folder.parent)!r}), '7a1b'))\n"
+        "import sys; from sanpose.inference import trained; from sanpose.runs import lookup\n"
+        f"from pathlib import Path; trained.load(lookup.find(Path({str(folder.parent)!r}), '7a1b'))\n"
         "assert not {'ray', 'deepspeed'} & set(sys.modules), 'imported'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
