@@ -122,7 +122,7 @@ def test_clean_undoes_what_a_test_did(lab: Lab) -> None:
 
 
 def traces(lab: Lab) -> list[str]:
-    """What there is of a lab in this machine. A zombie is none: it has ended, whoever should reap it."""
+    """The traces of a lab on this machine. A zombie is no trace: it has ended."""
     remains = [name for name in run(["ip", "netns"], lab.env).split() if name.startswith(f"slab{lab.number}-")]
     remains += [
         line for line in run(["ip", "-brief", "link"], lab.env).splitlines() if line.startswith(f"slab{lab.number}v")

@@ -1,4 +1,4 @@
-# One bridge for the lab, which is the address of this machine in it; one pair of devices and one namespace per node.
+# One bridge for the lab, which has this machine's address in the lab; one pair of devices and one namespace per node.
 
 bridge() { echo "slab$ID"; }
 netns() { echo "slab$ID-$1"; }
