@@ -29,17 +29,16 @@ class Launch:
     """What submitit runs: the launcher around a command, whose exit code becomes the job's."""
 
     def __init__(self, command: Sequence[str], folder: Path, max_joiners: int = 0):
-        self.command, self.folder, self.max_joiners = tuple(command), folder, max_joiners
+        # A resubmitted job loads this pickle with the code of an older snapshot: these names must not change.
+        self.command, self.folder, self.most = tuple(command), folder, max_joiners
 
     def __call__(self) -> int:
         for number in (signal.SIGTERM, signal.SIGCONT, signal.SIGUSR2):
-            signal.signal(
-                number, signal.SIG_DFL
-            )  # undo submitit's handlers, which ignore or requeue; the launcher sets its own
+            signal.signal(number, signal.SIG_DFL)  # submitit's handlers ignore or requeue; the launcher sets its own
         from cluster.launch import Elastic, launch
 
         self._note_job(os.environ["SLURM_JOB_ID"])
-        elastic = Elastic(self.folder / JOINER, self.max_joiners) if self.max_joiners else None
+        elastic = Elastic(self.folder / JOINER, self.most) if self.most else None
         try:
             code = launch(self.command, self.folder, elastic)
         except ClusterError as error:

@@ -59,7 +59,7 @@ def prepare(allocation: Allocation, folder: Path) -> Chain:
     follower = reply.strip().partition(";")[0]
     for pickle in (folder / SUBMITIT).glob(f"{allocation.job_id}_submitted.pkl"):  # submitit finds it by the job id
         shutil.copy2(pickle, pickle.with_name(f"{follower}_submitted.pkl"))
-    with contextlib.suppress(OSError):  # only for people; the chain works without it
+    with contextlib.suppress(OSError):  # only for display; the chain works without it
         write_atomic(folder / FOLLOWER, follower)
     printing.say(f"Slurm may not requeue this job: job {follower} follows it unless it succeeds")
     return Chain(follower, folder)
