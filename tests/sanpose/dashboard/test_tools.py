@@ -154,7 +154,7 @@ def test_tensorboard_shows_a_sweep_s_runs_and_all_runs_where_no_sweep_is_named(
 
 DRIVER = """
 import sys
-from cluster.ray_cluster import ray_cluster
+from cluster.raycluster.connect import ray_cluster
 with ray_cluster(1):
     print("there", flush=True)
     sys.stdin.readline()
