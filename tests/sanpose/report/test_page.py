@@ -56,7 +56,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Visit:
-    """A page that is open, and everything that it complained of or asked the network for."""
+    """A page that is open, and everything that it complained of or requested from the network."""
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
@@ -168,7 +168,7 @@ def test_a_cell_opens_its_runs(browser: Any, made: Path) -> None:
         visit.page.get_by_role("button", name="c", exact=True).click()
         dialog = visit.page.locator("dialog[open]")
         text = dialog.inner_text()
-        for said in (
+        for text_part in (
             "c000000000",
             "c200000000",
             "model.attention",
@@ -176,11 +176,11 @@ def test_a_cell_opens_its_runs(browser: Any, made: Path) -> None:
             "validation MPJPE (mm)",
             "2026-01-02",
         ):
-            assert said in text, said
+            assert text_part in text, text_part
         dialog.locator("summary").first.click()
         text = dialog.inner_text()
-        for said in ("0123456789abcdef with uncommitted changes", "hostname node7", "torch 2.14.1", "S9, S11"):
-            assert said in text, said
+        for text_part in ("0123456789abcdef with uncommitted changes", "hostname node7", "torch 2.14.1", "S9, S11"):
+            assert text_part in text, text_part
         visit.page.keyboard.press("Escape")
         assert visit.page.locator("dialog[open]").count() == 0
         visit.page.fill("#runs input", "f200000000")
@@ -219,8 +219,10 @@ def test_what_a_page_of_many_runs_leaves_out_is_said(
     for name in ("one", "two"):
         many_runs.sweep(tmp_path / "runs", name, {"model.delta_init": [0.1, 0.3]})
     with Visit(browser, page.write(gather(tmp_path / "runs", configs_dir()), tmp_path / "out")) as visit:
-        said = visit.text("#runs")
-        assert "2 more runs are not listed here" in said and "curves of 4 of these runs are not in the page" in said
+        section = visit.text("#runs")
+        assert (
+            "2 more runs are not listed here" in section and "curves of 4 of these runs are not in the page" in section
+        )
         drawn = [visit.page.locator(f"#sweep-{name} svg").count() for name in ("one", "two")]
         assert sorted(map(bool, drawn)) == [False, True]
         assert "`sanpose report --sweep" in visit.text(f"#sweep-{('one', 'two')[drawn.index(0)]}")
