@@ -48,8 +48,8 @@ def relationship(
     """Measure the joint-relationship maps of the paper's Figure 3, which the report draws.
 
     The command sets each value of --deltas in the trained network in turn, and measures the run's other checkpoints
-    unchanged. It writes relationship.npz into the run's folder. With --sweep, it measures runs that have maps again
-    only if you pass --checkpoint, --deltas or --samples.
+    unchanged. The command writes relationship.npz into the run's folder. With --sweep, runs that have maps are measured
+    again only if you pass --checkpoint, --deltas or --samples.
     """
     from sanpose.inference.relationship import relationship as measure
     from sanpose.runs import joint_maps, lookup

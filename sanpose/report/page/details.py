@@ -72,8 +72,8 @@ class _Shared:
 def details(runs: Sequence[RunRecord], curved: Collection[str]) -> dict[str, object]:
     """The data for the page's script. curved: the ids of the runs with curves.
 
-    `runs`: id -> the run's own values, without empty ones. It refers by number to `configs`, each the differences from
-    `base` except the seed; `origins`, label and text; `texts` of protocols; `epochs` of curves.
+    `runs`: id -> the run's own values, without empty ones. A run refers by number to `configs`, each the differences
+    from `base` except the seed; `origins`, label and text; `texts` of protocols; `epochs` of curves.
     """
     shared = {name: _Shared() for name in ("configs", "origins", "texts", "epochs")}
     base = runs[0].config if runs else {}

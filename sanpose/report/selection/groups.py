@@ -151,7 +151,7 @@ def _base(run: RunRecord) -> str:
 
 
 def _without(config: Mapping[str, object], keys: Collection[str]) -> dict[str, object]:
-    """A recorded configuration without those of the keys that it has: an older record may lack some."""
+    """A recorded configuration without the keys; an older record may lack some of the keys."""
     return without(config, [key for key in keys if setting(config, key) is not None])
 
 

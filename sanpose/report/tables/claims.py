@@ -59,12 +59,13 @@ _NOTES = (
     "Differences of MPJPE in mm, later cell minus earlier cell: the step helps where the difference is below 0. Ours:"
     " mean ± sample standard deviation of the differences between runs of the same seed, trained in the same way except"
     " for the step, on the same files of every source that both use.",
-    "Verdict: a two-sided paired t-test over seeds at 5 %, one test per row, without correction for the number of rows."
-    " Confirmed: our difference has the paper's sign; its size is not judged. Contradicted: it has the other sign.",
+    "Verdict: a two-sided paired t-test over seeds at 5 %, one test per row, without correction for the number of"
+    " rows. Confirmed: our difference has the paper's sign; its size is not judged. Contradicted: our difference has"
+    " the other sign.",
     UNDECIDED,
     DECIDES,
-    "The paper gives one number per cell, without a spread. Its step d → e changes the flip test and the input size."
-    " Its text credits 3.3 mm to {e, f}; in its table, 3.3 mm is the step e → g.",
+    "The paper gives one number per cell, without a spread. The step d → e changes the flip test and the input"
+    " size. The paper's text credits 3.3 mm to {e, f}; in the paper's table, 3.3 mm is the step e → g.",
 )
 
 

@@ -84,8 +84,8 @@ def table4(cells: Sequence[CellRuns], config_dir: Path) -> Table:
     rows = _rows(published, paper.MPII, columns, cells, ours, compared)
     notes = (
         _note(columns[-1]),
-        "Average: over all labelled joints except pelvis and thorax, each counted once. It includes the upper neck,"
-        " which has no column, so it is not the mean of the columns.",
+        "Average: over all labelled joints except pelvis and thorax, each counted once. The average includes the upper"
+        " neck, which has no column, so the average is not the mean of the columns.",
         *protocol_notes(cells, "mpii"),
     )
     shown = _with_difference(columns, compared)

@@ -36,7 +36,7 @@ RULES = (
 _NOTES = (
     RULES,
     "Counts are exact: they are computed from the configuration and need no run. The published network has 18 joints,"
-    " 64 depth bins and an input of 256×256 px. Its MPJPE is that of cells b and c of Table 1.",
+    " 64 depth bins and an input of 256×256 px. The published MPJPE figures are those of cells b and c of Table 1.",
     "Diff.: our MPJPE minus the paper's MPJPE of the same cell. The paper's Table 2 has cells b and c only; Table 1 has"
     " the others.",
 )

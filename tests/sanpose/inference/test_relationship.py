@@ -131,7 +131,7 @@ def test_a_run_without_attention_and_values_that_are_none_are_refused(tmp_path: 
     folder = copied(tmp_path)
     for text in ("", "a,b", "nan"):
         error = run(folder, "--deltas", text).exception
-        assert isinstance(error, UserError) and "not values of delta" in str(error)
+        assert isinstance(error, UserError) and "is not a list of numbers" in str(error)
     network = trained.load(tiny_run())
     network.network.attention = None
     with pytest.raises(UserError, match="no attention"):

@@ -19,8 +19,8 @@ from tests.sanpose.recorded import CONFIGS, add, composed, figures
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], None], cell: str = "", mpjpe: float = 50.0) -> None:
     record = ledger.read(folder)
     change(record.config)
-    told = {"status": "done", "config": record.config, "cell": cell, "synthetic": True, "metrics": figures(mpjpe)}
-    ledger.write_result(folder, told)
+    result = {"status": "done", "config": record.config, "cell": cell, "synthetic": True, "metrics": figures(mpjpe)}
+    ledger.write_result(folder, result)
 
 
 def ours(root: Path, letter: str) -> float | None:
@@ -79,8 +79,8 @@ def test_settings_other_than_the_presets_are_told(tmp_path: Path) -> None:
         rewrite(add(tmp_path, cell), lambda config: config["train"].update(epochs=77), cell=cell, mpjpe=60.0)
     table = gather(tmp_path, CONFIGS).tables[0]
     usual = composed("c", "quick")["train"]["epochs"]
-    told = f"Cells b, c: trained with other settings than the shipped preset quick: train.epochs=77 instead of {usual}."
-    assert told in table.notes
+    note = f"Cells b, c: trained with other settings than the shipped preset quick: train.epochs=77 instead of {usual}."
+    assert note in table.notes
 
 
 def test_a_changed_paper_run_is_not_presented_as_the_papers(tmp_path: Path) -> None:

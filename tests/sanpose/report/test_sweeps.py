@@ -257,9 +257,9 @@ def test_the_bill_by_hand(runs: Path) -> None:
     assert any("10 W per CPU core or 250 W per GPU" in note for note in table.notes)
 
 
-@pytest.mark.parametrize("told", [None, {}, {"wall_s": 5.0}, {"wall_s": None, "accelerators": 1}, "nonsense"])
-def test_an_unknown_bill_is_unknown_not_zero(tmp_path: Path, told: object) -> None:
-    run = ledger.read(add(tmp_path, "a", status="running", bill=told))
+@pytest.mark.parametrize("bill", [None, {}, {"wall_s": 5.0}, {"wall_s": None, "accelerators": 1}, "nonsense"])
+def test_an_unknown_bill_is_unknown_not_zero(tmp_path: Path, bill: object) -> None:
+    run = ledger.read(add(tmp_path, "a", status="running", bill=bill))
     assert bill_of(run, Watts()).unknown == 1
     row = gather(tmp_path, CONFIGS).bill.rows[-1]
     assert row["hours"].value is None and row["unknown"].value == 1
