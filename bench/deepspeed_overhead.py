@@ -3,9 +3,9 @@
     python bench/deepspeed_overhead.py [--steps 24] [--parts] [--small]
 
 The same network, weights, batches, loss and fused Adam, with as many threads and the same allocator settings. The bare
-loop is a plain process; the other is `sanpose.training.engine.Engine` in the one worker of a Ray TorchTrainer, in a private Ray.
-They take turns of some seconds (`turns`). Prints a Markdown table; the last step's loss shows that both compute the
-same. `--parts` adds the Engine in a plain process, which tells DeepSpeed's share from Ray's.
+loop is a plain process; the other is `sanpose.training.engine.Engine` in the one worker of a Ray TorchTrainer, in a
+private Ray. They take turns of some seconds (`turns`). Prints a Markdown table; the last step's loss shows that both
+compute the same. `--parts` adds the Engine in a plain process, which tells DeepSpeed's share from Ray's.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def head_boxes(annotations: Path, out: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def prepared(real_data: Path, tmp_path_factory: pytest.TempPathFactory):
+def prepared(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("real")
     head_boxes(real_data / "mpii" / "test_mpii.json", folder / "gt_valid.mat")
     sanpose("data", "prepare", "h36m", "--src", real_data / "h36m", "--out", "h36m.h5", "--stride", 1, folder=folder)
@@ -70,7 +70,7 @@ def prepared(real_data: Path, tmp_path_factory: pytest.TempPathFactory):
     return folder
 
 
-def test_the_samples_can_be_learned_by_heart(prepared) -> None:
+def test_the_samples_can_be_learned_by_heart(prepared: Path) -> None:
     files = [
         f"data.sources.{s}.file={f}"
         for s, f in (("h36m", "h36m.h5"), ("mpii", "mpii-train.h5"), ("coco", "coco-train.h5"))

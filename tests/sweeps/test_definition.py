@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
@@ -63,12 +65,12 @@ def test_changes_of_the_search_come_after_the_file() -> None:
         ({"axes": AXES, "search": {"first": [{"input": "wide", "model.delta_init": 0.0}]}}, "no 'wide'"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_words(raw, said) -> None:
+def test_what_cannot_be_used_is_refused_in_words(raw: object, said: str) -> None:
     with pytest.raises(BadSweep, match=said):
         definition.read(raw)
 
 
-def overrides_of(values):
+def overrides_of(values: Sequence[object]) -> list[str]:
     found = definition.read({"axes": {"key": values}})
     return [found.overrides(point)[0] for point in found.grid()]
 
@@ -92,7 +94,7 @@ def test_what_hydra_reads_rightly_is_written_as_it_is() -> None:
 @example("\\'")
 @example("a\\\n")
 @example("[a], b")
-def test_a_text_is_that_text_for_hydra(text) -> None:
+def test_a_text_is_that_text_for_hydra(text: str) -> None:
     parsed = OverridesParser.create().parse_override(overrides_of([text])[0]).value()
     read = parsed.text if isinstance(parsed, QuotedString) else parsed
     # A number, true, null or a list is read as such, as it was meant: YAML takes 1e-3 for a text.

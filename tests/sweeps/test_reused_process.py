@@ -5,32 +5,33 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import optuna
 import pytest
 
 from cluster.raycluster.connect import ray_cluster
 from sweeps import definition, runner
-from sweeps.outcomes import Done, to_json
+from sweeps.outcomes import Done, Figures, Outcome, to_json
 from sweeps.runner import ToTrain
-from sweeps.study import Study
+from sweeps.study import Study, TrialSpec
 
 
 class Host:
     stopping = False
 
-    def begin(self, trial):
+    def begin(self, trial: TrialSpec) -> ToTrain:
         return ToTrain(f"run{trial.number}", {"a": trial.values["a"]})
 
-    def end(self, run, outcome):
+    def end(self, run: str, outcome: Outcome[Figures]) -> Outcome[Figures]:
         return outcome
 
-    def pruned(self, run) -> None:
+    def pruned(self, run: str) -> None:
         """Nothing is kept of it."""
 
 
 class First:
     """A pruner that gives the first trial up."""
 
-    def prune(self, study, trial):
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         return trial.number == 0
 
 
@@ -39,7 +40,7 @@ def test_the_next_trial_waits_for_the_process_of_a_pruned_one(tmp_path: Path, mo
     """Tune by itself waits two seconds, then drops the next trial, and the sweep never ends."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
-    def slowly(payload) -> None:
+    def slowly(payload: dict[str, float]) -> None:
         import time
 
         import ray.tune

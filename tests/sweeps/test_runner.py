@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
+import optuna
 import pytest
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.search import Searcher
 
 from sweeps import definition, ray_tune_patch, runner
-from sweeps.outcomes import Done, Failed, Stopped, to_json
-from sweeps.runner import InUse, Recorded, ToTrain, Trials
-from sweeps.study import Study
+from sweeps.outcomes import Done, Failed, Figures, Outcome, Stopped, to_json
+from sweeps.runner import InUse, Recorded, Start, ToTrain, Trials
+from sweeps.study import Study, TrialSpec
 
 
 class Host:
@@ -22,41 +24,41 @@ class Host:
 
     def __init__(self) -> None:
         self.busy: set[float] = set()
-        self.known: dict[float, Done | Failed] = {}
+        self.known: dict[float, Done[Figures] | Failed] = {}
         self.calls: list[tuple[str, object]] = []
 
-    def begin(self, trial):
+    def begin(self, trial: TrialSpec) -> Start:
         a = trial.values["a"]
         if a in self.known:
             return Recorded(f"run{a}", self.known[a])
         return InUse(f"run{a}") if a in self.busy else ToTrain(f"run{a}", {"a": a})
 
-    def end(self, run, outcome):
+    def end(self, run: str, outcome: Outcome[Figures]) -> Outcome[Figures]:
         self.calls.append((run, outcome))
         return outcome
 
-    def give_up(self, run) -> None:
+    def give_up(self, run: str) -> None:
         self.calls.append((run, "asked to end"))
 
-    def pruned(self, run) -> None:
+    def pruned(self, run: str) -> None:
         self.calls.append((run, "pruned"))
 
 
 @pytest.fixture
-def host():
+def host() -> Host:
     return Host()
 
 
 @pytest.fixture
-def study(tmp_path: Path):
+def study(tmp_path: Path) -> Study:
     return Study(tmp_path, "s", definition.read({"axes": {"a": [1.0, 2.0, 3.0]}}), 1)
 
 
-def states(study):
+def states(study: Study) -> list[str]:
     return [t.state.name for t in study.study.get_trials()]
 
 
-def test_a_recorded_outcome_goes_to_the_study_without_training(study, host) -> None:
+def test_a_recorded_outcome_goes_to_the_study_without_training(study: Study, host: Host) -> None:
     host.known = {1.0: Done({"mpjpe_mm": 9.0}), 2.0: Failed("bad data")}
     trials = Trials(study, host)
     assert trials.next("t") == {"a": 3.0}
@@ -64,7 +66,9 @@ def test_a_recorded_outcome_goes_to_the_study_without_training(study, host) -> N
     assert trials.next("u") == Searcher.FINISHED and host.calls == []
 
 
-def test_what_another_process_trains_is_asked_for_again_later(study, host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_process_trains_is_asked_for_again_later(
+    study: Study, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slept = []
     monkeypatch.setattr(runner.time, "sleep", slept.append)
     host.busy = {1.0, 3.0}  # and 1.0 is asked for first
@@ -80,7 +84,7 @@ def test_what_another_process_trains_is_asked_for_again_later(study, host, monke
     assert states(study) == ["COMPLETE", "COMPLETE", "RUNNING"]
 
 
-def test_no_busy_trial_is_lost_when_several_come_free(study, host) -> None:
+def test_no_busy_trial_is_lost_when_several_come_free(study: Study, host: Host) -> None:
     host.busy = {1.0, 2.0, 3.0}
     trials = Trials(study, host)
     assert trials.next("t") is None
@@ -89,7 +93,7 @@ def test_no_busy_trial_is_lost_when_several_come_free(study, host) -> None:
     assert trials.next("w") == Searcher.FINISHED
 
 
-def test_the_end_of_a_process_is_read_rightly(study, host) -> None:
+def test_the_end_of_a_process_is_read_rightly(study: Study, host: Host) -> None:
     trials = Trials(study, host)
     names = ("done", "pruned", "dead")
     for name in names:
@@ -109,17 +113,17 @@ def test_the_end_of_a_process_is_read_rightly(study, host) -> None:
 class Hopeless:
     """A pruner that gives up on everything."""
 
-    def prune(self, study, trial) -> bool:
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         return True
 
 
-def hopeless(study):
+def hopeless(study: Study) -> Study:
     study.search = dataclasses.replace(study.search, pruner="median")
     study.study.pruner = Hopeless()
     return study
 
 
-def test_a_process_that_is_kept_for_the_next_trial_is_ended_by_tune(study, host) -> None:
+def test_a_process_that_is_kept_for_the_next_trial_is_ended_by_tune(study: Study, host: Host) -> None:
     trials = Trials(hopeless(study), host)
     trials.next("t")
     assert trials.report("t", {"epoch": 1, "score": 5.0}) and host.calls == []
@@ -131,7 +135,9 @@ OUTCOMES = [Stopped("epoch-1"), Done({"mpjpe_mm": 4.0}), Failed("no memory")]
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_a_trial_that_was_asked_to_end_is_pruned_whatever_it_comes_to(study, host, outcome) -> None:
+def test_a_trial_that_was_asked_to_end_is_pruned_whatever_it_comes_to(
+    study: Study, host: Host, outcome: Outcome[Mapping[str, object]]
+) -> None:
     trials = Trials(hopeless(study), host, host_stops_pruned=True)
     trials.next("t")
     assert not trials.report("t", {"epoch": 1, "score": 5.0}), "Tune would kill it"
@@ -141,7 +147,7 @@ def test_a_trial_that_was_asked_to_end_is_pruned_whatever_it_comes_to(study, hos
     assert host.calls[1:] == [("run1.0", "pruned")] and states(study)[0] == "PRUNED"
 
 
-def test_what_a_trial_reports_while_it_ends_is_nobodys_measure(study, host) -> None:
+def test_what_a_trial_reports_while_it_ends_is_nobodys_measure(study: Study, host: Host) -> None:
     trials = Trials(hopeless(study), host, host_stops_pruned=True)
     trials.next("t")
     for epoch in (1, 2, 3):
@@ -150,7 +156,7 @@ def test_what_a_trial_reports_while_it_ends_is_nobodys_measure(study, host) -> N
     assert study.study.trials[0].intermediate_values == {1: 4.0}
 
 
-def test_a_trial_that_tune_forgets_is_a_failed_one(study, host) -> None:
+def test_a_trial_that_tune_forgets_is_a_failed_one(study: Study, host: Host) -> None:
     trials = Trials(study, host)
     trials.next("t"), trials.next("u")
     trials.report("t", {"outcome": to_json(Done({"mpjpe_mm": 4.0})), "epoch": 2})
@@ -162,7 +168,7 @@ def test_a_trial_that_tune_forgets_is_a_failed_one(study, host) -> None:
 class TrackedProcess:
     """What Tune stores about a process or its task, with the handler of its errors."""
 
-    def __init__(self, tracked=None) -> None:
+    def __init__(self, tracked: TrackedProcess | None = None) -> None:
         self._tracked_actor, self.actor_id, self.errors = tracked, 1, []
         self._on_error = lambda _, error: self.errors.append(error)
 
@@ -176,7 +182,7 @@ def test_a_process_that_ray_kills_for_memory_has_died_and_does_not_end_the_sweep
     assert str(process.errors[0]) == "Ray killed its process because memory ran low (22.48GB used / 23.54GB)"
 
 
-def test_a_trial_that_was_asked_to_end_and_died_is_pruned(study, host) -> None:
+def test_a_trial_that_was_asked_to_end_and_died_is_pruned(study: Study, host: Host) -> None:
     trials = Trials(hopeless(study), host, host_stops_pruned=True)
     trials.next("t")
     trials.report("t", {"epoch": 1, "score": 5.0})

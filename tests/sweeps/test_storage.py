@@ -23,7 +23,7 @@ def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("place", ["@h:54a2/db", "@[::1/db"])
-def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path: Path, place) -> None:
+def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path: Path, place: str) -> None:
     url = f"postgresql://u:secret{place}"
     for refused in (lambda: storage.require(url), lambda: storage.kept(tmp_path, "s", url)):
         with pytest.raises(definition.BadSweep, match=r"://u:\*\*\*@.* cannot be read: a URL such as") as told:

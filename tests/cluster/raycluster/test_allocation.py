@@ -18,12 +18,12 @@ from cluster.raycluster.allocation import Allocation, Share, expand
         ("a[1]-ib,b-[2-3]", ["a1-ib", "b-2", "b-3"]),
     ],
 )
-def test_host_lists(names, hosts) -> None:
+def test_host_lists(names: str, hosts: list[str]) -> None:
     assert expand(names) == hosts
 
 
 @pytest.mark.parametrize("names", ["node[1-", "node[a-b]"])
-def test_what_is_no_host_list(names) -> None:
+def test_what_is_no_host_list(names: str) -> None:
     with pytest.raises(ClusterError, match="not a Slurm host list"):
         expand(names)
 
@@ -51,5 +51,5 @@ def test_outside_a_job_it_is_said_how_to_get_one() -> None:
         ({"SLURM_CPUS_ON_NODE": "2", "CUDA_VISIBLE_DEVICES": "0,2"}, Share(2, 2, None)),
     ],
 )
-def test_a_share_of_a_node(given, share) -> None:
+def test_a_share_of_a_node(given: dict[str, str], share: Share) -> None:
     assert Share.of(given) == share

@@ -13,7 +13,7 @@ from cluster.raycluster.elastic import Change, Workers
 
 
 @pytest.mark.parametrize(("trials", "per_node", "nodes"), [(0, 2, 0), (1, 2, 1), (5, 2, 3), (100, 2, 4), (3, 0, 3)])
-def test_as_many_nodes_as_the_trials_fill_and_no_more_than_may_be(trials, per_node, nodes) -> None:
+def test_as_many_nodes_as_the_trials_fill_and_no_more_than_may_be(trials: int, per_node: int, nodes: int) -> None:
     assert elastic.nodes_wanted({"trials": trials, "per_node": per_node}, 4) == nodes
 
 
@@ -55,7 +55,7 @@ def test_after_jobs_that_did_not_join_the_next_is_submitted_later_and_later(
 
 @pytest.mark.parametrize(("lent", "notices"), [(None, 1), ("1", 0)])
 def test_a_node_that_is_lent_may_be_taken_away_without_a_word(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lent, notices
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lent: str | None, notices: int
 ) -> None:
     environment = {"SLURM_NODEID": "1", "SLURM_JOB_ID": "7", node.START: str(tmp_path)}
     own = node.NodeProcess.of(environment | ({node.JOINS: lent} if lent else {}))

@@ -28,7 +28,7 @@ TABLE1 = {
 
 
 @pytest.mark.parametrize("cell", TABLE1)
-def test_the_cells_of_table_1(cell) -> None:
+def test_the_cells_of_table_1(cell: str) -> None:
     c = compose(["preset=paper", f"ablation={cell}"])
     sources = [n for n in ("mpii", "coco") if getattr(c.data.sources, n).share > 0]
     size = (c.data.input_width, c.data.input_height)
@@ -73,7 +73,7 @@ def test_quick_keeps_the_cells_differences() -> None:
         ("~train.epochs", "only before keys of deepspeed"),
     ],
 )
-def test_bad_overrides_are_named(override, said) -> None:
+def test_bad_overrides_are_named(override: str, said: str) -> None:
     with pytest.raises(UserError) as error:
         compose([override, "train.workers=2"])
     assert said in str(error.value)
@@ -87,7 +87,7 @@ def test_the_keys_of_deepspeed_are_those_it_knows() -> None:
 
 
 @pytest.mark.parametrize("where", ["config", "device"])
-def test_a_cpu_has_no_other_memory_to_offload_to(where) -> None:
+def test_a_cpu_has_no_other_memory_to_offload_to(where: str) -> None:
     offload = "+deepspeed.zero_optimization.offload_optimizer.device=cpu"
     with pytest.raises(UserError, match="cannot offload from a CPU"):
         chosen = compose([offload, f"train.accelerator={'cpu' if where == 'config' else 'auto'}"])

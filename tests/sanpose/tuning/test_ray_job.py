@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def head(monkeypatch: pytest.MonkeyPatch):
+def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The dashboard's address of a Ray head with two CPUs."""
     # Where some Ray has left a token in the home folder, `ray start` asks for it, and its clients don't give it.
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -58,7 +59,7 @@ def head(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.timeout(400)
-def test_a_submitted_sweep_runs_stops_with_its_checkpoints_and_goes_on(head, tmp_path: Path) -> None:
+def test_a_submitted_sweep_runs_stops_with_its_checkpoints_and_goes_on(head: str, tmp_path: Path) -> None:
     data = tiny.overrides(tmp_path / "data")
     work = tmp_path / "work"
     work.mkdir()
