@@ -222,7 +222,6 @@ def _all_overrides(defined: Definition) -> Iterator[str]:
 
 def _corners(defined: Definition) -> list[definition.Values]:
     """Points of a search with every option of every axis, and both ends of every range."""
-    sides = [[a.range.low, a.range.high] if a.range else list(a.options) for a in defined.axes]
-    sides = [[int(v) for v in s] if a.range and a.range.whole else s for a, s in zip(defined.axes, sides, strict=True)]
+    sides = [[a.value(a.range.low), a.value(a.range.high)] if a.range else list(a.options) for a in defined.axes]
     longest = max(map(len, sides))
     return [{a.name: s[min(i, len(s) - 1)] for a, s in zip(defined.axes, sides, strict=True)} for i in range(longest)]
