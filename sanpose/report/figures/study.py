@@ -41,7 +41,7 @@ def importances(sweep: SweepRecord) -> Mapping[str, float]:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        study = storage.kept(sweep.folder, sweep.name, url)
+        study = storage.load(sweep.folder, sweep.name, url)
         if study is None:
             raise NoImportanceError(
                 "the sweep kept no Optuna study: there is none in the storage that its record names"
