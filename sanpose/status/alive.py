@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sanpose.status.states import since_1970
 
@@ -35,7 +35,7 @@ def held(folder: Path) -> bool | None:
     return False
 
 
-def driver(head: dict[str, Any]) -> tuple[str, str]:
+def driver(head: Mapping[str, object]) -> tuple[str, str]:
     """The state of a sweep by its head: "running", "ended", "stopped", "unverified" or "unknown", and why."""
     if head.get("ended"):
         return "ended", str(head["ended"])
