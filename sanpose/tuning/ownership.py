@@ -1,4 +1,4 @@
-"""Who owns a sweep's folder: one definition, the same data from start to end, and one driver at a time."""
+"""Who owns a sweep's folder: one definition and the same data at every start, and one driver at a time."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from sweeps.files import BrokenRecord
 
 
 def claim(sweep: Sweep, root: Path) -> None:
-    """Make the sweep's record. Raises UserError when a sweep of this name has another definition, or other data."""
-    wanted = {**sweep.head(), "identity": identity.identify(sweep.checked.configs[0]).id}
+    """Create or update the sweep's record. Raises UserError when a sweep of this name has another definition, or other
+    data."""
+    defining = {**sweep.head(), "identity": identity.identify(sweep.checked.configs[0]).id}
     fingerprints = _fingerprints(sweep)
     path = record.folder_of(root, sweep.name) / record.HEAD
     if not path.is_file():
-        new = {**wanted, "fingerprints": fingerprints, "seeds": sweep.seeds, "created": provenance.now()}
+        new = {**defining, "fingerprints": fingerprints, "seeds": sweep.seeds, "created": provenance.now()}
         record.write_head(root, sweep.name, new)
         return
     try:
         head = record.read(root, sweep.name).head
     except BrokenRecord as error:
         raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
-    before = head.get("fingerprints") or {}  # earlier versions recorded none
-    differing = _differing(head, wanted, sweep.seeds, _changed_sources(before, fingerprints))
+    recorded = head.get("fingerprints", {})  # earlier versions recorded none
+    before = {name: list(map(str, prints)) for name, prints in recorded.items() if isinstance(prints, list)}
+    differing = _differing(head, defining, sweep.seeds, _changed_sources(before, fingerprints))
     if differing:
         raise UserError(
-            f"there is a sweep of this name that differs in {', '.join(differing)}",
+            f"a sweep of this name exists, and differs in {', '.join(differing)}",
             where=path.parent,
             expected="the same definition, overrides and data; seeds and search.trials may only grow",
             hint=f"name={sweep.name}-2",
@@ -42,16 +44,16 @@ def claim(sweep: Sweep, root: Path) -> None:
 
 
 def _differing(
-    head: Mapping[str, object], wanted: Mapping[str, object], seeds: int, changed_sources: list[str]
+    head: Mapping[str, object], defining: Mapping[str, object], seeds: int, changed_sources: list[str]
 ) -> list[str]:
     """What prevents a sweep from resuming with a record, in words."""
-    keys = [key for key in wanted if key != "trials" and head.get(key) != wanted[key]]
+    keys = [key for key in defining if key != "trials" and head.get(key) != defining[key]]
     fewer = [
-        key for key, new in (("seeds", seeds), ("trials", wanted["trials"])) if _count(head.get(key)) > _count(new)
+        key for key, new in (("seeds", seeds), ("trials", defining["trials"])) if _count(head.get(key)) > _count(new)
     ]
     data = [f"the data of {name}" for name in changed_sources]
     if keys == ["identity"]:
-        return [*fewer, *data] if data else [*fewer, "the data, or what their configuration means"]
+        return [*fewer, *data] if data else [*fewer, "the data, or the meaning of the configuration"]
     return [*keys, *fewer, *data]
 
 
@@ -86,9 +88,8 @@ def finish(sweep: Sweep, root: Path) -> None:
 
 
 def _write_head(sweep: Sweep, root: Path, values: Mapping[str, object]) -> None:
-    before = record.read(root, sweep.name).head
-    head = {"driver": None, **before, **sweep.head(), "storage": sweep.definition.search.storage}
-    head["seeds"] = max(sweep.seeds, before.get("seeds", 1))
-    head["planned"] = None if head["trials"] is None else head["trials"] * head["seeds"]
-    folder = record.write_head(root, sweep.name, {**head, **values})
-    record.keep_storage(folder, sweep.definition.search.storage)
+    before, defining, url = record.read(root, sweep.name).head, sweep.head(), sweep.definition.search.storage
+    seeds, trials = max(sweep.seeds, before.get("seeds", 1)), defining["trials"]
+    counts = {"seeds": seeds, "planned": None if trials is None else trials * seeds}
+    head = {"driver": None, **before, **defining, **counts, "storage": url, **values}
+    record.keep_storage(record.write_head(root, sweep.name, head), url)

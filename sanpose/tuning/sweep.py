@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -17,7 +16,7 @@ from sanpose.config.typed import check_keys
 from sanpose.errors import UserError, nearest
 from sweeps import definition
 from sweeps.definition import BadSweep, Definition
-from sweeps.record import MOST_SEEDS, MOST_TRIALS
+from sweeps.record import MOST_SEEDS, MOST_TRIALS, SweepHead
 from sweeps.secrecy import masked
 
 _CHECKED = 100  # points of a grid that are composed before the start; of a larger grid, points with every option
@@ -72,8 +71,8 @@ class Sweep:
     def runs(self) -> Path:
         return Path(last_value(self.overrides, "runs") or "runs")
 
-    def head(self) -> dict[str, Any]:
-        """What defines the sweep, as plain data. All starts of a sweep must agree on it."""
+    def head(self) -> SweepHead:
+        """The definition of the sweep, for its record. All starts of a sweep must have the same definition."""
         search = self.definition.search
         return {
             "title": self.definition.title,
@@ -222,7 +221,6 @@ def _all_overrides(defined: Definition) -> Iterator[str]:
 
 def _corners(defined: Definition) -> list[definition.Values]:
     """Points of a search with every option of every axis, and both ends of every range."""
-    sides = [[a.range.low, a.range.high] if a.range else list(a.options) for a in defined.axes]
-    sides = [[int(v) for v in s] if a.range and a.range.whole else s for a, s in zip(defined.axes, sides, strict=True)]
+    sides = [[a.value(a.range.low), a.value(a.range.high)] if a.range else list(a.options) for a in defined.axes]
     longest = max(map(len, sides))
     return [{a.name: s[min(i, len(s) - 1)] for a, s in zip(defined.axes, sides, strict=True)} for i in range(longest)]

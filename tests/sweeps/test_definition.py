@@ -52,6 +52,7 @@ def test_changes_of_the_search_come_after_the_file() -> None:
         ({"axes": {"a": {"low": 0, "high": 1, "log": True}}}, "above 0 with log"),
         ({"axes": {"a": {"low": 0, "high": "x"}}}, "a number was expected"),
         ({"axes": {"a": {"low": 0, "high": 1}}}, "a grid cannot have"),
+        ({"axes": AXES, "search": [3]}, "sampler, trials or other keys"),
         ({"axes": AXES, "search": {"sampler": "best"}}, "search.sampler"),
         ({"axes": AXES, "search": {"pruner": "some"}}, "search.pruner"),
         ({"axes": AXES, "search": {"trial": 3}}, "search.trial"),
@@ -59,10 +60,11 @@ def test_changes_of_the_search_come_after_the_file() -> None:
         ({"axes": AXES, "search": {"trials": True}}, "int was expected"),
         ({"axes": AXES, "search": {"objectives": "ap"}}, "a list was expected"),
         ({"axes": AXES, "search": {"objectives": []}}, "at least one figure"),
-        ({"axes": AXES, "search": {"objectives": ["ap"], "pruner": "asha"}}, "looks at mpjpe_mm"),
+        ({"axes": AXES, "search": {"objectives": ["ap"], "pruner": "asha"}}, "compares mpjpe_mm"),
         ({"axes": AXES, "search": {"objectives": ["a", "b"], "sampler": "gp"}}, "nsga2"),
         ({"axes": AXES, "search": {"first": [{"input": "tall"}]}}, "a value for each of"),
         ({"axes": AXES, "search": {"first": [{"input": "wide", "model.delta_init": 0.0}]}}, "no 'wide'"),
+        ({"axes": AXES, "search": {"first": [{"input": ["tall"], "model.delta_init": 0.0}]}}, "no .'tall'"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_words(raw: object, said: str) -> None:

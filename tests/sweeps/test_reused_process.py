@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -23,7 +21,7 @@ class Host:
     def begin(self, trial: TrialSpec) -> ToTrain:
         return ToTrain(f"run{trial.number}", {"a": trial.values["a"]})
 
-    def end(self, run: str, outcome: Outcome[Mapping[str, Any]]) -> Outcome[Figures]:
+    def end(self, run: str, outcome: Outcome[Figures]) -> Outcome[Figures]:
         return outcome
 
     def pruned(self, run: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -34,7 +32,7 @@ class Host:
             return Recorded(f"run{a}", self.known[a])
         return InUse(f"run{a}") if a in self.busy else ToTrain(f"run{a}", {"a": a})
 
-    def end(self, run: str, outcome: Outcome[Mapping[str, Any]]) -> Outcome[Figures]:
+    def end(self, run: str, outcome: Outcome[Figures]) -> Outcome[Figures]:
         self.calls.append((run, outcome))
         return outcome
 

@@ -43,7 +43,7 @@ def importances(sweep: SweepRecord) -> Mapping[str, float]:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        study = storage.kept(sweep.folder, sweep.name, url)
+        study = storage.load(sweep.folder, sweep.name, url)
         if study is None:
             raise NoImportanceError("the sweep has no Optuna study in the storage that its record names")
         return _shares(study)

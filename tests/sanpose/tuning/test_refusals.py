@@ -35,7 +35,7 @@ from tests.sanpose.tuning.small import DELTAS, QUIET, SHORT, definition
         (["sweep=table1", "search.objectives=[mpjpe_mm"], "cannot be used"),
         (["sweep=table1", "train.seed=7"], "seeds=N"),
         (["sweep=data_mix", "data.sources.mpii.share=3"], "sets itself"),
-        (["sweep=table1", "search.objectives=[pckh]", "search.pruner=asha"], "looks at mpjpe_mm"),
+        (["sweep=table1", "search.objectives=[pckh]", "search.pruner=asha"], "compares mpjpe_mm"),
     ],
 )
 def test_bad_sweeps_are_refused_before_anything_starts(
