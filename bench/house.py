@@ -1,0 +1,192 @@
+"""How the code is built: its folders, imports, types and names, each beside the bar that it must not pass.
+
+    python -m bench.house     (or make house)
+
+Prints a Markdown table. Exit code 1 when a bar is missed. Reads the source; imports nothing of it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGES = ("sanpose", "cluster", "sweeps")
+BARE_WORDS = re.compile(r"\b(told|asked)\b")
+BARE_NAMES = {"told", "asked", "found", "given", "known", "left", "kept"}
+NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)
+Graph = Mapping[str, set[str]]
+
+
+@dataclass(frozen=True)
+class Module:
+    """A Python file, by its dotted name. `is_package`: it is the `__init__.py` of a folder."""
+
+    name: str
+    is_package: bool
+    text: str
+    tree: ast.Module
+
+    @property
+    def lines(self) -> int:
+        return self.text.count("\n")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number and the most that it may be; None: there is no bar. `where`: what makes the number."""
+
+    name: str
+    value: float
+    bar: float | None = None
+    where: tuple[str, ...] = ()
+
+    @property
+    def missed(self) -> bool:
+        return self.bar is not None and self.value > self.bar
+
+
+def modules() -> Iterator[Module]:
+    for path in sorted(p for package in PACKAGES for p in (REPOSITORY / package).rglob("*.py")):
+        parts = path.relative_to(REPOSITORY).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        text = path.read_text()
+        yield Module(".".join(parts[:-1] if is_package else parts), is_package, text, ast.parse(text))
+
+
+def imports(module: Module, names: set[str]) -> set[str]:
+    """The modules that a module imports, also within functions, but not for type checkers alone."""
+    nodes, result = [module.tree], set()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            nodes += node.orelse
+            continue
+        nodes += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            result |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            result |= submodules & names or {node.module}
+    return result & names - {module.name}
+
+
+def circles(graph: Graph) -> list[str]:
+    """The groups of nodes that each reach all others of their group."""
+    reached = {node: _reached(graph, node) for node in graph}
+    groups = {frozenset(n for n in reached[node] if node in reached[n]) for node in graph if node in reached[node]}
+    return [", ".join(sorted(group)) for group in groups]
+
+
+def _reached(graph: Graph, start: str) -> set[str]:
+    reached: set[str] = set()
+    nodes = [start]
+    while nodes:
+        new = graph[nodes.pop()] - reached
+        reached |= new
+        nodes += new
+    return reached
+
+
+def of_rooms(graph: Graph) -> Graph:
+    """The same imports between rooms: the folders and modules directly below a package."""
+    rooms: dict[str, set[str]] = {}
+    for name, targets in graph.items():
+        own = _room(name)
+        rooms.setdefault(own, set()).update({_room(target) for target in targets} - {own})
+    return rooms
+
+
+def _room(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+def named(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """The names that a file gives to variables, parameters, functions, classes and attributes, with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, NAMED) and node.name:
+            yield node.name, node.lineno
+        elif isinstance(node, ast.alias) and node.asname:
+            yield node.asname, node.lineno
+
+
+def layers() -> tuple[int, int]:
+    """The layers of the import contracts, and the imports that the contracts ignore."""
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    deepest = max(len(contract.get("layers", ())) for contract in contracts)
+    return deepest, sum(len(contract.get("ignore_imports", ())) for contract in contracts)
+
+
+def measures() -> Iterator[Measure]:
+    everything = list(modules())
+    names = {module.name for module in everything}
+    graph = {module.name: imports(module, names) for module in everything}
+    root = sorted(path.name for path in (REPOSITORY / "sanpose").glob("*.py"))
+    yield Measure("modules at the root of sanpose/", len(root), 6, tuple(root))
+    deepest, ignored = layers()
+    yield Measure("import layers", deepest, 11)
+    yield Measure("ignored imports", ignored, 0)
+    for what, group in (("modules", graph), ("rooms", of_rooms(graph))):
+        found = circles(group)
+        yield Measure(f"circles of {what}", len(found), 0, tuple(found))
+
+    length = sum(module.lines for module in everything)
+    texts = [(module.name, module.text) for module in everything]
+    yield Measure("`Any` per 1,000 lines", 1000 * _count(r"\bAny\b", texts) / length, 12)
+    yield Measure("`dict[str, Any]`", _count(r"dict\[str, Any\]", texts), 90)
+    words = [f"{name}: {match[0]}" for name, text in texts for match in BARE_WORDS.finditer(text)]
+    yield Measure("told, asked: words", len(words), 0, tuple(words))
+    bare = [f"{m.name}:{line} {n}" for m in everything for n, line in named(m.tree) if n in BARE_NAMES]
+    yield Measure(f"bare names ({', '.join(sorted(BARE_NAMES))})", len(bare), 0, tuple(bare))
+    classes = Counter(n.name for m in everything for n in ast.walk(m.tree) if isinstance(n, ast.ClassDef))
+    shared = tuple(sorted(name for name, count in classes.items() if count > 1))
+    yield Measure("names that several classes have", len(shared), 0, shared)
+
+    yield Measure("lines", length)
+    yield Measure("files", len(everything))
+    yield Measure("lines of a file, median", statistics.median(module.lines for module in everything))
+    longest = max(everything, key=lambda module: module.lines)
+    yield Measure("lines of a file, most", longest.lines, None, (longest.name,))
+    functions = [
+        (node.end_lineno - node.lineno + 1, f"{module.name}.{node.name}")
+        for module in everything
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+    ]
+    lines, name = max(functions)
+    yield Measure("lines of a function, most", lines, None, (name,))
+
+
+def _count(pattern: str, texts: list[tuple[str, str]]) -> int:
+    return sum(len(re.findall(pattern, text)) for _, text in texts)
+
+
+def main() -> None:
+    """Print the table; with --where, what makes each number too."""
+    table = list(measures())
+    print("| measure | value | bar | |\n| --- | --- | --- | --- |")
+    for measure in table:
+        value = f"{measure.value:.1f}".removesuffix(".0")
+        bar = "" if measure.bar is None else f"{measure.bar:g}"
+        print(f"| {measure.name} | {value} | {bar} | {'missed' if measure.missed else ''} |")
+    for measure in table:
+        if measure.where and (measure.missed or "--where" in sys.argv[1:]):
+            print(f"\n{measure.name}:\n" + "\n".join(f"  {line}" for line in measure.where))
+    sys.exit(any(measure.missed for measure in table))
+
+
+if __name__ == "__main__":
+    main()
