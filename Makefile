@@ -68,8 +68,8 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-house: setup
-	$(BIN)/python -m bench.house
+house:
+	$(PYTHON) -m bench.house
 
 lock: setup
 	{ echo "# The versions that sanpose is tested with (Python 3.11, Linux x86-64). Used by every install: pip install -c constraints.txt"; \

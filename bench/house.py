@@ -1,8 +1,9 @@
-"""How the code is built: its folders, imports, types and names, each beside the bar that it must not pass.
+"""How the code is built: folders, imports, types, names and sizes, each beside its bar: the most that is allowed.
 
-    python -m bench.house     (or make house)
+    python -m bench.house [--where]     (or make house)
 
-Prints a Markdown table. Exit code 1 when a bar is missed. Reads the source; imports nothing of it.
+Prints a Markdown table, and what exceeds a bar; with --where, the places behind every number. Exit code 1 when a bar is
+exceeded. Reads the source and pyproject.toml; needs the standard library only.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Measure:
-    """A number and the most that it may be; None: there is no bar. `where`: what makes the number."""
+    """A number and the most that it may be; None: there is no bar. `where`: the places behind it."""
 
     name: str
     value: float
@@ -132,6 +133,12 @@ def layers() -> tuple[int, int]:
 
 def measures() -> Iterator[Measure]:
     everything = list(modules())
+    yield from _of_folders(everything)
+    yield from _of_words(everything)
+    yield from _of_sizes(everything)
+
+
+def _of_folders(everything: list[Module]) -> Iterator[Measure]:
     names = {module.name for module in everything}
     graph = {module.name: imports(module, names) for module in everything}
     root = sorted(path.name for path in (REPOSITORY / "sanpose").glob("*.py"))
@@ -139,49 +146,52 @@ def measures() -> Iterator[Measure]:
     deepest, ignored = layers()
     yield Measure("import layers", deepest, 11)
     yield Measure("ignored imports", ignored, 0)
-    for what, group in (("modules", graph), ("rooms", of_rooms(graph))):
-        found = circles(group)
-        yield Measure(f"circles of {what}", len(found), 0, tuple(found))
+    for nodes, edges in (("modules", graph), ("rooms", of_rooms(graph))):
+        groups = circles(edges)
+        yield Measure(f"circles of {nodes}", len(groups), 0, tuple(groups))
 
-    length = sum(module.lines for module in everything)
-    texts = [(module.name, module.text) for module in everything]
-    yield Measure("`Any` per 1,000 lines", 1000 * _count(r"\bAny\b", texts) / length, 12)
-    yield Measure("`dict[str, Any]`", _count(r"dict\[str, Any\]", texts), 90)
-    words = [f"{name}: {match[0]}" for name, text in texts for match in BARE_WORDS.finditer(text)]
-    yield Measure("told, asked: words", len(words), 0, tuple(words))
-    bare = [f"{m.name}:{line} {n}" for m in everything for n, line in named(m.tree) if n in BARE_NAMES]
+
+def _of_words(everything: list[Module]) -> Iterator[Measure]:
+    text = "\n".join(module.text for module in everything)
+    yield Measure("`Any` per 1,000 lines", 1000 * len(re.findall(r"\bAny\b", text)) / _lines(everything), 12)
+    yield Measure("`dict[str, Any]`", len(re.findall(r"dict\[str, Any\]", text)), 90)
+    words = [f"{module.name}: {match[0]}" for module in everything for match in BARE_WORDS.finditer(module.text)]
+    yield Measure("the words told and asked", len(words), 0, tuple(words))
+    bare = [f"{m.name}:{line} {name}" for m in everything for name, line in named(m.tree) if name in BARE_NAMES]
     yield Measure(f"bare names ({', '.join(sorted(BARE_NAMES))})", len(bare), 0, tuple(bare))
     classes = Counter(n.name for m in everything for n in ast.walk(m.tree) if isinstance(n, ast.ClassDef))
     shared = tuple(sorted(name for name, count in classes.items() if count > 1))
-    yield Measure("names that several classes have", len(shared), 0, shared)
+    yield Measure("names that several classes share", len(shared), 0, shared)
 
-    yield Measure("lines", length)
+
+def _of_sizes(everything: list[Module]) -> Iterator[Measure]:
+    yield Measure("lines", _lines(everything))
     yield Measure("files", len(everything))
     yield Measure("lines of a file, median", statistics.median(module.lines for module in everything))
     longest = max(everything, key=lambda module: module.lines)
-    yield Measure("lines of a file, most", longest.lines, None, (longest.name,))
+    yield Measure("lines of the longest file", longest.lines, None, (longest.name,))
     functions = [
-        (node.end_lineno - node.lineno + 1, f"{module.name}.{node.name}")
+        ((node.end_lineno or node.lineno) - node.lineno + 1, f"{module.name}.{node.name}")
         for module in everything
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     lines, name = max(functions)
-    yield Measure("lines of a function, most", lines, None, (name,))
+    yield Measure("lines of the longest function", lines, None, (name,))
 
 
-def _count(pattern: str, texts: list[tuple[str, str]]) -> int:
-    return sum(len(re.findall(pattern, text)) for _, text in texts)
+def _lines(everything: list[Module]) -> int:
+    return sum(module.lines for module in everything)
 
 
 def main() -> None:
-    """Print the table; with --where, what makes each number too."""
+    """Print the table; with --where, the places behind every number."""
     table = list(measures())
     print("| measure | value | bar | |\n| --- | --- | --- | --- |")
     for measure in table:
         value = f"{measure.value:.1f}".removesuffix(".0")
         bar = "" if measure.bar is None else f"{measure.bar:g}"
-        print(f"| {measure.name} | {value} | {bar} | {'missed' if measure.missed else ''} |")
+        print(f"| {measure.name} | {value} | {bar} | {'exceeded' if measure.missed else ''} |")
     for measure in table:
         if measure.where and (measure.missed or "--where" in sys.argv[1:]):
             print(f"\n{measure.name}:\n" + "\n".join(f"  {line}" for line in measure.where))
