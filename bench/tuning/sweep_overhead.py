@@ -190,7 +190,7 @@ def main(trials: int, seconds: float, stock: int, count: int, one: str | None) -
     if one:
         take_turns(json.loads(one))
         return
-    import input_pipeline  # and with it torch, which the ways import in their own time
+    from bench.data import input_pipeline  # and with it torch, which the ways import in their own time
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
