@@ -1,6 +1,6 @@
 """What a sweep costs beside its trainings: sanpose tune, a plain loop in one process, stock Ray Tune + TorchTrainer.
 
-    python bench/sweep_overhead.py [--trials 20] [--seconds 10] [--stock 2] [--noop 1000]
+    python -m bench.tuning.sweep_overhead [--trials 20] [--seconds 10] [--stock 2] [--noop 1000]
 
 The same small trainings (one worker, seeds 0, 1, ...) in each way, `sanpose tune` and the plain loop in turns of some
 seconds (`turns`); some before them tell how many images make a trial of the wanted length. Counted to the end of the
@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import table
-import turns
 import yaml
 from rich.console import Console
 
+from bench import table, turns
 from cluster.raycluster.connect import ray_cluster
 from sanpose.config.compose import compose
 from sanpose.runs import checkpoints
@@ -92,7 +91,7 @@ def in_turns(folder: Path, asked: Sequence[tuple[str, int, int]]) -> list[float]
         ray = way == "sanpose tune"  # which gives its trials the variables, and Ray's own processes none of them
         job = {"folder": str(folder), "way": way, "trials": trials, "epoch_samples": epoch_samples, "ray": ray}
         jobs.append((job, {} if ray else environment("cpu")))
-    return turns.take(__file__, jobs)[0]
+    return turns.take(__spec__.name, jobs)[0]
 
 
 def in_stock_tune(folder: Path, trials: int, epoch_samples: int) -> float:
@@ -191,7 +190,7 @@ def main(trials: int, seconds: float, stock: int, count: int, one: str | None) -
     if one:
         take_turns(json.loads(one))
         return
-    import input_pipeline  # and with it torch, which the ways import in their own time
+    from bench.data import input_pipeline  # and with it torch, which the ways import in their own time
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
