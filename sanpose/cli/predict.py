@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sanpose.cli.given import given
+from sanpose.cli.explicit import explicit_options
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def predict(
     from sanpose.inference.boxes import read_boxes
     from sanpose.runs import lookup
 
-    unread = given("min_score", "padding") if boxes is None else []
+    unread = explicit_options("min_score", "padding") if boxes is None else []
     if unread:
         raise UserError(
             f"{unread[0]} is of the boxes, and none are given",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sanpose.cli.given import given
+from sanpose.cli.explicit import explicit_options
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def relationship(
         click.echo(f"Joint relationships: {one(lookup.find(runs, run))}")
         return
     assert sweep is not None
-    folders, failed = _of_sweep(runs, sweep, again=bool(given("checkpoint", "deltas", "samples"))), 0
+    folders, failed = _of_sweep(runs, sweep, again=bool(explicit_options("checkpoint", "deltas", "samples"))), 0
     for number, folder in enumerate(folders, 1):
         which = f"Joint relationships, {number} of {len(folders)}"
         try:

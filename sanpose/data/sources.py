@@ -1,4 +1,4 @@
-"""The packed files that a configuration names, and the mix that it makes of them. No torch here."""
+"""The packed files that a configuration names, and their mix. Does not import torch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from sanpose.pose.joints import TRAINING
 
 def opened(config: Config) -> dict[str, packed.Packed]:
     """The packed files that the training or the evaluation needs, by source. Raises UserError for a wrong one."""
-    wanted = {name for name in SOURCES if getattr(config.data.sources, name).share > 0} | set(config.eval.sets)
+    needed = {name for name in SOURCES if getattr(config.data.sources, name).share > 0} | set(config.eval.sets)
     files = {}
-    for name in (n for n in SOURCES if n in wanted):
+    for name in (n for n in SOURCES if n in needed):
         files[name] = packed.read(getattr(config.data.sources, name).file)
         if files[name].source != name:
-            raise packed.wrong_source(files[name], name)
+            hint = f"data.sources.{name}.file=<a file made by `sanpose data prepare {name}`>"
+            raise packed.wrong_source(files[name], name, hint)
     return files
 
 
 def mixed(config: Config, files: dict[str, packed.Packed]) -> tuple[tuple[samples.Samples, ...], Mix]:
     """The training samples of the sources that have a share, and their mix. Raises UserError when a source has none,
-    and when an epoch is less than a batch."""
+    and when an epoch is smaller than a batch."""
     joints = TRAINING[config.model.joints]
     used = [name for name in files if getattr(config.data.sources, name).share > 0]
     parts = tuple(samples.training(files[name], config.data, joints) for name in used)
@@ -30,7 +31,7 @@ def mixed(config: Config, files: dict[str, packed.Packed]) -> tuple[tuple[sample
     mix = Mix(tuple(len(p) for p in parts), shares, config.train.seed, config.data.epoch_samples)
     if mix.length < config.train.batch_size:
         raise UserError(
-            f"an epoch has {mix.length} samples, less than one batch of {config.train.batch_size}",
+            f"an epoch has {mix.length} samples, fewer than one batch of {config.train.batch_size}",
             where=", ".join(used),
             hint=f"a smaller train.batch_size, or data.epoch_samples={config.train.batch_size}",
         )
@@ -38,7 +39,7 @@ def mixed(config: Config, files: dict[str, packed.Packed]) -> tuple[tuple[sample
 
 
 def predicted(config: Config, name: str, file: packed.Packed) -> samples.Samples:
-    """What is predicted of a set: its evaluation samples, or COCO's detected boxes. Raises UserError for none."""
+    """The samples of a set to predict: its evaluation samples, or COCO's detected boxes. Raises UserError for none."""
     joints = TRAINING[config.model.joints]
     if uses_detections(config, name):
         return samples.detections(file, joints)
@@ -51,7 +52,7 @@ def uses_detections(config: Config, name: str) -> bool:
 
 
 def check(config: Config) -> None:
-    """Refuse data that a run would stumble over later. Raises UserError as `opened`, `mixed` and `predicted` do."""
+    """Check the data before a run starts. Raises UserError as `opened`, `mixed` and `predicted` do."""
     files = opened(config)
     mixed(config, files)
     for name in config.eval.sets:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sanpose.data.json_files import read_json
 from sanpose.errors import UserError
-from sanpose.metrics.files import read_json
 
 PADDING = 1.25  # what a tight box grows by before it is cropped, as in COCO's evaluation
 PERSON = 1  # COCO's category
