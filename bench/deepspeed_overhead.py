@@ -3,7 +3,7 @@
     python bench/deepspeed_overhead.py [--steps 24] [--parts] [--small]
 
 The same network, weights, batches, loss and fused Adam, with as many threads and the same allocator settings. The bare
-loop is a plain process; the other is `sanpose.engine.Engine` in the one worker of a Ray TorchTrainer, in a private Ray.
+loop is a plain process; the other is the `Engine` of sanpose in the one worker of a TorchTrainer, in a private Ray.
 They take turns of some seconds (`turns`). Prints a Markdown table; the last step's loss shows that both compute the
 same. `--parts` adds the Engine in a plain process, which tells DeepSpeed's share from Ray's.
 """
@@ -110,7 +110,7 @@ def deepspeed_alone(config: Config, steps: int, job: int) -> Answer:
 
 
 def deepspeed_under_ray(config: Config, steps: int, job: int) -> Answer:
-    """The Engine in Ray Train's worker, set up as `sanpose.worker` does it."""
+    """The Engine in Ray Train's worker, set up as `sanpose.training.ray_train` does it."""
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 

@@ -38,7 +38,7 @@ def seconds_to_first_step(lab: Lab, script: str, folder: Path, given: list[str])
     begun = time.monotonic()
     options = ("--cpus-per-task=2", "--mem=3000", "--output=%j.out", "--time=10")
     job = lab.sbatch(REPOSITORY / script, *options, arguments=overrides, cwd=folder, env=env)
-    while not any(_stepped(path) for path in folder.glob(f"runs/*/{journal.NAME}")):
+    while not any(_stepped(path) for path in folder.glob("runs/*/metrics.jsonl")):
         if time.monotonic() - begun > 180:
             raise click.ClickException(lab.output(job) + lab.logs(job))
         time.sleep(0.05)

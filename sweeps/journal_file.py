@@ -1,95 +1,100 @@
-"""Optuna's journal file on a file system that may be full or out of reach for a while: every line once, and whole.
+"""Optuna's journal file on a file system that may be full or unreachable for a while: every line once, and complete.
 
-Optuna's own writer leaves a torn line on a full disk; the next line would be joined to it, and neither be read.
+Optuna's own writer leaves a torn line on a full disk. The next line would be joined to the torn line, and neither could
+be read.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
 Patiently = Callable[[Path, Callable[[], None]], None]
-"""Calls what writes below a folder, again where the file system refuses it for a while."""
+"""Calls a function that writes below a folder; calls it again while the file system refuses the write."""
 
-_LEFT_SECONDS = 5  # Optuna itself waits 30: its lock may be anybody's, while here the sweep's folder is held
+GRACE_SECONDS = 5  # Optuna waits 30 for a lock that anybody may hold; here only a dashboard shares the folder
 
 
 def at_once(_folder: Path, write: Callable[[], None]) -> None:
-    """Write, and wait for nothing."""
+    """Write without waiting."""
     write()
 
 
-def backend(path: Path, patiently: Patiently) -> Any:
-    """Optuna's backend of a file, which it makes where there is none."""
+def backend(path: Path, patiently: Patiently) -> BaseJournalBackend:
+    """Optuna's backend of a journal file, which is made if it does not exist."""
     from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
     lock = JournalFileSymlinkLock(str(path))
-    found: Any = JournalFileBackend(str(path), lock)
 
-    def append(logs: list[dict[str, Any]]) -> None:
-        lines = _Lines(path, "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode(), lock)
-        try:
-            patiently(path.parent, lines.write)
-        finally:
-            lines.let_go()
+    class Backend(JournalFileBackend):
+        def append_logs(self, logs: Sequence[Mapping[str, object]]) -> None:
+            text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+            lines = _Lines(path, text.encode(), lock)
+            try:
+                patiently(path.parent, lines.write)
+            finally:
+                lines.give_up_lock()
 
-    found.append_logs = append
-    return found
+    return Backend(str(path), lock)
 
 
 class _Lines:
-    """Lines that are to be appended once, however often it is tried. The lock is kept from one try to the next."""
+    """Lines to append once, however often `write` is called. The lock is held from one call to the next."""
 
-    def __init__(self, path: Path, text: bytes, lock: Any):
-        self.path, self.text, self.lock = path, text, lock
-        self.held = self.written = False
-        self.at: int | None = None
+    def __init__(self, path: Path, text: bytes, lock: JournalFileSymlinkLock):
+        self._path, self._text, self._lock = path, text, lock
+        self._locked = self._written = False
+        self._start: int | None = None  # where an earlier call has written
 
     def write(self) -> None:
-        if not self.held:
-            self.lock.acquire()
-            self.held = True
-        if not self.written:
+        if not self._locked:
+            self._lock.acquire()
+            self._locked = True
+        if not self._written:
             self._append()
-            self.written = True
-        _release(self.lock)
-        self.held = False
+            self._written = True
+        _release(self._lock)
+        self._locked = False
 
-    def let_go(self) -> None:
-        """Give the lock back if lines are given up."""
-        if self.held:
+    def give_up_lock(self) -> None:
+        """Release the lock if the lines could not be written."""
+        if self._locked:
             with suppress(OSError):
-                _release(self.lock)
+                _release(self._lock)
 
     def _append(self) -> None:
-        with self.path.open("a+b", buffering=0) as file:
-            number = file.fileno()
-            begun = b"" if self.at is None else os.pread(number, len(self.text), self.at)  # at an earlier try
-            if begun != self.text:
-                if begun and self.text.startswith(begun):
-                    os.ftruncate(number, self.at or 0)
-                self.at = _whole_lines(number)
-                left = memoryview(self.text)
-                while left:
-                    left = left[file.write(left) :]
-            os.fsync(number)
+        with self._path.open("a+b", buffering=0) as file:
+            descriptor, size = file.fileno(), len(self._text)
+            written = b"" if self._start is None else os.pread(descriptor, size, self._start)
+            if written != self._text:
+                if written and self._text.startswith(written):
+                    os.ftruncate(descriptor, self._start or 0)
+                self._start = _complete_lines(descriptor)
+                remaining = memoryview(self._text)
+                while remaining:
+                    remaining = remaining[file.write(remaining) :]
+            os.fsync(descriptor)
 
 
-def _whole_lines(file: int) -> int:
-    """Cut off what somebody, or an earlier try, has left of a last line; the file's length then."""
-    size = os.fstat(file).st_size
-    if size and os.pread(file, 1, size - 1) != b"\n":
-        size = os.pread(file, size, 0).rfind(b"\n") + 1
-        os.ftruncate(file, size)
+def _complete_lines(descriptor: int) -> int:
+    """Cut off a torn last line, of another writer or of an earlier call; returns the file's length then."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        size = os.pread(descriptor, size, 0).rfind(b"\n") + 1
+        os.ftruncate(descriptor, size)
     return size
 
 
-def _release(lock: Any) -> None:
-    """Give back a lock. Raises OSError where the file system refuses that; one that was taken from us is given back."""
+def _release(lock: JournalFileSymlinkLock) -> None:
+    """Release a lock. Raises OSError when the file system refuses. A lock that another process has removed counts as
+    released."""
     try:
         lock.release()
     except RuntimeError as error:
@@ -100,21 +105,21 @@ def _release(lock: Any) -> None:
 
 
 def mend(path: Path) -> None:
-    """Cut off what a killed machine left of a last line, if the file is there.
+    """Cut off the torn last line of a killed writer, if the file exists.
 
-    The lock of a driver that was killed while it wrote is taken from it. It could also be that of a dashboard, so it
-    must have been there for a while without a write: a write takes milliseconds.
+    A lock that exists for GRACE_SECONDS without a write belongs to a killed driver, and is removed. A younger lock may
+    belong to a dashboard, whose writes take milliseconds.
     """
     from optuna.storages.journal import JournalFileSymlinkLock
 
     if not path.exists():
         return
-    lock = JournalFileSymlinkLock(str(path), grace_period=_LEFT_SECONDS)
-    with _quiet():  # Optuna would warn of the lock that it takes away
+    lock = JournalFileSymlinkLock(str(path), grace_period=GRACE_SECONDS)
+    with _quiet():  # Optuna would warn about the removed lock
         lock.acquire()
     try:
         with path.open("r+b") as file:
-            _whole_lines(file.fileno())
+            _complete_lines(file.fileno())
     finally:
         _release(lock)
 

@@ -1,14 +1,14 @@
-"""Passwords in the URLs of databases: what others may read, or is shown, has none. Knows nothing of the databases."""
+"""Mask passwords in the URLs of databases, before a URL is recorded or shown. Does not know the databases."""
 
 from __future__ import annotations
 
 import re
 
-# To the last @: one that stands in the password, where it should be %40, must not end it.
+# Up to the last @: a password may hold an @ that should be %40.
 _URLS = re.compile(r"(://[^:/@\s]*):.*@|([?&](?:password|passwd|pwd)=)[^&\s]*")
-_SHOWN = "***"
+_MASK = "***"
 
 
 def masked(text: str) -> str:
-    """A word of a command, or a line, in which *** stands for a URL's password: postgresql://user:***@host/study."""
-    return _URLS.sub(lambda found: f"{found[1]}:{_SHOWN}@" if found[1] is not None else found[2] + _SHOWN, text)
+    """A text with *** in place of the password of a URL: postgresql://user:***@host/study."""
+    return _URLS.sub(lambda match: f"{match[1]}:{_MASK}@" if match[1] is not None else match[2] + _MASK, text)

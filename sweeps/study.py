@@ -1,7 +1,7 @@
-"""A sweep's Optuna study: which point comes next, what became of the others, and all of it on disk.
+"""A sweep's Optuna study: which point comes next, and the outcome of every trial, all on disk.
 
 One trial of the study is one run: a point with one seed. The study outlives the driver: a trial that was running when
-its driver died is handed out again, with the same point and seed. A grid is a study too, whose points are enqueued.
+its driver died is started again, with the same point and seed. A grid is a study whose points are enqueued.
 Knows points, seeds, run ids and figures; does not know what is trained.
 """
 
@@ -13,7 +13,7 @@ import logging
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,18 +21,19 @@ from typing import TYPE_CHECKING
 from sweeps import storage
 from sweeps.definition import Axis, Definition, Search, Values
 from sweeps.journal_file import Patiently, at_once
+from sweeps.outcomes import Figures
 
 if TYPE_CHECKING:
     import optuna
 
-_GIVEN_UP = "given_up"
-_WARM_UP = 8  # points that a model-based sampler draws at random before it has a model
+_PRUNED = "given_up"  # the attribute of a trial that the pruner has decided to prune
+_WARM_UP = 8  # random points before a model-based sampler has a model
 
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """A trial that is to be run: its number in the study, its point, its seed. `repeats`: the number of the one that it
-    is in the place of."""
+    """A trial to run: its number in the study, its point, its seed. `repeats`: the number of the trial that this trial
+    replaces."""
 
     number: int
     values: Values
@@ -41,8 +42,8 @@ class TrialSpec:
 
 
 class Study:
-    """The study of one sweep, opened or begun. `seeds`: how often every point is run. `copy`: look at a copy of it, and
-    leave the one that is kept as it is. `patiently`: does what writes into the folder. Raises BadSweep as `storage`
+    """The study of one sweep, opened or created. `seeds`: how often every point is run. `copy`: work on a copy in
+    memory, and leave the stored study as it is. `patiently`: how to write into the folder. Raises BadSweep as `storage`
     does."""
 
     def __init__(
@@ -63,20 +64,20 @@ class Study:
         self._distributions = {axis.name: _distribution(axis) for axis in definition.axes}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            kept = (folder, name, self.search)
-            self.study = storage.copied(*kept) if copy else storage.opened(*kept, patiently)
+            location = (folder, name, self.search)
+            self.study = storage.copied(*location) if copy else storage.opened(*location, patiently)
         self.study.pruner = _pruner(self.search)
         self.study.sampler = _sampler(self.search, 0)
         self._open: dict[int, optuna.Trial] = {}
-        self._left: Iterator[TrialSpec] = iter(())
+        self._orphans: Iterator[TrialSpec] = iter(())  # trials of a dead driver
         self._enqueue()
 
     def next(self) -> TrialSpec | None:
-        """The next trial to run: one left over by a driver that died, one enqueued, or one that the sampler draws.
-        None when there is none left."""
-        asked = next(self._left, None)
-        if asked:
-            return asked
+        """The next trial to run: a trial of a dead driver, an enqueued trial, or a trial that the sampler draws. None
+        when the study is finished."""
+        orphan = next(self._orphans, None)
+        if orphan:
+            return orphan
         if not self._waiting():
             count = self._count()
             if self.search.sampler == "grid" or count >= self.search.trials * self.seeds:
@@ -84,55 +85,55 @@ class Study:
             self.study.sampler = _sampler(self.search, count)
         trial = self.study.ask(self._distributions)
         self._open[trial.number] = trial
-        if "seed" not in trial.user_attrs:  # drawn by the sampler: the other seeds follow it
+        if "seed" not in trial.user_attrs:  # drawn by the sampler: enqueue the other seeds of this point
             trial.set_user_attr("seed", 0)
             for seed in range(1, self.seeds):
                 self._add(dict(trial.params), seed)
-        return self._asked(trial)
+        return self._spec(trial)
 
-    def held(self) -> dict[str, int]:
-        """How many trials the study holds that are done, pruned, failed and running."""
+    def counts(self) -> dict[str, int]:
+        """How many trials of the study are done, pruned, failed and running."""
         names = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
-        found = Counter(trial.state.name for trial in self.study.get_trials(deepcopy=False))
-        return {name: found[state] for state, name in names.items() if found[state]}
+        states = Counter(trial.state.name for trial in self.study.get_trials(deepcopy=False))
+        return {name: states[state] for state, name in names.items() if states[state]}
 
     def ahead(self) -> tuple[list[tuple[Values, int]], int]:
-        """What is left to run, if none fails: the points and seeds that are known already, and how many trials the
-        sampler will draw. Those that were left running are among them; asked of a copy."""
+        """What remains to run, if no trial fails: the known points and seeds, trials of a dead driver included, and how
+        many trials the sampler will draw. Call this on a copy."""
         import optuna
 
-        left = [(asked.values, asked.seed) for asked in self._left]
+        points = [(trial.values, trial.seed) for trial in self._orphans]
         waiting = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
-        left += [(_params(trial), int(trial.user_attrs["seed"])) for trial in waiting]
-        wanted = 0 if self.search.sampler == "grid" else self.search.trials * self.seeds
-        return left, max(0, wanted - self._count() - len(waiting))
+        points += [(_params(trial), int(trial.user_attrs["seed"])) for trial in waiting]
+        drawn = 0 if self.search.sampler == "grid" else self.search.trials * self.seeds
+        return points, max(0, drawn - self._count() - len(waiting))
 
-    def left(self) -> int:
-        """How many trials have not ended: running, enqueued, and still to be drawn."""
+    def remaining(self) -> int:
+        """How many trials have not finished: running, enqueued, and still to be drawn."""
         states = Counter(trial.state.name for trial in self.study.get_trials(deepcopy=False) if self._sound(trial))
-        wanted = 0 if self.search.sampler == "grid" else self.search.trials * self.seeds
-        return states["RUNNING"] + states["WAITING"] + max(0, wanted - self._count() - states["WAITING"])
+        drawn = 0 if self.search.sampler == "grid" else self.search.trials * self.seeds
+        return states["RUNNING"] + states["WAITING"] + max(0, drawn - self._count() - states["WAITING"])
 
     def report(self, number: int, epoch: int, value: float) -> bool:
-        """Note a figure along the training; True when the trial is to be pruned, and for ever after."""
+        """Record an intermediate score. True when the trial must be pruned, and at every later report."""
         trial = self._open[number]
-        if _GIVEN_UP in trial.user_attrs:  # by a driver that died before the trial had ended: a pruner decides once
+        if _PRUNED in trial.user_attrs:  # an earlier driver died before the trial stopped: a pruner decides once
             return True
         if len(self.search.objectives) > 1 or not math.isfinite(value):
             return False
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a run that is continued says again what it had said
+            warnings.simplefilter("ignore", UserWarning)  # a resumed run repeats its reports
             trial.report(value, epoch)
         if self.search.pruner == "none" or not trial.should_prune():
             return False
-        trial.set_user_attr(_GIVEN_UP, True)
+        trial.set_user_attr(_PRUNED, True)
         return True
 
-    def tell(self, number: int, run: str, figures: Mapping[str, float | None]) -> None:
-        """Note what a finished trial reached. One that lacks an objective, or has a value that isn't finite, failed."""
-        found = [figures.get(name) for name in self.search.objectives]
-        values = [float(v) for v in found if v is not None and math.isfinite(v)]
-        if len(values) < len(found):
+    def tell(self, number: int, run: str, figures: Figures) -> None:
+        """Record the figures of a finished trial. A trial without a finite value of every objective has failed."""
+        objectives = [figures.get(name) for name in self.search.objectives]
+        values = [float(v) for v in objectives if v is not None and math.isfinite(v)]
+        if len(values) < len(objectives):
             return self.fail(number, run, f"without {', '.join(self.search.objectives)}")
         return self._close(number, run, "COMPLETE", values)
 
@@ -151,14 +152,14 @@ class Study:
         self.study.tell(trial, values, state=optuna.trial.TrialState[state])
 
     def retry_failed(self) -> int:
-        """Enqueue the points of failed trials once more; how many there were."""
+        """Enqueue the points of failed trials again; returns their number."""
         failed = self._failed()
         for trial in failed:
             self._again(trial)
         return len(failed)
 
     def failed(self) -> set[int]:
-        """The numbers of failed trials, one of each point and seed that no other trial stands for."""
+        """The numbers of failed trials, one for each point and seed without a better trial."""
         return {trial.number for trial in self._failed()}
 
     def _failed(self) -> list[optuna.trial.FrozenTrial]:
@@ -170,32 +171,33 @@ class Study:
         failed = {_key(t): t for t in trials if t.state == states.FAIL and _key(t) not in covered}
         return list(failed.values())
 
-    def repeat_missing(self, there: Callable[[str], bool]) -> int:
-        """Enqueue finished trials whose run is no longer `there`; how many there were."""
+    def repeat_missing(self, exists: Callable[[str], bool]) -> int:
+        """Enqueue again the finished trials whose run no longer exists; returns their number."""
         import optuna
 
         complete = optuna.trial.TrialState.COMPLETE
         trials = self.study.get_trials(deepcopy=False, states=(complete,))
         done = self._repeated()
-        gone = [t for t in trials if t.number not in done and not there(str(t.user_attrs.get("run")))]
-        for trial in gone:
+        missing = [t for t in trials if t.number not in done and not exists(str(t.user_attrs.get("run")))]
+        for trial in missing:
             self._again(trial)
-        return len(gone)
+        return len(missing)
 
     def _again(self, trial: optuna.trial.FrozenTrial) -> None:
         self._add(_params(trial), int(trial.user_attrs.get("seed", 0)), repeats=trial.number)
 
     def _repeated(self) -> set[int]:
-        """The numbers of trials that another one has taken the place of; one that was not drawn whole has not."""
+        """The numbers of trials that a later, completely drawn trial replaces."""
         trials = self.study.get_trials(deepcopy=False)
         return {t.user_attrs["repeats"] for t in trials if "repeats" in t.user_attrs and self._sound(t)}
 
     def _sound(self, trial: optuna.trial.FrozenTrial) -> bool:
-        """Whether a trial has its whole point: a driver can die while it is drawn."""
+        """Whether a trial has its whole point: a driver can die while the sampler draws it."""
         return bool(trial.state.name == "WAITING" or trial.params.keys() == self._distributions.keys())
 
     def _enqueue(self) -> None:
-        """Adopt what a dead driver left running, and enqueue the points and seeds that the study has not seen."""
+        """Adopt the running trials of a dead driver, and enqueue the points and seeds that the study does not have
+        yet."""
         import optuna
 
         states = optuna.trial.TrialState
@@ -204,8 +206,8 @@ class Study:
         for frozen in (t for t in whole if t.state == states.RUNNING):
             self._open[frozen.number] = optuna.Trial(self.study, frozen._trial_id)
         for frozen in (t for t in trials if t.state == states.RUNNING and not self._sound(t)):
-            self.study.tell(frozen.number, state=states.FAIL)  # its driver died before it had a point
-        self._left = iter([self._asked(trial) for trial in self._open.values()])
+            self.study.tell(frozen.number, state=states.FAIL)  # its driver died before the trial had a point
+        self._orphans = iter([self._spec(trial) for trial in self._open.values()])
         points = self.definition.grid() if self.search.sampler == "grid" else self.definition.first()
         if self.search.sampler != "grid":
             points += [_params(t) for t in whole]
@@ -231,14 +233,14 @@ class Study:
         trials = self.study.get_trials(deepcopy=False)
         return sum(t.state != waiting and self._sound(t) and t.number not in repeated for t in trials)
 
-    def _asked(self, trial: optuna.Trial) -> TrialSpec:
+    def _spec(self, trial: optuna.Trial) -> TrialSpec:
         point = {axis.name: trial.params[axis.name] for axis in self.definition.axes}
-        told = trial.user_attrs
-        return TrialSpec(trial.number, point, int(told.get("seed", 0)), told.get("repeats"))
+        attributes = trial.user_attrs
+        return TrialSpec(trial.number, point, int(attributes.get("seed", 0)), attributes.get("repeats"))
 
 
 def _params(trial: optuna.trial.FrozenTrial) -> Values:
-    """A trial's point, also while it is waiting."""
+    """A trial's point, also while the trial waits."""
     return dict(trial.params or trial.system_attrs.get("fixed_params", {}))
 
 
@@ -262,8 +264,8 @@ def _distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
 
 
 def _sampler(search: Search, count: int) -> optuna.samplers.BaseSampler:
-    """What draws the trial after so many others. Every trial has a sampler of its own: what it draws depends on the
-    search's seed, on its place and on what has ended before it, but not on how often the driver was started."""
+    """The sampler that draws the trial after `count` others. Every trial has its own sampler: what it draws depends on
+    the search's seed, on the count and on the finished trials, but not on how often the driver was started."""
     import optuna
 
     samplers = optuna.samplers

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.slurmlab.lab import Lab
@@ -18,6 +19,9 @@ REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
 def pytest_configure() -> None:
     # A shell that starts the tests in the background has them ignore Ctrl-C, and all their children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes depends on what else the machine does.
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

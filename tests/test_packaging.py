@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.mark.parametrize("package", ["sanpose", "cluster", "sweeps"])
-def test_the_package_is_ours(package) -> None:
+def test_the_package_is_ours(package: str) -> None:
     assert set(packages_distributions()[package]) == {"sanpose"}

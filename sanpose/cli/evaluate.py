@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 import numpy as np
 
-from sanpose.config.schema import SOURCES, Config
+from sanpose.config.arguments import split
+from sanpose.config.schema import Config
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,18 +76,17 @@ def evaluate(overrides: tuple[str, ...], as_json: bool, saved: Path | None) -> N
 
 def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """The command's own arguments, and the overrides of the run's configuration. Raises UserError without run=ID."""
-    own = ("run", "runs", "checkpoint")
-    arguments = dict(o.split("=", 1) for o in overrides if o.partition("=")[0] in own and "=" in o)
+    arguments, changes = split(overrides, "run", "runs", "checkpoint")
     if not arguments.get("run"):
         raise UserError("no run is named", expected="run=<id>, or a prefix of the id", hint="run=1a2b")
-    return arguments, [o for o in overrides if o.partition("=")[0] not in own]
+    return arguments, changes
 
 
 def _open(config: Config) -> dict[str, Packed]:
     """The packed files of `eval.sets` only: the training files may be missing."""
     from sanpose.data.sources import opened
 
-    shareless = {name: replace(getattr(config.data.sources, name), share=0.0) for name in SOURCES}
+    shareless = {name: replace(source, share=0.0) for name, source in config.data.sources.items()}
     sources = replace(config.data.sources, **shareless)
     if not config.eval.sets:
         raise UserError("eval.sets is empty, so there is nothing to measure", hint="eval.sets=[h36m]")

@@ -8,35 +8,37 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from sanpose.config.arguments import last_value, split
+
 
 @click.command()
 @click.argument("overrides", nargs=-1)
 def train(overrides: tuple[str, ...]) -> None:
-    """Train one network, evaluate it, record it.
+    """Train one network, evaluate it, and record the run.
 
     OVERRIDES are Hydra's: preset=quick ablation=c train.seed=1 train.workers=2. With resume=RUN (a prefix of a run's
-    id is enough) a recorded run continues where it stopped; runs=DIR says where the runs lie. With cluster=NAME the
-    training is submitted, as by `sanpose submit`.
+    id is enough) a recorded run resumes where it stopped; runs=DIR is the folder of runs. With cluster=NAME the
+    training is submitted to Slurm, as `sanpose submit` does.
     """
-    if any(override.startswith("cluster=") for override in overrides):
+    if last_value(overrides, "cluster") is not None:
         from sanpose.cli.submit import submit
 
         context = click.get_current_context()
-        context.invoke(submit, kind="train", dry_run=False, retry_failed=False, kept=None, overrides=overrides)
+        context.invoke(submit, kind="train", dry_run=False, retry_failed=False, keep=None, overrides=overrides)
         return
     from cluster import printing
     from sanpose.runs import control
 
     printing.outlast_full_disk()
-    asked_to_stop = control.Signal()  # before what takes seconds to import
+    stop_signal = control.Signal()  # before imports that take seconds
     from sanpose.config.compose import compose
     from sanpose.training.run import resume_config, train
 
-    given = dict(o.split("=", 1) for o in overrides if o.startswith(("resume=", "runs=")))
-    rest = [o for o in overrides if not o.startswith(("resume=", "runs="))]
-    if "resume" in given:
-        chosen = resume_config(Path(given.get("runs", "runs")), given["resume"], rest)
+    values, others = split(overrides, "resume", "runs")
+    runs = values.get("runs", "runs")
+    if "resume" in values:
+        run, config = resume_config(Path(runs), values["resume"], others)
     else:
-        chosen = compose([*rest, *([f"runs={given['runs']}"] if "runs" in given else [])])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
-    train(chosen, Console(), asked_to_stop)
+        run, config = "", compose([*others, *([f"runs={runs}"] if "runs" in values else [])])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM acts like Ctrl-C
+    train(config, Console(), stop_signal, resume=run)

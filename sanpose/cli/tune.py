@@ -11,51 +11,51 @@ from sanpose.errors import TrainingFailedError
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Print the plan and what it would cost; start nothing.")
-@click.option("--retry-failed", is_flag=True, help="Try the trials that failed once more.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and an estimate of its cost; start nothing.")
+@click.option("--retry-failed", is_flag=True, help="Retry failed trials.")
 @click.option(
     "--keep",
-    "kept",
     default="best,last",
     show_default=True,
-    help="Checkpoints that stay of a finished run: best, last, all, none. Of a pruned one none stay.",
+    help="Checkpoints to keep of a finished run: best, last, all, none. A pruned run keeps none.",
 )
 @click.argument("overrides", nargs=-1)
-def tune(dry_run: bool, retry_failed: bool, kept: str, overrides: tuple[str, ...]) -> None:
-    """Run a sweep, or go on with one: sweep=table1 preset=quick seeds=3.
+def tune(dry_run: bool, retry_failed: bool, keep: str, overrides: tuple[str, ...]) -> None:
+    """Run or resume a sweep: sweep=table1 preset=quick seeds=3.
 
-    OVERRIDES: sweep=NAME or FILE.yaml, seeds=N, name=TEXT (of the record; by default sweep and preset),
-    search.KEY=VALUE (sampler, trials, pruner, objectives, ...), and Hydra's overrides of every trial. What has been run
-    already, in any sweep, is taken from its record. With cluster=NAME the sweep is submitted, as by `sanpose submit`.
+    OVERRIDES: sweep=NAME or FILE.yaml, seeds=N, name=TEXT (the record's name; default: sweep and preset),
+    search.KEY=VALUE (sampler, trials, pruner, objectives, ...), and Hydra's overrides of every trial. A run that any
+    sweep has finished is taken from its record. With cluster=NAME the sweep is submitted to Slurm, as `sanpose submit`
+    does.
     """
     if any(override.startswith("cluster=") for override in overrides):
         from sanpose.cli.submit import submit
 
         context = click.get_current_context()
-        context.invoke(submit, kind="tune", dry_run=dry_run, retry_failed=retry_failed, kept=kept, overrides=overrides)
+        context.invoke(submit, kind="tune", dry_run=dry_run, retry_failed=retry_failed, keep=keep, overrides=overrides)
         return
     from cluster import printing
     from sanpose.runs import control
 
-    asked_to_stop = control.Signal()  # before what takes seconds to import
+    stop_signal = control.Signal()  # before imports that take seconds
     from sanpose.runs import checkpoints
     from sanpose.tuning import sweep
     from sanpose.tuning.run import tune
 
-    kinds, asked = checkpoints.kinds(kept), sweep.read(overrides)
+    kinds, requested = checkpoints.kinds(keep), sweep.read(overrides)
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     if dry_run:
         from sanpose.tuning import plan
 
-        plan.show(plan.make(asked, retry_failed), console)
+        plan.show(plan.make(requested, retry_failed), console)
         return
     printing.outlast_full_disk()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a scheduler sends is taken like Ctrl-C
-    counts = tune(asked, console, retry_failed=retry_failed, kept=kinds, signal=asked_to_stop)
-    told = ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing to do"
-    console.print(f"sweep [bold]{asked.name}[/] has ended: {told}")
-    console.print(f"`sanpose report --sweep {asked.name}` makes its tables")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM acts like Ctrl-C
+    counts = tune(requested, console, retry_failed=retry_failed, keep=kinds, signal=stop_signal)
+    outcomes = ", ".join(f"{number} {kind}" for kind, number in counts.items()) or "nothing to do"
+    console.print(f"sweep [bold]{requested.name}[/] has finished: {outcomes}")
+    console.print(f"`sanpose report --sweep {requested.name}` makes its tables")
     failed = counts.get("failed", 0) + counts.get("failed before", 0)
     if failed:
-        raise TrainingFailedError(f"{failed} trials failed; --retry-failed tries them again")
+        raise TrainingFailedError(f"{failed} trials failed; --retry-failed retries them")

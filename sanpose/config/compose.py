@@ -1,14 +1,14 @@
-"""From YAML and overrides to a frozen, validated `Config`: composed once by Hydra, in the driver."""
+"""From YAML and overrides to a frozen, validated `Config`. Hydra composes the YAML once, in the driver."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from sanpose.config.schema import SOURCES, Config, SourcesConfig
+from sanpose.config.rules import broken_rule
+from sanpose.config.schema import Config, SourcesConfig
 from sanpose.config.typed import check_keys, typed
 from sanpose.errors import UserError
 
@@ -31,8 +31,8 @@ def configs_dir() -> Path:
 def compose(overrides: Sequence[str] = ()) -> Config:
     """Compose configs/config.yaml with Hydra overrides, such as `preset=quick ablation=c train.seed=1`.
 
-    Raises UserError for an unknown key or group option (naming the nearest one), a value of the wrong type, and a
-    combination that cannot work.
+    Raises UserError for an unknown key or group option (the message names the nearest), for a value of the wrong type,
+    and for a combination that cannot work.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -48,17 +48,18 @@ def compose(overrides: Sequence[str] = ()) -> Config:
             composed = hydra_compose("config", list(overrides))
         plain = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise UserError(
-            f"the configuration cannot be composed: {_first_lines(error)}", where=" ".join(overrides)
-        ) from error
+        problem = f"cannot compose the configuration: {_first_lines(error)}"
+        raise UserError(problem, where=" ".join(overrides)) from error
     assert isinstance(plain, dict)
     return from_plain({str(key): value for key, value in plain.items() if key != "scale"})
 
 
-def from_plain(plain: Mapping[str, Any]) -> Config:
+def from_plain(plain: Mapping[str, object]) -> Config:
     """A typed, validated Config from plain dicts. Raises UserError as `compose` does."""
-    config: Config = typed(Config, plain, "")
-    validate(config)
+    config = typed(Config, plain, "")
+    broken = broken_rule(config)
+    if broken:
+        raise broken
     return config
 
 
@@ -71,49 +72,38 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     check_keys(overrides, configs_dir(), Config)
     for override in overrides:
         if override.partition("=")[0] in ("preset", "ablation", "deepspeed", "cell"):
-            raise UserError(
-                f"'{override}' chooses what a recorded run has fixed", expected="single keys, as train.workers=2"
-            )
+            raise UserError(f"a recorded run fixes '{override}'", expected="single keys, such as train.workers=2")
     try:
         merged = OmegaConf.merge(OmegaConf.create(config.plain()), OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(merged, resolve=True)
     except (YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"an override cannot be read: {_first_lines(error)}", where=" ".join(overrides)) from error
+        raise UserError(f"cannot read an override: {_first_lines(error)}", where=" ".join(overrides)) from error
     assert isinstance(plain, dict)
     return from_plain({str(key): value for key, value in plain.items()})
 
 
-def validate(config: Config) -> None:
-    """Rules within and across fields; the first one broken is a UserError with the value and the rule."""
-    from sanpose.config.rules import broken_rule
-
-    broken = broken_rule(config)
-    if broken:
-        raise broken
-
-
 def located(config: Config) -> Config:
-    """The configuration with absolute paths, for processes that stand elsewhere and for the record.
+    """The configuration with absolute paths, for processes in other working directories and for the record.
 
-    Raises UserError for a relative folder of runs in a Ray job, whose working directory is a copy that Ray removes.
+    Raises UserError for a relative folder of runs in a Ray job: Ray removes the working directory of a job.
     """
     if "working_dir_files" in Path.cwd().parts and not Path(config.runs).is_absolute():
         raise UserError(
-            f"runs={config.runs} is relative, and the working directory of a Ray job is thrown away",
+            f"runs={config.runs} is relative, and Ray removes the working directory of a job",
             where=Path.cwd(),
             expected="absolute paths in a Ray job",
-            hint="runs=/shared/folder/runs, and so for data.sources.h36m.file and the others",
+            hint="runs=/shared/folder/runs, and an absolute path for data.sources.h36m.file and the other files",
         )
-    sources = {name: getattr(config.data.sources, name) for name in SOURCES}
-    absolute = {n: dataclasses.replace(s, file=s.file and str(Path(s.file).absolute())) for n, s in sources.items()}
+    sources = {
+        name: replace(source, file=source.file and str(Path(source.file).absolute()))
+        for name, source in config.data.sources.items()
+    }
     weights = config.model.weights
-    if weights not in ("none", "imagenet"):
-        weights = str(Path(weights).absolute())
-    return dataclasses.replace(
+    return replace(
         config,
         runs=str(Path(config.runs).absolute()),
-        model=dataclasses.replace(config.model, weights=weights),
-        data=dataclasses.replace(config.data, sources=SourcesConfig(**absolute)),
+        model=replace(config.model, weights=str(Path(weights).absolute()) if config.model.own_weights else weights),
+        data=replace(config.data, sources=SourcesConfig(**sources)),
     )
 
 

@@ -1,18 +1,17 @@
-"""The rules for `deepspeed.*`, which goes to DeepSpeed as its JSON: what sanpose owns, what DeepSpeed would not know.
+"""The rules for `deepspeed.*`, which DeepSpeed gets as its JSON: which keys sanpose sets, which keys DeepSpeed knows.
 
-DeepSpeed ignores a top-level key that it does not know, and one in `zero_optimization` ends its workers. The names are
-those of its documentation (deepspeed.ai, "DeepSpeed Configuration JSON") and of the pinned version.
+DeepSpeed ignores an unknown top-level key; an unknown key in `zero_optimization` crashes its workers. The names are
+those of DeepSpeed's documentation (deepspeed.ai, "DeepSpeed Configuration JSON") and of the pinned version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 from sanpose.config.schema import Config
 from sanpose.errors import UserError, nearest
 
-# These have one owner: the keys of `train`.
+# Keys of `train` own these.
 _OWNED = {
     "train_batch_size": "train.batch_size",
     "train_micro_batch_size_per_gpu": "train.batch_size, train.workers and train.accumulation",
@@ -79,27 +78,29 @@ def broken(config: Config) -> Iterator[UserError]:
 
 
 def require_memory_to_offload_to(config: Config, device: str) -> None:
-    """UserError when ZeRO is to offload from a CPU, which has no other memory to go to."""
-    if device == "cpu":
-        for error in _offloading_from_a_cpu(config.deepspeed.get("zero_optimization", {})):
+    """Raise UserError when ZeRO would offload from a CPU, which has no other memory to offload to."""
+    zero = config.deepspeed.get("zero_optimization", {})
+    if device == "cpu" and isinstance(zero, Mapping):
+        for error in _offloading_from_a_cpu(zero):
             raise error
 
 
-def _unknown(prefix: str, given: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[UserError]:
-    for key in given:
-        if key not in known and key not in _OWNED:
+def _unknown(prefix: str, keys: Iterable[str], allowed: tuple[str, ...]) -> Iterator[UserError]:
+    for key in keys:
+        if key not in allowed and key not in _OWNED:
             yield UserError(
                 f"DeepSpeed knows no key '{prefix}{key}'",
                 expected="a key of DeepSpeed's configuration",
-                hint=nearest(key, known),
+                hint=nearest(key, allowed),
             )
 
 
-def _offloading_from_a_cpu(zero: Mapping[str, Any]) -> Iterator[UserError]:
+def _offloading_from_a_cpu(zero: Mapping[str, object]) -> Iterator[UserError]:
     for key in _OFFLOADS:
-        if (zero.get(key) or {}).get("device", "none") != "none":
+        offload = zero.get(key)
+        if isinstance(offload, Mapping) and offload.get("device", "none") != "none":
             yield UserError(
-                f"deepspeed.zero_optimization.{key} has no other memory to go to on a CPU",
+                f"deepspeed.zero_optimization.{key} cannot offload from a CPU: there is no other memory",
                 expected="offloading from CUDA devices only",
                 hint=f"~deepspeed.zero_optimization.{key}",
             )

@@ -1,4 +1,4 @@
-"""The rules that a configuration must keep, each with the value, the rule and a way out."""
+"""The rules that a configuration must keep. Each names the value, the rule, and what to try."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def broken_rule(config: Config) -> UserError | None:
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> Iterator[UserError]:
     if value not in allowed:
-        yield UserError(f"{name}={value} is not known", expected=", ".join(allowed), hint=nearest(value, allowed))
+        yield UserError(f"{name}={value} is unknown", expected=", ".join(allowed), hint=nearest(value, allowed))
 
 
 def _at_least(name: str, value: float, least: float) -> Iterator[UserError]:
@@ -39,8 +39,8 @@ def _model(config: Config) -> Iterator[UserError]:
         yield UserError(f"model.width={model.width} is out of range", expected="above 0, at most 4")
     if model.width != 1 and model.weights == "imagenet":
         yield UserError(
-            f"model.width={model.width} cannot take ImageNet's weights",
-            expected="model.width=1, the width that the weights were trained at",
+            f"model.width={model.width} does not fit ImageNet's weights",
+            expected="model.width=1, the width of the weights",
             hint="model.weights=none",
         )
     if model.attention == "none" and (model.attention_scale or model.attention_position or model.delta_init):
@@ -62,12 +62,11 @@ def _data(config: Config) -> Iterator[UserError]:
                 expected="a multiple of 32 (the backbone halves five times)",
                 hint=f"data.{name}={near}",
             )
-    shares = {name: getattr(data.sources, name) for name in SOURCES}
-    for name, source in shares.items():
+    for name, source in data.sources.items():
         yield from _at_least(f"data.sources.{name}.share", source.share, 0)
         if source.share > 0 and not source.file:
             yield UserError(f"data.sources.{name} has a share but no file", hint=f"data.sources.{name}.file=FILE.h5")
-    if not any(s.share > 0 for s in shares.values()):
+    if not data.sources.used():
         yield UserError("no source has a share above 0: there is nothing to train on", hint="data.sources.h36m.share=1")
     for name, stride in (("train_stride", data.train_stride), ("test_stride", data.test_stride)):
         yield from _at_least(f"data.{name}", stride, 1)
@@ -77,7 +76,7 @@ def _data(config: Config) -> Iterator[UserError]:
     if both and data.train_stride != 1:
         yield UserError(
             f"subjects {both} are in both data.train_subjects and data.test_subjects",
-            expected="disjoint subjects, or the result says nothing about new people",
+            expected="different subjects: otherwise the result says nothing about new people",
         )
     augment = data.augment
     for name, value, most in (
@@ -113,7 +112,7 @@ def _train(config: Config) -> Iterator[UserError]:
 
 
 def _or_workers(config: Config) -> str:
-    """The numbers of workers that keep the global batch, which defines a run."""
+    """The numbers of workers that keep the global batch, because the global batch defines a run."""
     share, rest = divmod(config.train.batch_size, config.train.accumulation)
     counts = [] if rest else [n for n in range(1, share + 1) if share % n == 0]
     return f", or train.workers={'|'.join(map(str, counts))}" if counts else ""
@@ -122,7 +121,7 @@ def _or_workers(config: Config) -> str:
 def _eval(config: Config) -> Iterator[UserError]:
     for name in config.eval.sets:
         yield from _one_of("eval.sets", name, SOURCES)
-        if name in SOURCES and not getattr(config.data.sources, name).file:
+        if name in SOURCES and not config.data.sources[name].file:
             yield UserError(f"eval.sets names {name}, which has no file", hint=f"data.sources.{name}.file=FILE.h5")
     if "coco" in config.eval.sets and config.model.joints != "union22":
         yield UserError(

@@ -1,4 +1,4 @@
-"""The typed configuration and what of it defines a run. Reads nothing; knows no YAML."""
+"""The typed configuration of an experiment, and which keys do not define a run. Reads no files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 1  # raise it when the meaning of a key changes: the run ids change with it
+SCHEMA = 1  # raise this number when the meaning of a key changes: all run ids change
 
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -31,10 +31,15 @@ class ModelConfig:
     attention_position: bool = False
     deconv_channels: int = 256
 
+    @property
+    def own_weights(self) -> bool:
+        """Whether `weights` names a file."""
+        return self.weights not in ("none", "imagenet")
+
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """A packed file and its share of every epoch; share 0 leaves the source out of the training."""
+    """A packed file and its share of every epoch. A source with share 0 is not trained on."""
 
     file: str = ""
     share: float = 0.0
@@ -42,14 +47,29 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class SourcesConfig:
+    """The three sources, always in the order of `SOURCES`."""
+
     h36m: SourceConfig = field(default_factory=SourceConfig)
     mpii: SourceConfig = field(default_factory=SourceConfig)
     coco: SourceConfig = field(default_factory=SourceConfig)
 
+    def __getitem__(self, name: str) -> SourceConfig:
+        """One source by its name. Raises KeyError for any other name."""
+        return dict(self.items())[name]
+
+    def items(self) -> tuple[tuple[str, SourceConfig], ...]:
+        """Name and configuration of every source."""
+        return (("h36m", self.h36m), ("mpii", self.mpii), ("coco", self.coco))
+
+    def used(self) -> dict[str, SourceConfig]:
+        """The sources that the training draws samples from: those with a share above 0."""
+        return {name: source for name, source in self.items() if source.share > 0}
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Probabilities and half-widths: degrees, fractions of the box, fractions of the image, factors of a channel."""
+    """`flip`: a probability. The others are half-widths of a range: `rotation` in degrees, `scale` as a fraction of the
+    box, `translation` as a fraction of the image, `color` as a factor of each channel."""
 
     flip: float = 0.5
     rotation: float = 30.0
@@ -60,8 +80,8 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Input size in px, the sources, Human3.6M's subjects and strides. `epoch_samples` 0: the longest epoch in which
-    no source repeats."""
+    """Input size in px, the sources, Human3.6M's subjects and frame strides. `epoch_samples` 0 means the longest epoch
+    in which no source repeats a sample."""
 
     input_width: int = 256
     input_height: int = 256
@@ -77,9 +97,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation and its workers. `batch_size` is the global batch of one optimiser step, over all workers and
-    accumulation steps. `threads` 0: the machine's cores divided by its workers. `recompute`: compute the largest
-    activations twice instead of keeping them."""
+    """Optimisation and its workers. `batch_size`: the global batch of one optimiser step, over all workers and
+    accumulation steps. `threads` 0 means the machine's cores divided by its workers. `recompute`: compute the largest
+    activations twice instead of storing them."""
 
     epochs: int = 200
     batch_size: int = 32
@@ -102,8 +122,8 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """What is measured, on which packed files. `every`: epochs between evaluations on `every_samples` of each set
-    (0: only at the end)."""
+    """What is measured, on which packed files. `every`: epochs between evaluations on `every_samples` of each set; 0
+    means only at the end."""
 
     sets: tuple[str, ...] = ("h36m",)
     flip_test: bool = False
@@ -115,7 +135,7 @@ class EvalConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One experiment. `cell` is the row of the paper's Table 1 that it stands for, or empty."""
+    """One experiment. `cell`: the row of the paper's Table 1 that this experiment reproduces, or empty."""
 
     preset: str
     cell: str
@@ -124,15 +144,14 @@ class Config:
     data: DataConfig
     train: TrainConfig
     eval: EvalConfig
-    deepspeed: Mapping[str, Any]
+    deepspeed: Mapping[str, object]
 
     def plain(self) -> dict[str, Any]:
-        """The same as plain dicts and lists, for YAML, JSON and worker processes."""
-        plain: dict[str, Any] = _plain(self)
-        return plain
+        """The configuration as plain dicts and lists, for YAML, JSON and worker processes."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
 
-# What does not define a run: where files lie, and how the same arithmetic is spread over a machine.
+# Keys that do not define a run: where files are, and how a machine shares the same arithmetic.
 NUISANCE = (
     "runs", "cell", "preset", "train.workers", "train.threads", "train.accelerator", "train.checkpoint_epochs",
     "train.checkpoint_steps", "train.keep", "train.max_failures", "train.recompute", "data.loader_workers",
@@ -141,23 +160,7 @@ NUISANCE = (
 )  # fmt: skip
 
 
-def identity_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, Any]:
-    """What defines the run, as plain values: the config without `NUISANCE`, and each used file's fingerprint; a file
-    of weights counts by its fingerprint too, not by its path."""
-    plain = config.plain()
-    for dotted in NUISANCE:
-        *path, last = dotted.split(".")
-        node = plain
-        for part in path:
-            node = node[part]
-        node.pop(last, None)
-    if plain["model"]["weights"] not in ("none", "imagenet"):
-        plain["model"]["weights"] = "file"
-    plain["fingerprints"] = dict(sorted(fingerprints.items()))
-    return plain
-
-
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

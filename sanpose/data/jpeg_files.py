@@ -75,10 +75,15 @@ def _reencoded(data: bytes) -> Jpeg:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
         raise BadImageError("unreadable image", "the file is not an image that can be decoded")
-    done, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY_OF_REENCODED])
+    return encoded(image)
+
+
+def encoded(image: cv2.typing.MatLike) -> Jpeg:
+    """Pixels (H, W, 3) uint8, BGR, encoded at quality 95. Raises BadImageError for a side above 65535 px."""
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY_OF_REENCODED])
     if not done:
         raise BadImageError("unreadable image", "the image cannot be re-encoded")
-    return Jpeg(encoded.tobytes(), image.shape[1], image.shape[0])
+    return Jpeg(data.tobytes(), image.shape[1], image.shape[0])
 
 
 def _size(data: bytes) -> tuple[int, int]:

@@ -173,16 +173,18 @@ def read(path: str | Path) -> Packed:
         return _read_open(absolute, file)
 
 
-def fingerprint(path: str | Path) -> str:
-    """A packed file's fingerprint, without reading its samples. Raises UserError as `read` does."""
-    with _opened(path) as (_, file):
-        return str(file.attrs["fingerprint"])
+@dataclass(frozen=True)
+class Head:
+    """What identifies a file's content, and whether the people in it are synthetic."""
+
+    fingerprint: str
+    synthetic: bool
 
 
-def is_synthetic(path: str | Path) -> bool:
-    """Whether a packed file holds synthetic people. Raises UserError as `read` does."""
+def head(path: str | Path) -> Head:
+    """A packed file's head, without reading its samples. Raises UserError as `read` does."""
     with _opened(path) as (_, file):
-        return bool(file.attrs["synthetic"])
+        return Head(str(file.attrs["fingerprint"]), bool(file.attrs["synthetic"]))
 
 
 @contextmanager

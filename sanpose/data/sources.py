@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sanpose.config.schema import SOURCES, Config
+from sanpose.config.schema import Config
 from sanpose.data import packed, samples
 from sanpose.data.mix import Mix
 from sanpose.errors import UserError
@@ -11,10 +11,11 @@ from sanpose.pose.joints import TRAINING
 
 def opened(config: Config) -> dict[str, packed.Packed]:
     """The packed files that the training or the evaluation needs, by source. Raises UserError for a wrong one."""
-    needed = {name for name in SOURCES if getattr(config.data.sources, name).share > 0} | set(config.eval.sets)
     files = {}
-    for name in (n for n in SOURCES if n in needed):
-        files[name] = packed.read(getattr(config.data.sources, name).file)
+    for name, source in config.data.sources.items():
+        if source.share <= 0 and name not in config.eval.sets:
+            continue
+        files[name] = packed.read(source.file)
         if files[name].source != name:
             hint = f"data.sources.{name}.file=<a file made by `sanpose data prepare {name}`>"
             raise packed.wrong_source(files[name], name, hint)
@@ -25,9 +26,9 @@ def mixed(config: Config, files: dict[str, packed.Packed]) -> tuple[tuple[sample
     """The training samples of the sources that have a share, and their mix. Raises UserError when a source has none,
     and when an epoch is smaller than a batch."""
     joints = TRAINING[config.model.joints]
-    used = [name for name in files if getattr(config.data.sources, name).share > 0]
+    used = config.data.sources.used()
     parts = tuple(samples.training(files[name], config.data, joints) for name in used)
-    shares = tuple(getattr(config.data.sources, name).share for name in used)
+    shares = tuple(source.share for source in used.values())
     mix = Mix(tuple(len(p) for p in parts), shares, config.train.seed, config.data.epoch_samples)
     if mix.length < config.train.batch_size:
         raise UserError(
@@ -51,9 +52,8 @@ def uses_detections(config: Config, name: str) -> bool:
     return name == "coco" and config.eval.boxes == "detected"
 
 
-def check(config: Config) -> None:
-    """Check the data before a run starts. Raises UserError as `opened`, `mixed` and `predicted` do."""
-    files = opened(config)
+def check(config: Config, files: dict[str, packed.Packed]) -> None:
+    """Check the data before a run starts. files: `opened`. Raises UserError as `mixed` and `predicted` do."""
     mixed(config, files)
     for name in config.eval.sets:
         predicted(config, name, files[name])

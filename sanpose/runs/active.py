@@ -1,4 +1,4 @@
-"""A run in progress: the driver begins it, holds its folder, and alone writes its record."""
+"""A run in progress: the driver begins it, holds its folder, and is the only writer of its record."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import os
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from sanpose import disk
-from sanpose.config.compose import located
 from sanpose.config.schema import Config
 from sanpose.errors import UserError
 from sanpose.runs import control, journal, ledger, provenance
-from sanpose.runs.identity import fingerprints, is_synthetic, run_id
+from sanpose.runs.identity import Identified
+from sanpose.runs.ledger import RunRecord
 from sanpose.runs.locks import Busy, hold
 from sanpose.runs.lookup import read, recorded
+from sanpose.runs.paths import RunPaths
+from sanpose.runs.result import RunCost, TrainingResult
 from sweeps.files import BrokenRecord
 
 _PACKAGES = ("sanpose", "torch", "torchvision", "ray", "deepspeed", "numpy", "opencv-python-headless", "pycocotools")
@@ -26,106 +28,128 @@ _PACKAGES = ("sanpose", "torch", "torchvision", "ray", "deepspeed", "numpy", "op
 
 @dataclass
 class ActiveRun:
-    """A run that this process has begun and holds; it ends with exactly one of done, failed, pruned, interrupted.
+    """A run that this process has begun and holds. It ends with exactly one of done, failed, pruned, interrupted.
 
-    `device`: "cpu" or "cuda", where it is trained; None until that is known."""
+    started: UTC, ISO 8601. earlier_s: wall seconds of the earlier starts. begun: time.monotonic() of this start.
+    device: "cpu" or "cuda"; None until that is known.
+    """
 
-    config: Config
-    folder: Path
-    common: dict[str, Any]
-    earlier: float  # wall seconds of the starts before this one
+    identified: Identified
+    started: str
+    earlier_s: float
     lock: IO[str]
     begun: float
     device: str | None = None
 
-    def done(self, trained: Mapping[str, Any]) -> ledger.RunRecord:
-        """Record what the loop has returned."""
-        figures = trained["figures"]
-        protocol = {name: values["protocol"]["text"] for name, values in figures.items()}
-        more = {name: trained.get(name) for name in ("macs", "parameters", "device", "threads")}
-        return self._end("done", metrics=figures, protocol=protocol, **more)
+    @property
+    def config(self) -> Config:
+        return self.identified.config
 
-    def failed(self, reason: str) -> ledger.RunRecord:
+    @property
+    def paths(self) -> RunPaths:
+        return self.identified.paths
+
+    def done(self, result: TrainingResult) -> RunRecord:
+        """Record the result of the training."""
+        values = result.plain()
+        figures = values.pop("figures")
+        protocol = {name: measured["protocol"]["text"] for name, measured in result.figures.items()}
+        return self._end("done", result, metrics=figures, protocol=protocol, **values)
+
+    def failed(self, reason: str) -> RunRecord:
         return self._end("failed", reason=reason or "unknown")
 
-    def pruned(self) -> ledger.RunRecord:
+    def pruned(self) -> RunRecord:
         return self._end("pruned")
 
-    def interrupted(self) -> ledger.RunRecord:
+    def interrupted(self) -> RunRecord:
         return self._end("interrupted")
 
-    def _end(self, status: str, **values: Any) -> ledger.RunRecord:
-        told = {**self.common, "status": status, "ended": provenance.now(), "bill": self._bill(values), **values}
-        disk.patiently(self.folder, lambda: ledger.write_result(self.folder, told))
+    def _end(self, status: str, result: TrainingResult | None = None, **values: object) -> RunRecord:
+        cost = asdict(self._cost(result))
+        self._write(status, {"ended": provenance.now(), "bill": cost, **values})
         self.lock.close()
-        return read(self.folder)
+        return read(self.paths.folder)
 
-    def _bill(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What the run has cost, over all its starts. `images`: those that the network was trained on, up to the
-        journal's last line."""
+    def write_running(self) -> None:
+        """Record that the run is running."""
+        self._write("running", {"bill": {"wall_s": self.earlier_s}})
+
+    def _write(self, status: str, values: Mapping[str, object]) -> None:
+        config, run = self.config, self.identified
+        common = {
+            "started": self.started,
+            "config": config.plain(),
+            "cell": config.cell,
+            "preset": config.preset,
+            "seed": config.train.seed,
+            "synthetic": run.synthetic,
+            "fingerprints": run.fingerprints,
+            "status": status,
+        }
+        folder = self.paths.folder
+        disk.patiently(folder, lambda: ledger.write_result(folder, {**common, **values}))
+
+    def _cost(self, result: TrainingResult | None) -> RunCost:
         train = self.config.train
-        lines = [line for line in journal.read(self.folder / journal.NAME) if line["kind"] == "train"]
+        lines = [line for line in journal.read(self.paths.journal) if line["kind"] == "train"]
         rate = statistics.median(line["images_per_s"] for line in lines) if lines else None
         steps = lines[-1]["epoch"] * lines[-1]["steps"] + lines[-1]["step"] if lines else 0
-        device = values.get("device") or self.device or ("cuda" if train.accelerator == "cuda" else "cpu")
-        return {
-            "wall_s": round(self.earlier + time.monotonic() - self.begun, 2),
-            "workers": train.workers,
-            "device": device,
-            "accelerators": train.workers * (1 if device == "cuda" else values.get("threads") or cores(self.config)),
-            "step_s": train.batch_size / rate if rate else None,
-            "images_per_s": rate,
-            "images": steps * train.batch_size,
-        }
+        device = (result and result.device) or self.device or ("cuda" if train.accelerator == "cuda" else "cpu")
+        per_worker = 1 if device == "cuda" else (result and result.threads) or cores(self.config)
+        return RunCost(
+            wall_s=round(self.earlier_s + time.monotonic() - self.begun, 2),
+            workers=train.workers,
+            device=device,
+            accelerators=train.workers * per_worker,
+            step_s=train.batch_size / rate if rate else None,
+            images_per_s=rate,
+            images=steps * train.batch_size,
+        )
 
 
 def cores(config: Config) -> int:
-    """The CPU cores that a worker takes on a machine like this one: as configured, else its share of all."""
+    """The CPU cores that a worker takes on a machine like this one: as configured, else its share of all cores."""
     return config.train.threads or max(1, len(os.sched_getaffinity(0)) // config.train.workers)
 
 
-def begin(config: Config, repository: Path, name: str | None = None, device: str | None = None) -> ActiveRun:
+def begin(identified: Identified, repository: Path, device: str | None = None) -> ActiveRun:
     """Make or reopen the run's folder, hold it, and record that the run is running.
 
-    device: "cpu" or "cuda", where it will be trained, if that is known.
-    Raises UserError when its record cannot be read, and Busy when another process is training it or has just done so.
+    device: "cpu" or "cuda", where the run will be trained, if that is known.
+    Raises UserError when the run's record cannot be read, and Busy when another process trains the run or has just
+    finished it.
     """
-    config = located(config)
-    folder = Path(config.runs) / (name or run_id(config))
-    lock = disk.patiently(folder, lambda: hold(folder))
+    paths = identified.paths
+    lock = disk.patiently(paths.folder, lambda: hold(paths.driver_lock, "another process trains this run"))
     try:
-        before = recorded(folder)
+        before = recorded(paths.folder)
         if before and before.status == "done":
-            raise Busy("this run has just been finished by another process", where=folder)
-        told = provenance.collect(repository, _PACKAGES)
-        disk.patiently(folder, lambda: _create(folder, config, told))
+            raise Busy("another process has just finished this run", where=paths.folder)
+        origin = provenance.collect(repository, _PACKAGES)
+        disk.patiently(paths.folder, lambda: _create(identified, origin))
     except BaseException:
         lock.close()
         raise
-    earlier = _seconds_before(folder, before)
-    common: dict[str, Any] = {"started": provenance.now(), "config": config.plain(), "cell": config.cell}
-    common |= {"preset": config.preset, "seed": config.train.seed, "synthetic": is_synthetic(config)}
-    common["fingerprints"] = fingerprints(config)
-    disk.patiently(folder, lambda: control.clear(folder))
-    running = {**common, "status": "running", "bill": {"wall_s": earlier}}
-    disk.patiently(folder, lambda: ledger.write_result(folder, running))
-    return ActiveRun(config, folder, common, earlier, lock, time.monotonic(), device)
+    run = ActiveRun(identified, provenance.now(), _seconds_before(paths, before), lock, time.monotonic(), device)
+    disk.patiently(paths.folder, lambda: control.clear(paths.folder))
+    run.write_running()
+    return run
 
 
-def _seconds_before(folder: Path, before: ledger.RunRecord | None) -> float:
-    """Wall seconds of the earlier starts; of one that was killed, up to its last line in the journal."""
+def _seconds_before(paths: RunPaths, before: RunRecord | None) -> float:
+    """Wall seconds of the earlier starts. A killed start counts up to its last line in the journal."""
     if before is None:
         return 0.0
     seconds = float((before.extra.get("bill") or {}).get("wall_s") or 0.0)
-    lines = folder / journal.NAME
-    if before.status == "running" and before.started and lines.exists():
+    if before.status == "running" and before.started and paths.journal.exists():
         started = datetime.datetime.fromisoformat(before.started).timestamp()
-        seconds += max(0.0, lines.stat().st_mtime - started)
+        seconds += max(0.0, paths.journal.stat().st_mtime - started)
     return round(seconds, 2)
 
 
-def _create(folder: Path, config: Config, told: dict[str, Any]) -> None:
+def _create(identified: Identified, origin: Mapping[str, object]) -> None:
     try:
-        ledger.create(folder.parent, folder.name, config.plain(), told)
+        ledger.create(identified.paths.folder.parent, identified.id, identified.config.plain(), origin)
     except BrokenRecord as error:
         raise UserError(f"the run's record cannot be read: {error.reason}", where=error.path) from error

@@ -1,73 +1,106 @@
-"""What identifies a run: a hash of its configuration and of the data files it uses."""
+"""What identifies a run: a hash of its configuration and of the data files that it uses."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from sanpose.config.schema import SCHEMA, SOURCES, Config, identity_of
+from sanpose.config.compose import located
+from sanpose.config.plain import without
+from sanpose.config.schema import NUISANCE, SCHEMA, Config
+from sanpose.data import packed
 from sanpose.errors import UserError
+from sanpose.runs.paths import RunPaths
+
+_EXACT = 2**53  # below this every whole number has one float, so 1 and 1.0 can count as equal
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A configuration with absolute paths, and the run that it stands for.
+
+    fingerprints: of the data files, by source, and of a file of weights as "weights". synthetic: whether a training
+    source holds synthetic people.
+    """
+
+    config: Config
+    id: str
+    fingerprints: Mapping[str, str]
+    synthetic: bool
+
+    @property
+    def paths(self) -> RunPaths:
+        return RunPaths(Path(self.config.runs) / self.id)
+
+
+def identify(config: Config, files: Mapping[str, packed.Packed] | None = None) -> Identified:
+    """Name the run of a configuration. Opens every data file once, or no file where `files` holds them by source.
+
+    Raises UserError when a data file or a file of weights cannot be read, and as `located` does.
+    """
+    config = located(config)
+    heads = {name: _head(name, file, files) for name, file in files_of(config).items()}
+    fingerprints = {name: head.fingerprint for name, head in heads.items()}
+    name = hash_of(identity_of(config, fingerprints), schema=SCHEMA)
+    return Identified(config, name, fingerprints, any(heads[source].synthetic for source in config.data.sources.used()))
 
 
 def run_id(config: Config) -> str:
-    """The identity of a run: the hash of what defines it, the data's fingerprints included.
-
-    Raises UserError when a data file cannot be read.
-    """
-    return hash_of(identity_of(config, fingerprints(config)), schema=SCHEMA)
+    """The id of a configuration's run. Raises UserError as `identify` does."""
+    return identify(config).id
 
 
-def fingerprints(config: Config) -> dict[str, str]:
-    """What the files that a run uses hold, by source and for a file of weights. Raises UserError as `run_id` does."""
-    return {name: fingerprint(name, file) for name, file in files(config).items()}
+def identity_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, object]:
+    """What defines a run, as plain values: the configuration without `NUISANCE`, and each used file's fingerprint. A
+    file of weights counts by its fingerprint too, not by its path."""
+    plain = config.plain()
+    if config.model.own_weights:
+        plain["model"]["weights"] = "file"
+    return {**without(plain, NUISANCE), "fingerprints": dict(sorted(fingerprints.items()))}
 
 
-def files(config: Config) -> dict[str, str]:
-    """The files that a run uses, by source; one of weights as "weights"."""
-    sources = {name: getattr(config.data.sources, name) for name in SOURCES}
-    used = {n: s.file for n, s in sources.items() if s.share > 0 or n in config.eval.sets}
-    weights = config.model.weights
-    return used | ({} if weights in ("none", "imagenet") else {"weights": weights})
+def files_of(config: Config) -> dict[str, str]:
+    """The files that a run uses, by source, and a file of weights as "weights"."""
+    sources = config.data.sources.items()
+    files = {name: source.file for name, source in sources if source.share > 0 or name in config.eval.sets}
+    return files | ({"weights": config.model.weights} if config.model.own_weights else {})
 
 
 def fingerprint(name: str, file: str) -> str:
-    """What one of `files` holds. Raises UserError as `run_id` does."""
-    from sanpose.data import packed
-
-    return _digest(Path(file)) if name == "weights" else packed.fingerprint(file)
+    """The fingerprint of one of `files_of`. Raises UserError as `identify` does."""
+    return _head(name, file, None).fingerprint
 
 
-def _digest(path: Path) -> str:
+def _head(name: str, file: str, files: Mapping[str, packed.Packed] | None) -> packed.Head:
+    if name == "weights":
+        return packed.Head(_weights_fingerprint(Path(file)), synthetic=False)
+    if files is None:
+        return packed.head(file)
+    return packed.Head(files[name].fingerprint, files[name].synthetic)
+
+
+def _weights_fingerprint(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise UserError(
-            "the file of weights cannot be read",
+            "cannot read the file of weights",
             where=path,
             expected="none, imagenet or a file",
             hint="model.weights=none",
         ) from error
 
 
-def is_synthetic(config: Config) -> bool:
-    from sanpose.data import packed
-
-    files = (getattr(config.data.sources, n) for n in SOURCES)
-    return any(packed.is_synthetic(s.file) for s in files if s.share > 0)
-
-
-_EXACT = 2**53  # below this every whole number has one float, so 1 and 1.0 can be told to be the same
-
-
 def hash_of(config: Mapping[str, object], *, leave_out: Collection[str] = (), schema: int) -> str:
     """Ten hexadecimal characters of the SHA-256 of `canonical(config)`, with the schema version mixed in.
 
     `leave_out`: dotted keys (`"data.root"`) of values, or whole sections, that do not define the run. `schema`: raised
-    by the project whenever the same configuration begins to mean something else. Raises ValueError as `canonical` does.
+    by the project whenever the meaning of a configuration changes. Raises ValueError as `canonical` and `without` do.
     """
     text = canonical({"config": without(config, leave_out), "schema": schema})
     return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -76,40 +109,10 @@ def hash_of(config: Mapping[str, object], *, leave_out: Collection[str] = (), sc
 def canonical(value: object) -> str:
     """One JSON text for equal configurations: keys sorted, no spaces, floats by `repr`, whole floats as integers.
 
-    So 1 and 1.0 are equal, as are a tuple and a list; True is not 1. Raises ValueError, naming the dotted key, for NaN,
-    an infinity, a key that is not a string, or a value that is not plain data.
+    So 1 and 1.0 are equal, and so are a tuple and a list; True is not 1. Raises ValueError, naming the dotted key, for
+    NaN, an infinity, a key that is not a string, or a value that is not plain data.
     """
     return json.dumps(_plain(value, ""), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-
-
-def without(config: Mapping[str, object], leave_out: Collection[str], *, missing_ok: bool = False) -> dict[str, object]:
-    """A copy of a nested configuration without the given dotted keys.
-
-    Raises ValueError for a key that the configuration does not have, since a misspelt one would silently change every
-    identity, unless `missing_ok`. Below a section that is null, any key may be named.
-    """
-    result = dict(config)
-    for dotted in sorted(leave_out):
-        result = _remove(result, dotted.split("."), dotted, missing_ok)
-    return result
-
-
-def _remove(section: Mapping[str, object], path: Sequence[str], dotted: str, missing_ok: bool) -> dict[str, object]:
-    result = dict(section)
-    head, rest = path[0], path[1:]
-    if head not in result and missing_ok:
-        return result
-    if head not in result:
-        raise ValueError(f"'{dotted}' is to be left out of the identity, but the configuration has no such key")
-    if not rest:
-        del result[head]
-        return result
-    inner = result[head]
-    if isinstance(inner, Mapping):
-        result[head] = _remove(inner, rest, dotted, missing_ok)
-    elif inner is not None and not missing_ok:
-        raise ValueError(f"'{dotted}' is to be left out of the identity, but '{head}' is not a section")
-    return result
 
 
 def _plain(value: object, where: str) -> object:

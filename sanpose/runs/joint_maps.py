@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,7 +16,6 @@ import numpy.typing as npt
 from sanpose.errors import UserError
 from sweeps.files import write_atomic
 
-NAME = "relationship.npz"
 Floats = npt.NDArray[np.float64]
 
 
@@ -43,11 +41,10 @@ class JointMaps:
     protocol: str
 
 
-def write(path: Path, found: JointMaps) -> None:
+def write(path: Path, joint_maps: JointMaps) -> None:
     """Write the maps as an .npz archive: whole or not at all."""
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(found).items()}
-    np.savez(buffer, **arrays)
+    np.savez(buffer, allow_pickle=False, **{name: np.asarray(value) for name, value in vars(joint_maps).items()})
     write_atomic(path, buffer.getvalue())
 
 

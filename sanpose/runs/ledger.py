@@ -1,14 +1,14 @@
 """The ledger: one folder per run, and the records in it.
 
     <root>/<id>/config.yaml       the resolved configuration
-                provenance.json   the first start, and the later ones in `starts`
-                diff.patch        what differed from the commit at the first start (diff.1.patch, ... at later ones)
-                metrics.jsonl     one line per report; its last line may be torn
+                provenance.json   the first start, and later starts in `starts`
+                diff.patch        the difference from the commit at the first start (diff.1.patch, ... at later starts)
+                metrics.jsonl     one line per report; the last line may be torn
                 result.json       the record: status, metrics, protocol
                 checkpoints/ logs/
 
-One process, the driver, writes a run's folder. Every file but metrics.jsonl is replaced whole, so that a reader never
-meets half of one. Knows trials and their state; does not know what the metrics mean.
+One process, the driver, writes a run's folder. Every file except metrics.jsonl is replaced whole: a reader never sees
+half a file. Knows runs and their status; does not know what the metrics mean.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from sanpose.runs.paths import RunPaths
 from sweeps.files import BrokenRecord, json_ready, parsed, read_json, to_json, write_atomic
 
 SCHEMA = 1
@@ -32,7 +33,7 @@ _NAMED = ("schema", "id", "status", "reason", "started", "ended", "metrics", "pr
 
 
 class NoSuchRun(LookupError):  # noqa: N818 - it names what is wrong, as FileNotFound would
-    """No run, or more than one, begins with the given prefix; the message lists what there is."""
+    """No run id, or more than one, begins with the prefix; the message lists the run ids."""
 
 
 class Broken(NamedTuple):
@@ -44,9 +45,9 @@ class Broken(NamedTuple):
 class RunRecord:
     """One run as the ledger knows it.
 
-    `status`: one of STATUSES; a run without result.json is "running". `epoch`: the last one that metrics.jsonl tells of
-    (`epoch_of`), None when it tells of none, and for a run that is done. `changed`: when the record last changed,
-    seconds since 1970. `extra`: what the project wrote into the record beside the named fields.
+    `status`: one of STATUSES; a run without result.json is "running". `epoch`: the last epoch in metrics.jsonl
+    (`epoch_of`); None where there is none, and for a finished run. `changed`: when the record last changed, in seconds
+    since 1970. `extra`: the record's other keys.
     """
 
     id: str
@@ -64,18 +65,18 @@ class RunRecord:
 
 
 def create(root: Path, run_id: str, config: Mapping[str, object], provenance: Mapping[str, object]) -> Path:
-    """Make a run's folder, or return to it; gives its path.
+    """Make a run's folder, or reopen it; returns its path.
 
     At a later start the first configuration and provenance stay, and the new provenance is appended to `starts`. The
-    text under `provenance["git"]["diff"]` goes to a patch file, whose name takes its place. Raises BrokenRecord when
-    the existing provenance.json cannot be read.
+    text under `provenance["git"]["diff"]` goes to a patch file; the file's name replaces the text. Raises BrokenRecord
+    when the existing provenance.json cannot be read.
     """
-    folder = root / run_id
-    for name in ("checkpoints", "logs"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    if not (folder / "config.yaml").exists():
-        write_atomic(folder / "config.yaml", yaml.safe_dump(json_ready(config), sort_keys=False, allow_unicode=True))
-    path = folder / "provenance.json"
+    folder, paths = root / run_id, RunPaths(root / run_id)
+    for part in (paths.checkpoints, paths.logs):
+        part.mkdir(parents=True, exist_ok=True)
+    if not paths.config.exists():
+        write_atomic(paths.config, yaml.safe_dump(json_ready(config), sort_keys=False, allow_unicode=True))
+    path = paths.provenance
     if path.exists():
         first = read_json(path)
         starts = first.setdefault("starts", [])
@@ -90,25 +91,26 @@ def write_result(folder: Path, record: Mapping[str, object]) -> None:
     """Write a run's result.json, whole or not at all.
 
     `record`: `status` (one of STATUSES) and any of `reason`, `started`, `ended`, `metrics`, `protocol`, `config`, and
-    the project's own keys. `schema` and `id` (the folder's name) are filled in; `config` is taken from config.yaml
-    where it is left out. NumPy numbers are written as plain ones, a number that isn't finite as null. Raises ValueError
+    other keys. This function fills in `schema` and `id` (the folder's name), and takes a missing `config` from
+    config.yaml. It writes NumPy numbers as plain numbers, and a number that is not finite as null. Raises ValueError
     for an unknown status, another run's id, or a failed run without a reason.
     """
     status = record.get("status")
     if status not in STATUSES:
-        raise ValueError(f"status is {status!r}: one of {', '.join(STATUSES)} was expected")
+        raise ValueError(f"status is {status!r}, not one of {', '.join(STATUSES)}")
     if status == "failed" and not record.get("reason"):
         raise ValueError("a failed run needs a reason")
     if record.get("id", folder.name) != folder.name:
-        raise ValueError(f"a record of {record['id']} was to be written into {folder}")
-    config = record["config"] if "config" in record else _read_config(folder / "config.yaml")
-    write_atomic(folder / "result.json", to_json({**record, "schema": SCHEMA, "id": folder.name, "config": config}))
+        raise ValueError(f"cannot write a record of {record['id']} into {folder}")
+    paths = RunPaths(folder)
+    config = record["config"] if "config" in record else _read_config(paths.config)
+    write_atomic(paths.result, to_json({**record, "schema": SCHEMA, "id": folder.name, "config": config}))
 
 
 def read_all(root: Path, only: Set[str] | None = None) -> tuple[list[RunRecord], list[Broken]]:
-    """Every run's record below `root`, in order of id, and the folders that hold none that can be read.
+    """Every run's record below `root`, in order of id, and the folders without a readable record.
 
-    only: leave out the runs that it doesn't name. Raises FileNotFoundError when `root` does not exist.
+    only: read these run ids alone. Raises FileNotFoundError when `root` does not exist.
     """
     records, broken = [], []
     for name in sorted(folders(root) if only is None else only & folders(root)):
@@ -120,22 +122,22 @@ def read_all(root: Path, only: Set[str] | None = None) -> tuple[list[RunRecord],
 
 
 def folders(root: Path) -> set[str]:
-    """The names of the runs' folders below `root`, those among them that cannot be looked into."""
-    with os.scandir(root) as found:
-        return {e.name for e in found if not e.name.startswith(".") and e.name not in NOT_RUNS and _may_be_folder(e)}
+    """The names of the runs' folders below `root`, unreadable folders included."""
+    with os.scandir(root) as entries:
+        return {e.name for e in entries if not e.name.startswith(".") and e.name not in NOT_RUNS and _may_be_folder(e)}
 
 
 def _may_be_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # of a link in a circle, or to where nobody may look: whoever reads it says what is wrong
+    except OSError:  # a link in a circle, or to a forbidden place: the reader of the record reports this
         return True
 
 
 def read(folder: Path) -> RunRecord:
-    """One run's record. Raises BrokenRecord when a file of it is absent, torn, out of reach, or not what it should be.
+    """One run's record. Raises BrokenRecord when one of its files is absent, torn, unreadable, or malformed.
 
-    Of metrics.jsonl only the end is read, and of a run that is done nothing: thousands of records take seconds.
+    Reads only the end of metrics.jsonl, and nothing of it for a finished run: thousands of records take seconds.
     """
     try:
         return _read(folder)
@@ -144,16 +146,16 @@ def read(folder: Path) -> RunRecord:
 
 
 def _read(folder: Path) -> RunRecord:
-    result = folder / "result.json"
+    paths = RunPaths(folder)
     try:
-        changed = result.stat().st_mtime
+        changed = paths.result.stat().st_mtime
     except FileNotFoundError:
-        config, metrics = _read_config(folder / "config.yaml"), _stat(folder / "metrics.jsonl")
-        changed = max(s.st_mtime for s in ((folder / "config.yaml").stat(), metrics) if s)
-        epoch = _last_epoch(folder / "metrics.jsonl")
+        config, metrics = _read_config(paths.config), _stat(paths.journal)
+        changed = max(s.st_mtime for s in (paths.config.stat(), metrics) if s)
+        epoch = _last_epoch(paths.journal)
         return RunRecord(folder.name, folder, "running", config, changed, epoch=epoch)
-    data = read_json(result)
-    _check(result, data, folder.name)
+    data = read_json(paths.result)
+    _check(paths.result, data, folder.name)
     return RunRecord(
         id=folder.name,
         folder=folder,
@@ -165,15 +167,15 @@ def _read(folder: Path) -> RunRecord:
         ended=data.get("ended"),
         metrics=data.get("metrics", {}),
         protocol=data.get("protocol", {}),
-        epoch=None if data["status"] == "done" else _last_epoch(folder / "metrics.jsonl"),
+        epoch=None if data["status"] == "done" else _last_epoch(paths.journal),
         extra={key: value for key, value in data.items() if key not in _NAMED},
     )
 
 
 def find(root: Path, prefix: str) -> Path:
-    """The folder of the one run whose id begins with `prefix` (a whole id wins over longer ones).
+    """The folder of the only run whose id begins with `prefix` (a whole id wins over longer ids).
 
-    Raises NoSuchRun when there is none, or more than one.
+    Raises NoSuchRun when no run id, or more than one, does.
     """
     names = sorted(folders(root)) if root.is_dir() else []
     if prefix in names:
@@ -182,15 +184,14 @@ def find(root: Path, prefix: str) -> Path:
     if len(matches) == 1:
         return root / matches[0]
     if matches:
-        raise NoSuchRun(f"'{prefix}' could be any of: {', '.join(matches)}")
-    raise NoSuchRun(f"no run in {root} begins with '{prefix}'; there are: {', '.join(names) or 'none'}")
+        raise NoSuchRun(f"'{prefix}' matches several runs: {', '.join(matches)}")
+    raise NoSuchRun(f"no run id in {root} begins with '{prefix}'; run ids: {', '.join(names) or 'none'}")
 
 
-def epoch_of(line: Mapping[str, Any]) -> int | None:
-    """The epoch that a line of metrics.jsonl tells of, counted from 1: the one that it lies in, or has just ended.
+def epoch_of(line: Mapping[str, object]) -> int | None:
+    """The epoch that a line of metrics.jsonl is about, counted from 1; None for a note and for the untrained network.
 
-    A line of kind "train" lies within an epoch that it counts from 0. A note, and what was measured before the
-    training, tell of none.
+    A line of kind "train" counts epochs from 0.
     """
     epoch, kind = line.get("epoch"), line.get("kind")
     if not isinstance(epoch, int) or kind in ("note", "untrained"):
@@ -199,10 +200,10 @@ def epoch_of(line: Mapping[str, Any]) -> int | None:
 
 
 def _last_epoch(path: Path) -> int | None:
-    """The last epoch that a line file tells of, None when it tells of none. Reads a growing piece of its end, last line
+    """The last epoch in a line file, None where there is none. Reads a growing piece of the file's end, last line
     first.
 
-    Raises BrokenRecord when a line met on the way is not a JSON object. Those before it are not looked at.
+    Raises BrokenRecord when a line on the way is not a JSON object. Earlier lines are not read.
     """
     if _stat(path) is None:
         return None
@@ -222,12 +223,12 @@ def _last_epoch(path: Path) -> int | None:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """None where there is no such file. Path.is_file would take one that is out of reach for none."""
+    """None where there is no such file. Path.is_file would also be false for an unreadable file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found if stat.S_ISREG(found.st_mode) else None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _epoch(path: Path, line: bytes) -> int | None:
@@ -240,9 +241,9 @@ def _epoch(path: Path, line: bytes) -> int | None:
     return epoch_of(value)
 
 
-def _check(path: Path, data: Mapping[str, Any], name: str) -> None:
+def _check(path: Path, data: Mapping[str, object], name: str) -> None:
     if data.get("schema") != SCHEMA:
-        raise BrokenRecord(path, f"schema is {data.get('schema')!r}, this program reads {SCHEMA}")
+        raise BrokenRecord(path, f"schema is {data.get('schema')!r}; this program reads {SCHEMA}")
     if data.get("id") != name:
         raise BrokenRecord(path, f"the record says it is run {data.get('id')!r}")
     if data.get("status") not in STATUSES:
@@ -252,7 +253,7 @@ def _check(path: Path, data: Mapping[str, Any], name: str) -> None:
             raise BrokenRecord(path, f"'{key}' is not a mapping")
     for key in ("reason", "started", "ended"):
         if not isinstance(data.get(key), str | None):
-            raise BrokenRecord(path, f"'{key}' is {data[key]!r}: text was expected")
+            raise BrokenRecord(path, f"'{key}' is {data[key]!r}, not text")
 
 
 def _save_diff(folder: Path, name: str, provenance: Mapping[str, object]) -> dict[str, object]:
@@ -269,8 +270,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise BrokenRecord(path, "is missing") from error
     except RecursionError as error:
-        raise BrokenRecord(path, "cannot be read as YAML: it is nested too deep") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: of a date that no calendar has
+        raise BrokenRecord(path, "cannot be read as YAML: nested too deep") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: an impossible date
         raise BrokenRecord(path, f"cannot be read as YAML: {error}") from error
     if not isinstance(value, dict):
         raise BrokenRecord(path, "is not a mapping")

@@ -1,4 +1,5 @@
-"""Locks on a run: one driver, and one training process, at a time."""
+"""Locks on a folder: one driver, and one training process, at a time. The system releases a lock when its holder
+dies."""
 
 from __future__ import annotations
 
@@ -11,39 +12,41 @@ from typing import IO
 
 from sanpose import disk
 from sanpose.errors import UserError
+from sanpose.runs.paths import RunPaths
+
+_EARLIER_WORKER_SECONDS, _POLL_SECONDS = 60.0, 0.1
 
 
-class Busy(UserError):  # noqa: N818 - it says what is, and is not always an error
-    """Another process is training this run."""
+class Busy(UserError):  # noqa: N818 - a state, and not always an error
+    """Another process holds this folder."""
 
 
-def hold(folder: Path) -> IO[str]:
-    """Hold the run's folder, so that no second process trains into it, until the file is closed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / ".lock").open("w")
+def hold(path: Path, refusal: str) -> IO[str]:
+    """Hold a lock file until the returned file is closed. Raises Busy with the refusal when another process holds
+    it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         lock.close()
-        raise Busy("this run is being trained by another process", where=folder) from error
+        raise Busy(refusal, where=path.parent) from error
     return lock
 
 
-_OTHER_SECONDS, _POLL_SECONDS = 60.0, 0.1
-
-
 @contextmanager
-def sole(folder: Path) -> Iterator[None]:
-    """Wait until no process of an earlier start trains into the folder any more: one whose driver was killed lives on
-    for a moment. Raises UserError when it does not end."""
-    until = time.monotonic() + _OTHER_SECONDS
-    with disk.patiently(folder, lambda: (folder / ".worker.lock").open("w")) as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise UserError("a process of an earlier start still trains this run", where=folder) from error
-                time.sleep(_POLL_SECONDS)
+def only_worker(paths: RunPaths) -> Iterator[None]:
+    """Wait until no process of an earlier start trains this run, then hold its worker lock: workers outlive a killed
+    driver for a moment. Raises UserError when an earlier process does not stop."""
+    until = time.monotonic() + _EARLIER_WORKER_SECONDS
+    refusal = "a process of an earlier start still trains this run"
+    while True:
+        try:
+            lock = disk.patiently(paths.folder, lambda: hold(paths.worker_lock, refusal))
+            break
+        except Busy:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_POLL_SECONDS)
+    with lock:
         yield

@@ -1,4 +1,4 @@
-"""Find recorded runs and sweeps by name; every problem is a UserError."""
+"""Find recorded runs and sweeps by name. Every problem is a UserError."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from pathlib import Path
 
 from sanpose.errors import UserError, nearest
 from sanpose.runs import ledger
+from sanpose.runs.paths import RunPaths
 from sweeps import record
 from sweeps.files import BrokenRecord
 
 
 def find(runs: Path, prefix: str) -> Path:
-    """A run's folder by a prefix of its id. Raises UserError when none or several begin with it."""
+    """A run's folder by a prefix of its id. Raises UserError when no run id, or more than one, begins with the
+    prefix."""
     try:
         return ledger.find(runs, prefix)
     except ledger.NoSuchRun as error:
@@ -26,13 +28,8 @@ def read(folder: Path) -> ledger.RunRecord:
         raise UserError(f"the run's record cannot be read: {error.reason}", where=error.path) from error
 
 
-def record_of(runs: Path, prefix: str) -> ledger.RunRecord:
-    """A run's record by a prefix of its id. Raises UserError when there is no readable one."""
-    return read(find(runs, prefix))
-
-
 def sweep(runs: Path, name: str) -> record.SweepRecord:
-    """A sweep's record. Raises UserError when there is none of that name, or when it cannot be read."""
+    """A sweep's record. Raises UserError when there is no sweep of that name, or when its record cannot be read."""
     names = record.names(runs)
     if name not in names:
         raise UserError(
@@ -48,14 +45,14 @@ def sweep(runs: Path, name: str) -> record.SweepRecord:
 
 
 def recorded(folder: Path) -> ledger.RunRecord | None:
-    """The record that a driver has left in a run's folder, or None. Raises UserError when it cannot be read."""
+    """The record that a driver wrote into a run's folder, or None. Raises UserError when it cannot be read."""
     return read(folder) if is_recorded(folder) else None
 
 
 def is_recorded(folder: Path) -> bool:
-    """Whether a run's folder holds a record, also one that cannot be read."""
+    """Whether a run's folder holds a record, readable or not."""
     try:
-        (folder / "result.json").stat()
+        RunPaths(folder).result.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:  # another user's folder, a link in a circle

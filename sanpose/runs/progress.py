@@ -1,4 +1,4 @@
-"""What a person sees of a run while it trains: one line, read from the run's journal by the driver."""
+"""The progress of a run in a terminal: the driver reads the run's journal."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from sanpose.runs.journal import NAME
+from sanpose.runs.journal import Line
+from sanpose.runs.paths import RunPaths
 
 _POLL_SECONDS = 0.3
 
 
 @contextmanager
 def shown(folder: Path, console: Console, epochs: int, first_step: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Follow the journal of a run until the block ends. A terminal gets one line that changes; a file gets a line for
-    every epoch and evaluation. `first_step` is called once, when a first step of this start is in the journal."""
+    """Follow the journal of a run until the block ends. A terminal shows one line that changes; a file gets a line for
+    every epoch and evaluation. Calls `first_step` once, when the journal holds a step of this start."""
     stop = threading.Event()
-    follower = _Follower(folder / NAME, console, epochs, first_step)
+    follower = _Follower(RunPaths(folder).journal, console, epochs, first_step)
     thread = threading.Thread(target=follower.follow, args=(stop,), daemon=True)
     thread.start()
     try:
@@ -38,8 +38,8 @@ class _Follower:
         self.path, self.console, self.epochs, self.first_step = path, console, epochs, first_step
         self.stepped = False
         self.offset, self.inode = 0, 0
-        self.known: set[int] = set()  # hashes of the lines that were shown, or were there before
-        self.again = False  # in what a continued run has kept of them
+        self.shown: set[int] = set()  # hashes of the lines that were shown, or that earlier starts wrote
+        self.again = False  # reading lines that a resumed run copied from the earlier start
         collections.deque(self._new_lines(), maxlen=0)
 
     def follow(self, stop: threading.Event) -> None:
@@ -58,24 +58,24 @@ class _Follower:
                     return
                 stop.wait(_POLL_SECONDS)
 
-    def _new_lines(self) -> Iterator[dict[str, Any]]:
+    def _new_lines(self) -> Iterator[Line]:
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
             inode = os.fstat(file.fileno()).st_ino
-            if inode != self.inode:  # a continued run has dropped what it will train again, in a new file
+            if inode != self.inode:  # a resumed run has dropped later lines, in a new file
                 self.inode, self.offset, self.again = inode, 0, True
             file.seek(self.offset)
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
         self.offset += len(whole)
         for line in whole.splitlines():
-            self.again = self.again and hash(line) in self.known
-            self.known.add(hash(line))
+            self.again = self.again and hash(line) in self.shown
+            self.shown.add(hash(line))
             if not self.again:
                 yield json.loads(line)
 
-    def _print(self, line: dict[str, Any]) -> None:
+    def _print(self, line: Line) -> None:
         if line["kind"] == "note":
             self.console.print(f"[yellow]{line['text']}[/]")
         elif line["kind"] == "epoch":
@@ -84,7 +84,7 @@ class _Follower:
             self.console.print(evaluation_line(line))
 
 
-def train_line(line: dict[str, Any], epochs: int) -> str:
+def train_line(line: Line, epochs: int) -> str:
     """A "train" line of the journal, for people: epoch, losses, speed, time left, delta."""
     return (
         f"epoch {line['epoch'] + 1}/{epochs}  step {line['step']}/{line['steps']}  {_losses(line)}  "
@@ -92,16 +92,16 @@ def train_line(line: dict[str, Any], epochs: int) -> str:
     )
 
 
-def epoch_line(line: dict[str, Any], epochs: int) -> str:
+def epoch_line(line: Line, epochs: int) -> str:
     return f"epoch {line['epoch']}/{epochs}  {_losses(line)}  lr {line['learning_rate']:.3g}{_delta(line)}"
 
 
-def evaluation_line(line: dict[str, Any]) -> str:
+def evaluation_line(line: Line) -> str:
     from sanpose.metrics.headline import headline
 
     units = {"mpjpe_mm": ("MPJPE", "{:.1f} mm"), "pckh": ("PCKh@0.5", "{:.1f} %"), "ap": ("AP", "{:.3f}")}
-    said = [f"{units[k][0]} {units[k][1].format(v)}" for k, v in headline(line["figures"]).items() if v is not None]
-    return f"  {line['kind']}: " + ", ".join(said)
+    parts = [f"{units[k][0]} {units[k][1].format(v)}" for k, v in headline(line["figures"]).items() if v is not None]
+    return f"  {line['kind']}: " + ", ".join(parts)
 
 
 def duration(seconds: float | None) -> str:
@@ -113,9 +113,9 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _losses(line: dict[str, Any]) -> str:
+def _losses(line: Line) -> str:
     return f"loss {line['loss']:.4f} (xy {line['loss_plane']:.4f}, z {line['loss_depth']:.4f})"
 
 
-def _delta(line: dict[str, Any]) -> str:
+def _delta(line: Line) -> str:
     return "" if line.get("delta") is None else f"  delta {line['delta']:+.4f}"

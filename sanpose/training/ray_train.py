@@ -1,4 +1,8 @@
-"""Between Ray Train and the loop: a TorchTrainer whose workers run `loop.train`, and what comes back."""
+"""Between Ray Train and the loop: a TorchTrainer whose workers run `loop.train`, and their outcome.
+
+Ray Train replaces a dead worker, and the loop resumes from the newest checkpoint. A UserError is not retried: the
+worker writes it into the run's folder, and every worker that starts later stops at once.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +12,36 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cluster import printing
 from sanpose import disk
 from sanpose.config.schema import Config
 from sanpose.errors import StoppedError, TrainingFailedError, UserError
-from sanpose.runs.locks import sole
+from sanpose.runs.locks import only_worker
+from sanpose.runs.paths import RunPaths
+from sanpose.runs.result import TrainingResult
 from sanpose.training.resources import device_type, environment, require_room
+from sweeps.outcomes import Done, Stopped
 
-_FAILURE = "failure.json"
+T = TypeVar("T")
 
 
-def fit(config: Config, folder: Path) -> dict[str, Any]:
-    """Train in Ray Train's workers; what `trained` says of the final network, or {"stopped": checkpoint}. Ray must be
-    connected.
+@dataclass(frozen=True)
+class _WorkerSettings:
+    """What every worker process gets, as plain data."""
 
-    Raises UserError for what the loop refuses, TrainingFailedError when the workers keep dying.
+    config: dict[str, Any]
+    folder: str
+    cuda: bool
+
+
+def fit(config: Config, paths: RunPaths) -> Done[TrainingResult] | Stopped:
+    """Train in Ray Train's workers. Ray must be connected.
+
+    Raises UserError for what the loop refuses, TrainingFailedError when the workers die too often.
     """
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -33,24 +49,23 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
     device = device_type(config)
     cuda = device == "cuda"
     require_room(config, "GPU" if cuda else "CPU")
-    (folder / _FAILURE).unlink(missing_ok=True)
-    per_worker = {"CPU": 1.0, "GPU": 1.0} if cuda else {"CPU": 1.0}
+    paths.failure.unlink(missing_ok=True)
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"config": config.plain(), "folder": str(folder.absolute()), "cuda": cuda},
+        train_loop_config=asdict(_WorkerSettings(config.plain(), str(paths.folder.absolute()), cuda)),
         torch_config=TorchConfig(
             backend="nccl" if cuda else "gloo",
-            timeout_s=round(min(max(1800, 2 * disk.patience()), 1e7)),  # for a worker that waits for its disk
+            timeout_s=round(min(max(1800, 2 * disk.patience()), 1e7)),  # a worker may wait for its disk
         ),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.train.workers,
             use_gpu=cuda,
-            resources_per_worker=per_worker,
+            resources_per_worker={"CPU": 1.0, "GPU": 1.0} if cuda else {"CPU": 1.0},
             placement_strategy="PACK" if cuda else "SPREAD",  # cores of one machine share its memory's bandwidth
         ),
         run_config=ray.train.RunConfig(
-            name=f"{folder.name}-{os.getpid()}",
-            storage_path=str((folder / "logs" / "ray").absolute()),
+            name=f"{paths.run}-{os.getpid()}",
+            storage_path=str(paths.ray.absolute()),
             worker_runtime_env={"env_vars": environment(device)},
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
         ),
@@ -58,28 +73,17 @@ def fit(config: Config, folder: Path) -> dict[str, Any]:
     try:
         result = interruptible(trainer.fit)
     except Exception as error:
-        _raise_failure(folder)
-        raise TrainingFailedError(f"the workers failed: {_reason(error)}; see {folder / 'logs'}") from error
-    _raise_failure(folder)
-    trained: dict[str, Any] = result.return_value
-    return trained
+        _raise_failure(paths)
+        raise TrainingFailedError(f"the workers failed: {_reason(error)}; see {paths.logs}") from error
+    _raise_failure(paths)
+    outcome: Done[TrainingResult] | Stopped = result.return_value
+    return outcome
 
 
-def trained(config: Config, figures: dict[str, Any], device: str) -> dict[str, Any]:
-    """What a record holds of a trained network: its figures, where it was trained, and what it costs per image."""
-    import torch
-
-    from sanpose.model import complexity
-
-    cost = complexity.count(config.model, config.data.input_height, config.data.input_width).total
-    told = {"figures": figures, "device": device, "threads": torch.get_num_threads()}
-    return {**told, "macs": cost.macs, "parameters": cost.parameters}
-
-
-def interruptible(call: Callable[[], Any]) -> Any:
-    """Call in a thread, so that Ctrl-C reaches the main one: there Ray Train would take the signal for itself, and
-    keep it after the run."""
-    outcome: Future[Any] = Future()
+def interruptible(call: Callable[[], T]) -> T:
+    """Call in a thread, so that Ctrl-C reaches the main thread. In the main thread Ray Train would install its own
+    handler, and keep it after the run."""
+    outcome: Future[T] = Future()
 
     def run() -> None:
         try:
@@ -91,8 +95,23 @@ def interruptible(call: Callable[[], Any]) -> Any:
     return outcome.result()
 
 
-def _worker(given: dict[str, Any]) -> dict[str, Any]:
-    """What runs in each worker process."""
+def log_to(path: Path) -> None:
+    """Send everything that this process and its libraries print to a file of the run."""
+    file = disk.patiently(path.parent, lambda: _open_log(path))
+    printing.write_kept()
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    printing.outlast_full_disk()
+
+
+def _open_log(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+
+def _worker(values: dict[str, Any]) -> Done[TrainingResult] | Stopped | None:
+    """What each worker process runs. None after a UserError of an earlier worker."""
     import ray.train
     import ray.train.torch
     import torch
@@ -101,55 +120,41 @@ def _worker(given: dict[str, Any]) -> dict[str, Any]:
     from sanpose.training import loop
     from sanpose.training.engine import WorkerPlace
 
-    folder = Path(given["folder"])
+    settings = _WorkerSettings(**values)
+    paths = RunPaths(Path(settings.folder))
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    log_to(folder / "logs" / f"worker-{rank}.log")
-    if (folder / _FAILURE).exists():
-        return {}
+    log_to(paths.worker_log(rank))
+    if paths.failure.exists():
+        return None
     device = torch.device("cpu")
-    if given["cuda"]:
+    if settings.cuda:
         device = ray.train.torch.get_device()
         torch.cuda.set_device(device)
     try:
-        chosen = from_plain(given["config"])
-        with sole(folder) if rank == 0 else nullcontext():
-            figures = loop.train(chosen, folder, WorkerPlace(rank, world, device), ray.train.report)
-        return trained(chosen, figures, device.type)
+        config, place = from_plain(settings.config), WorkerPlace(rank, world, device)
+        with only_worker(paths) if rank == 0 else nullcontext():
+            figures = loop.train(config, paths.folder, place, lambda report: ray.train.report(asdict(report)))
+        return Done(loop.result_of(config, figures, device.type))
     except StoppedError as stopped:
-        return {"stopped": str(stopped)}
+        return Stopped(str(stopped))
     except UserError as error:
-        told = [error.what, None if error.where is None else str(error.where), error.expected, error.hint]
-        disk.patiently(folder, lambda: _tell(folder, rank, told))
+        failure = [error.what, None if error.where is None else str(error.where), error.expected, error.hint]
+        disk.patiently(paths.folder, lambda: _write_failure(paths, rank, failure))
         raise
 
 
-def _tell(folder: Path, rank: int, told: list[str | None]) -> None:
-    part = folder / f".{_FAILURE}.{rank}"
-    part.write_text(json.dumps(told))
-    os.replace(part, folder / _FAILURE)
+def _write_failure(paths: RunPaths, rank: int, failure: list[str | None]) -> None:
+    part = paths.folder / f".{paths.failure.name}.{rank}"
+    part.write_text(json.dumps(failure))
+    os.replace(part, paths.failure)
 
 
-def log_to(path: Path) -> None:
-    """Send everything that this process prints, its libraries too, to a file of the run."""
-    file = disk.patiently(path.parent, lambda: _appended_to(path))
-    printing.write_kept()
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
-    printing.outlast_full_disk()
-
-
-def _appended_to(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-
-
-def _raise_failure(folder: Path) -> None:
-    path = folder / _FAILURE
-    if path.exists():
-        what, where, expected, hint = json.loads(path.read_text())
-        path.unlink()
+def _raise_failure(paths: RunPaths) -> None:
+    """Raise the UserError of a worker, if there is one."""
+    if paths.failure.exists():
+        what, where, expected, hint = json.loads(paths.failure.read_text())
+        paths.failure.unlink()
         raise UserError(what, where=where, expected=expected, hint=hint)
 
 

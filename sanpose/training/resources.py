@@ -1,4 +1,4 @@
-"""What a training takes of Ray: devices, CPUs, environment variables."""
+"""What a training uses of Ray: devices, CPUs, environment variables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from sanpose.errors import UserError
 
 _COORDINATOR = {"CPU": 0.0, "node:__internal_head__": 0.001}
 
-
-# glibc returns large blocks to the system after every step by default; keeping them makes a CPU step a quarter faster.
+# By default glibc returns large blocks to the system after every step. Without this a CPU step is a quarter faster.
 ALLOCATOR = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:"
     "glibc.malloc.top_pad=268435456:glibc.malloc.arena_max=1"
@@ -18,7 +17,7 @@ ALLOCATOR = (
 
 
 def allocator() -> dict[str, str]:
-    """The allocator's settings for training on a CPU; GLIBC_TUNABLES in this environment has the last word."""
+    """The allocator's settings for training on a CPU. GLIBC_TUNABLES in this environment overrides them."""
     return {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ALLOCATOR)}
 
 
@@ -29,16 +28,17 @@ def environment(device: str) -> dict[str, str]:
 
 
 def trial_environment(config: Config) -> dict[str, str]:
-    """The environment variables of a sweep's processes, which start before Ray has said what it has."""
+    """The environment variables of a sweep's processes, which start before Ray knows its devices."""
     return {} if config.train.accelerator == "cuda" else allocator()
 
 
 def trial_resources(config: Config, cuda: bool) -> tuple[dict[str, float], int]:
-    """What the process of one trial holds in Ray, and how many trials the cluster can place side by side.
+    """The resources that the process of one trial holds in Ray, and how many trials the cluster can place side by side.
 
-    On a CPU a worker takes train.threads cores; with threads 0 a trial has a machine to itself. On a GPU it takes one,
-    and train.threads cores of the same machine, at least one. A trial of several workers holds next to nothing itself,
-    on the head: its workers do. Raises UserError when no machine has room for one worker.
+    On a CPU a worker takes train.threads cores; with threads 0 each trial has a machine to itself. On a GPU a worker
+    takes one GPU, and train.threads cores of the same machine, at least one. The process of a trial with several
+    workers holds almost nothing, on the head; its workers hold the resources. Raises UserError when no machine has room
+    for one worker.
     """
     import ray
 
@@ -48,9 +48,9 @@ def trial_resources(config: Config, cuda: bool) -> tuple[dict[str, float], int]:
     cores = train.threads or (1 if cuda else min((cpus for cpus, _ in rooms if cpus), default=1))
     if cores > largest:
         raise UserError(
-            f"train.threads={train.threads} takes {cores} CPUs for a worker, and Ray's largest machine"
+            f"train.threads={train.threads} needs {cores} CPUs for a worker, and Ray's largest machine"
             f"{' with a GPU' if cuda else ''} has {largest}",
-            hint=f"train.threads={largest}, or 0" if largest else "a Ray that was started with CPUs: --num-cpus",
+            hint=f"train.threads={largest}, or 0" if largest else "start Ray with CPUs: --num-cpus",
         )
     places = sum(min(cpus // cores, gpus if cuda else cpus) for cpus, gpus in rooms) // train.workers
     if places < 1 or (train.workers > 1 and not cuda and not train.threads):
@@ -61,7 +61,8 @@ def trial_resources(config: Config, cuda: bool) -> tuple[dict[str, float], int]:
 
 
 def device_type(config: Config) -> str:
-    """ "cuda" or "cpu", by what the connected Ray has. Raises UserError when CUDA is asked for and there is none."""
+    """ "cuda" or "cpu", depending on the connected Ray. Raises UserError when the configuration asks for a missing
+    GPU."""
     import ray
 
     gpus = ray.cluster_resources().get("GPU", 0)
@@ -71,7 +72,7 @@ def device_type(config: Config) -> str:
 
 
 def require_room(config: Config, kind: str) -> None:
-    """Ray Train would wait for ever for what the cluster does not have."""
+    """Refuse more workers than the cluster has room for: Ray Train would wait for ever. Raises UserError."""
     import ray
 
     have = int(ray.cluster_resources().get(kind, 0))

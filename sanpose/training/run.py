@@ -1,4 +1,4 @@
-"""One run, from its configuration to its record: Ray Train trains, the driver alone writes the record."""
+"""One run, from its configuration to its record: Ray Train trains, and the driver alone writes the record."""
 
 from __future__ import annotations
 
@@ -7,64 +7,75 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from cluster import phases
 from cluster.raycluster.connect import ray_cluster
-from sanpose.config.compose import REPOSITORY, from_plain, located, with_overrides
-from sanpose.config.schema import NUISANCE, SOURCES, Config, identity_of
+from sanpose.config.compose import REPOSITORY, from_plain, with_overrides
+from sanpose.config.schema import NUISANCE, Config
 from sanpose.data import sources
 from sanpose.errors import StoppedError, UserError
 from sanpose.metrics.headline import headline
-from sanpose.runs import active, control, identity, ledger, lookup
+from sanpose.runs import active, control, lookup
+from sanpose.runs.identity import Identified, identify, identity_of
+from sanpose.runs.ledger import RunRecord
+from sanpose.runs.result import TrainingResult
+from sweeps.outcomes import Done, Stopped
 
 
-def resume_config(root: Path, prefix: str, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of a recorded run, by a prefix of its id; overrides may change only what does not define it."""
+def resume_config(root: Path, prefix: str, overrides: Sequence[str] = ()) -> tuple[str, Config]:
+    """The id of a recorded run, by a prefix, and its configuration. Overrides may change only keys that do not define
+    the run. `require_resumable` checks the data files."""
     folder = lookup.find(root, prefix)
-    record = lookup.read(folder)
-    recorded = from_plain(record.config)
+    recorded = from_plain(lookup.read(folder).config)
     changed = with_overrides(recorded, overrides)
-    before, after = (identity_of(c, {}) for c in (recorded, changed))
-    if before != after:
+    if identity_of(recorded, {}) != identity_of(changed, {}):
         raise UserError(
             f"run {folder.name} cannot be resumed with these overrides: they define another run",
             where=" ".join(overrides),
             expected=f"overrides of {', '.join(NUISANCE)}",
             hint="leave out resume= to start the other run",
         )
-    located = replace(changed, runs=str(root))
-    if identity.run_id(located) != folder.name:
+    return folder.name, replace(changed, runs=str(root))
+
+
+def require_resumable(run: str, identified: Identified) -> None:
+    """Raise UserError when a configuration to resume a run with identifies another run: its data files differ."""
+    if identified.id != run:
         raise UserError(
-            f"run {folder.name} cannot be resumed: its data files are not those it was started with",
-            where=", ".join(getattr(changed.data.sources, n).file for n in SOURCES),
+            f"run {run} cannot be resumed: its data files have changed since it was started",
+            where=", ".join(source.file for _, source in identified.config.data.sources.items()),
             expected="the same packed files",
             hint="data.sources.h36m.file=FILE.h5 if they have moved; else leave out resume= to start another run",
         )
-    return located
 
 
-def train(config: Config, console: Console, signal: control.Signal | None = None) -> ledger.RunRecord:
-    """Train one configuration, unless its run is done already; its record.
+def train(config: Config, console: Console, signal: control.Signal | None = None, resume: str = "") -> RunRecord:
+    """Train one configuration, unless its run is done already; returns the record.
 
-    A run that was interrupted or has failed continues from its newest checkpoint. What goes wrong is recorded as the
-    run's status, then raised again. Raises StoppedError, with a checkpoint kept, after the signal.
+    An interrupted or failed run resumes from its newest checkpoint. Every error is recorded as the run's status, then
+    raised again. resume: the id of the run that the configuration must identify. Raises StoppedError, with a checkpoint
+    kept, after the signal.
     """
-    folder = Path(located(config).runs) / identity.run_id(config)
-    before = lookup.recorded(folder)
+    files = sources.opened(config)
+    identified = identify(config, files)
+    paths = identified.paths
+    if resume:
+        require_resumable(resume, identified)
+    before = lookup.recorded(paths.folder)
     if before and before.status == "done":
-        console.print(f"run [bold]{folder.name}[/] is done already: {folder}")
+        console.print(f"run [bold]{paths.run}[/] is already done: {paths.folder}")
         return before
-    sources.check(config)
-    run = active.begin(config, REPOSITORY, folder.name)
-    console.print(f"run [bold]{folder.name}[/] in {folder}")
+    sources.check(config, files)
+    run = active.begin(identified, REPOSITORY)
+    console.print(f"run [bold]{paths.run}[/] in {paths.folder}")
     try:
-        outcome = _fit(run, console, signal)
-        if "stopped" in outcome:
-            raise StoppedError(f"run {folder.name} has stopped, its checkpoint {outcome['stopped']} is kept")
-        record = run.done(outcome)
+        match _fit(run, console, signal):
+            case Stopped(checkpoint):
+                raise StoppedError(f"run {paths.run} has stopped; checkpoint {checkpoint} is kept")
+            case Done(result):
+                record = run.done(result)
     except (KeyboardInterrupt, StoppedError):
         run.interrupted()
         raise
@@ -72,13 +83,13 @@ def train(config: Config, console: Console, signal: control.Signal | None = None
         run.failed(str(error))
         raise
     line = ", ".join(f"{k} {v:.4g}" for k, v in headline(record.metrics).items() if v is not None)
-    console.print(f"run [bold]{folder.name}[/] is done: {line}")
+    console.print(f"run [bold]{paths.run}[/] is done: {line}")
     return record
 
 
 @contextmanager
 def connected(workers: int, environment: Mapping[str, str] | None = None) -> Iterator[str | None]:
-    """As `ray_cluster`, with room for so many workers. Raises UserError when the one of RAY_ADDRESS does not answer."""
+    """As `ray_cluster`, with room for so many workers. Raises UserError when the Ray of RAY_ADDRESS does not answer."""
     with ExitStack() as stack:
         try:
             address = stack.enter_context(ray_cluster(workers, environment or {}))
@@ -86,21 +97,21 @@ def connected(workers: int, environment: Mapping[str, str] | None = None) -> Ite
             raise UserError(
                 "no Ray cluster answers",
                 where=os.environ.get("RAY_ADDRESS"),
-                hint="unset RAY_ADDRESS for a private one",
+                hint="unset RAY_ADDRESS for a private Ray",
             ) from error
         yield address
 
 
-def _fit(run: active.ActiveRun, console: Console, signal: control.Signal | None) -> dict[str, Any]:
+def _fit(run: active.ActiveRun, console: Console, signal: control.Signal | None) -> Done[TrainingResult] | Stopped:
     from sanpose.runs import progress
     from sanpose.training import ray_train
     from sanpose.training.resources import device_type
 
-    config, folder = run.config, run.folder
+    config, paths = run.config, run.paths
     with (
         connected(config.train.workers),
-        progress.shown(folder, console, config.train.epochs, lambda: phases.mark("first step")),
-        signal.passed_on(lambda: control.ask(folder)) if signal else nullcontext(),
+        progress.shown(paths.folder, console, config.train.epochs, lambda: phases.mark("first step")),
+        signal.passed_on(lambda: control.request_stop(paths.folder)) if signal else nullcontext(),
     ):
         run.device = device_type(config)
-        return ray_train.fit(config, folder)
+        return ray_train.fit(config, paths)

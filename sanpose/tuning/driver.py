@@ -1,5 +1,5 @@
-"""The driver of a sweep: it composes every trial's configuration, takes from the ledger what has been run already, and
-alone writes the records."""
+"""The driver of a sweep: it composes every trial's configuration, takes finished runs from the ledger, and alone writes
+the records."""
 
 from __future__ import annotations
 
@@ -8,32 +8,39 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 from rich.console import Console
 from rich.markup import escape
 
 from cluster import phases
 from sanpose import disk
-from sanpose.config.compose import REPOSITORY, located
-from sanpose.config.schema import Config
+from sanpose.config.compose import REPOSITORY
 from sanpose.errors import UserError
 from sanpose.metrics.headline import headline
-from sanpose.runs import active, checkpoints, control, identity, lookup
+from sanpose.runs import active, checkpoints, control, lookup
 from sanpose.runs.active import ActiveRun
+from sanpose.runs.identity import Identified, identify
 from sanpose.runs.ledger import RunRecord
-from sanpose.runs.locks import Busy
+from sanpose.runs.locks import Busy, only_worker
+from sanpose.runs.paths import RunPaths
+from sanpose.runs.result import TrainingResult
 from sanpose.tuning.sweep import Sweep
+from sanpose.tuning.trial import TrialPayload
 from sweeps import definition, record
+from sweeps.outcomes import Done, Failed, Figures, Outcome, Pruned, Stopped
 from sweeps.study import TrialSpec
 
 if TYPE_CHECKING:
-    from sweeps.runner import Begun
+    from sweeps.runner import Start
 
 
 @dataclass
 class Driver:
-    """The host of a sweep's trials: it names, begins and ends their runs, and says so on the console."""
+    """The host of a sweep's trials: it names, begins and ends their runs, and reports on the console.
+
+    keep: the kinds of checkpoints to keep. open: the runs in progress, by id. counts: outcomes by kind.
+    """
 
     sweep: Sweep
     folder: Path
@@ -43,170 +50,178 @@ class Driver:
     keep: tuple[str, ...]
     open: dict[str, ActiveRun] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    told: set[int] = field(default_factory=set)
-    begun: dict[str, str] = field(init=False)  # run -> when this sweep last began it
-    control: bool = False
-    stopped: bool = False
-    turn: threading.Lock = field(default_factory=threading.Lock)
+    stopping: bool = False
+    _recorded_trials: set[int] = field(default_factory=set)
+    _started: dict[str, str] = field(init=False)  # run id -> when this sweep last began the run
+    _stopped: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         trials = record.read(self.sweep.runs.absolute(), self.sweep.name).trials
-        self.begun = {trial.run: trial.started for trial in trials if trial.started}
+        self._started = {trial.run: trial.started for trial in trials if trial.started}
 
-    def begin(self, asked: TrialSpec) -> Begun:
-        from sweeps.runner import Begun
+    def begin(self, trial: TrialSpec) -> Start:
+        from sweeps.runner import Recorded
 
-        label = definition.label(asked.values) + (f", seed {asked.seed}" if self.sweep.seeds > 1 else "")
-        name = ""
+        label = definition.label(trial.values) + (f", seed {trial.seed}" if self.sweep.seeds > 1 else "")
+        run = ""
         try:
-            config = located(self.sweep.config(asked.values, asked.seed))
-            name = identity.run_id(config)
-            return self._begin(asked, label, config, name)
+            identified = identify(self.sweep.config(trial.values, trial.seed))
+            run = identified.id
+            return self._begin(trial, label, identified)
         except disk.NotWritable:
             raise
-        except UserError as error:  # a combination that a sampler has drawn, a broken record: the others may be sound
-            trial = _trial(asked, label, name, str(error))
-            self._append(trial)
+        except UserError as error:  # an impossible point, or a broken record: other trials may be sound
+            self._append(_trial_record(trial, label, run, str(error)))
             self._say("failed", f"[red]{escape(label)} cannot be run:[/] {escape(str(error))}")
-            return Begun(name, outcome={"failure": str(error)})
+            return Recorded(run, Failed(str(error)))
 
-    def _begin(self, asked: TrialSpec, label: str, config: Config, name: str) -> Begun:
-        from sweeps.runner import Begun
+    def _begin(self, trial: TrialSpec, label: str, identified: Identified) -> Start:
+        from sweeps.runner import InUse, Recorded, ToTrain
 
-        if asked.number not in self.told:
-            self.told.add(asked.number)
-            self._note(asked, label, name)
-        found = lookup.recorded(Path(config.runs) / name)
-        known = self._known(found)
-        if known:
-            if found and found.status == "done" and self._began(found):  # its driver may have died before it trimmed
-                self._trim(found.folder, self.keep)
-            kind = "failed" if "failure" in known else "taken"
-            self._say(kind, f"{escape(label)}: taken from run {name}, {escape(_outcome_text(known))}")
-            return Begun(name, outcome=known)
-        with self.turn:
-            if self.stopped:
+        run, paths = identified.id, identified.paths
+        if trial.number not in self._recorded_trials:
+            self._recorded_trials.add(trial.number)
+            self._record_trial(trial, label, run)
+        before = lookup.recorded(paths.folder)
+        outcome = self._recorded_outcome(before)
+        if outcome:
+            if before and before.status == "done" and self._began(before):  # the last driver may not have trimmed it
+                self._trim(paths, self.keep)
+            kind = "failed" if isinstance(outcome, Failed) else "taken"
+            self._say(kind, f"{escape(label)}: taken from run {run}, {escape(_outcome_text(outcome))}")
+            return Recorded(run, outcome)
+        with self._lock:
+            if self._stopped:
                 raise KeyboardInterrupt
             try:
-                run = active.begin(config, REPOSITORY, name, "cuda" if self.cuda else "cpu")
+                opened = active.begin(identified, REPOSITORY, "cuda" if self.cuda else "cpu")
             except Busy:
-                return Begun(name)
-            self.open[name] = run
-            self.begun[name] = run.common["started"]
-            self._note(asked, label, name)
-            if len(self.told) == 1:
+                return InUse(run)
+            self.open[run] = opened
+            self._started[run] = opened.started
+            self._record_trial(trial, label, run)
+            if len(self._recorded_trials) == 1:
                 phases.mark("first trial")
             if self.stopping:
-                control.ask(run.folder)
-        self.console.print(f"{escape(label)}: run [bold]{name}[/]")
-        return Begun(name, {"config": run.config.plain(), "folder": str(run.folder), "cuda": self.cuda})
+                control.request_stop(paths.folder)
+        self.console.print(f"{escape(label)}: run [bold]{run}[/]")
+        return ToTrain(run, TrialPayload(opened.config.plain(), str(paths.folder), self.cuda).plain())
 
-    def _note(self, asked: TrialSpec, label: str, run: str) -> None:
-        self._append(replace(_trial(asked, label, run), started=self.begun.get(run)))
+    def _record_trial(self, trial: TrialSpec, label: str, run: str) -> None:
+        self._append(replace(_trial_record(trial, label, run), started=self._started.get(run)))
 
     def _append(self, trial: record.TrialRecord) -> None:
         disk.patiently(self.folder, lambda: record.append_trial(self.folder, trial))
 
-    def _began(self, found: RunRecord) -> bool:
-        """Whether this sweep was the last to begin a run: the checkpoints of any other run are not its own."""
-        return found.started is not None and self.begun.get(found.id) == found.started
+    def _began(self, run: RunRecord) -> bool:
+        """Whether this sweep was the last to begin a run: it must not touch the checkpoints of other runs."""
+        return run.started is not None and self._started.get(run.id) == run.started
 
-    def _known(self, found: RunRecord | None) -> dict[str, Any] | None:
-        """What the study is told of a run that needs no training, or None. A run that another sweep gave up is trained,
-        unless this one prunes too."""
-        if found and found.status == "done":
-            return {"figures": _figures(found)}
-        if found and found.status == "failed" and not self.retry_failed:
-            return {"failure": found.reason}
-        if found and found.status == "pruned" and self.sweep.definition.search.pruner != "none":
-            return {"pruned": True}
+    def _recorded_outcome(self, before: RunRecord | None) -> Done[Figures] | Failed | Pruned | None:
+        """The outcome for the study of a run that needs no training, or None. A run that another sweep pruned is
+        trained, unless this sweep prunes too."""
+        match before.status if before else "":
+            case "done":
+                return Done(_figures(before)) if before else None
+            case "failed" if before and not self.retry_failed:
+                return Failed(before.reason or "unknown")
+            case "pruned" if self.sweep.definition.search.pruner != "none":
+                return Pruned()
         return None
 
-    def end(self, run: str, outcome: Mapping[str, Any]) -> dict[str, float | None]:
-        with self.turn:
+    def end(self, run: str, outcome: Outcome[Mapping[str, Any]]) -> Outcome[Figures]:
+        with self._lock:
             opened = self.open.pop(run)
-            if "stopped" in outcome:
-                opened.interrupted()
-                self._say("stopped", f"run [bold]{run}[/] has stopped, its checkpoint {outcome['stopped']} is kept")
-                return {}
-            if "failure" in outcome:
-                opened.failed(str(outcome["failure"]))
-                self._say("failed", f"[red]run {run} failed:[/] {escape(str(outcome['failure']))}")
-                return {}
-            figures = _figures(opened.done(outcome))
-        self._trim(opened.folder, self.keep)
-        self._say("done", f"run [bold]{run}[/] is done: {_outcome_text({'figures': figures})}")
-        return figures
+            match outcome:
+                case Stopped(checkpoint):
+                    opened.interrupted()
+                    self._say("stopped", f"run [bold]{run}[/] has stopped; checkpoint {checkpoint} is kept")
+                    return outcome
+                case Failed(reason):
+                    opened.failed(reason)
+                    self._say("failed", f"[red]run {run} failed:[/] {escape(reason)}")
+                    return outcome
+                case Pruned():
+                    opened.pruned()
+                    return outcome
+                case Done(result):
+                    done = Done(_figures(opened.done(TrainingResult(**result))))
+                case _:
+                    assert_never(outcome)
+        self._trim(opened.paths, self.keep)
+        self._say("done", f"run [bold]{run}[/] is done: {_outcome_text(done)}")
+        return done
 
     def give_up(self, run: str) -> None:
-        folder = self.open[run].folder
-        disk.patiently(folder, lambda: control.ask(folder))
+        folder = self.open[run].paths.folder
+        disk.patiently(folder, lambda: control.request_stop(folder))
 
     def pruned(self, run: str) -> None:
-        self._trim(self.open[run].folder, ())
-        with self.turn:
+        self._trim(self.open[run].paths, ())
+        with self._lock:
             opened = self.open.pop(run, None)
-            if opened is None:  # recorded as interrupted meanwhile
+            if opened is None:  # recorded as interrupted in the meantime
                 return
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
 
     def restarted(self, run: str, reason: str) -> None:
-        self.console.print(f"[yellow]run {run} is started again:[/] {escape(reason)}")
+        self.console.print(f"[yellow]run {run} is restarted:[/] {escape(reason)}")
 
     def trim_pruned(self) -> None:
-        """Trim the pruned runs once more: a process that nobody directs any more may have saved one since."""
-        from sanpose.runs import locks
-
+        """Remove the checkpoints of pruned runs once more: an orphaned process may have saved one since."""
         if self.sweep.definition.search.pruner == "none":
             return
-        for run in self.begun:
-            folder = self.sweep.runs.absolute() / run
-            # Where a record cannot be read, or a worker does not end, the next start tries again.
+        for run in self._started:
+            paths = RunPaths(self.sweep.runs.absolute() / run)
+            # If a record cannot be read, or a worker does not stop, the next start tries again.
             with suppress(UserError):
-                if checkpoints.any_left(folder / "checkpoints") and self._is_pruned(folder):
-                    with locks.sole(folder):
-                        if self._is_pruned(folder):  # still: nobody else has begun it
-                            self._trim(folder, ())
+                if checkpoints.exist(paths.checkpoints) and self._is_pruned(paths):
+                    with only_worker(paths):
+                        if self._is_pruned(paths):  # another process may have begun the run in the meantime
+                            self._trim(paths, ())
 
-    def _is_pruned(self, folder: Path) -> bool:
-        found = lookup.recorded(folder)
-        return bool(found and found.status == "pruned" and self._began(found))
+    def _is_pruned(self, paths: RunPaths) -> bool:
+        run = lookup.recorded(paths.folder)
+        return bool(run and run.status == "pruned" and self._began(run))
 
     def stop(self) -> None:
-        """Ask every open run to keep a checkpoint and stop; no other trial is begun."""
-        with self.turn:
+        """Ask every open run to keep a checkpoint and stop. Begin no other trial."""
+        with self._lock:
             self.stopping = True
             for run in self.open.values():
-                control.ask(run.folder)
+                control.request_stop(run.paths.folder)
 
     def interrupted(self) -> None:
-        """Record every open run as interrupted; none is begun after it."""
-        with self.turn:
-            self.stopped = True
+        """Record every open run as interrupted. Begin no run after that."""
+        with self._lock:
+            self._stopped = True
             for run in self.open.values():
                 run.interrupted()
             self.open.clear()
 
-    def _trim(self, folder: Path, kept: tuple[str, ...]) -> None:
-        disk.patiently(folder, lambda: checkpoints.trim(folder / "checkpoints", kept))
+    def _trim(self, paths: RunPaths, keep: tuple[str, ...]) -> None:
+        disk.patiently(paths.folder, lambda: checkpoints.trim(paths.checkpoints, keep))
 
     def _say(self, kind: str, text: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         self.console.print(text)
 
 
-def _trial(asked: TrialSpec, label: str, run: str, reason: str | None = None) -> record.TrialRecord:
-    return record.TrialRecord(asked.number, label, asked.values, asked.seed, run, reason, repeats=asked.repeats)
+def _trial_record(trial: TrialSpec, label: str, run: str, reason: str | None = None) -> record.TrialRecord:
+    return record.TrialRecord(trial.number, label, trial.values, trial.seed, run, reason, repeats=trial.repeats)
 
 
-def _figures(found: RunRecord) -> dict[str, float | None]:
-    return {**headline(found.metrics), "macs": found.extra.get("macs")}
+def _figures(run: RunRecord) -> Figures:
+    return {**headline(run.metrics), "macs": run.extra.get("macs")}
 
 
-def _outcome_text(outcome: Mapping[str, Any]) -> str:
-    if "failure" in outcome:
-        return f"failed: {outcome['failure']}"
-    if "pruned" in outcome:
-        return "pruned"
-    return ", ".join(f"{k} {v:.4g}" for k, v in outcome["figures"].items() if v is not None)
+def _outcome_text(outcome: Done[Figures] | Failed | Pruned) -> str:
+    match outcome:
+        case Done(figures):
+            return ", ".join(f"{name} {value:.4g}" for name, value in figures.items() if value is not None)
+        case Failed(reason):
+            return f"failed: {reason}"
+        case Pruned():
+            return "pruned"

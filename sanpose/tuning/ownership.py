@@ -1,14 +1,12 @@
-"""Whose a sweep's folder is: of one definition, of the same data from start to end, and of one driver at a time."""
+"""Who owns a sweep's folder: one definition and the same data at every start, and one driver at a time."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from sanpose.errors import UserError
 from sanpose.runs import identity, provenance
@@ -17,84 +15,81 @@ from sweeps import record
 from sweeps.files import BrokenRecord
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold the sweep's folder, so that no second driver runs it. Raises UserError when one does."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError("this sweep is being run by another process", where=folder) from error
-        yield
-
-
 def claim(sweep: Sweep, root: Path) -> None:
-    """Make the sweep's record. Raises UserError when there is one of another sweep, or of other data."""
-    wanted = {**sweep.head(), "identity": identity.run_id(sweep.checked.configs[0])}
-    used = _fingerprints(sweep)
-    path = record.folder_of(root, sweep.name) / "sweep.json"
+    """Create or update the sweep's record. Raises UserError when a sweep of this name has another definition, or other
+    data."""
+    defining = {**sweep.head(), "identity": identity.identify(sweep.checked.configs[0]).id}
+    fingerprints = _fingerprints(sweep)
+    path = record.folder_of(root, sweep.name) / record.HEAD
     if not path.is_file():
-        new = {**wanted, "fingerprints": used, "seeds": sweep.seeds, "created": provenance.now()}
+        new = {**defining, "fingerprints": fingerprints, "seeds": sweep.seeds, "created": provenance.now()}
         record.write_head(root, sweep.name, new)
         return
     try:
         head = record.read(root, sweep.name).head
     except BrokenRecord as error:
         raise UserError(f"the sweep's record cannot be read: {error.reason}", where=error.path) from error
-    before = head.get("fingerprints") or {}  # an earlier version noted none
-    differing = _differing(head, wanted, sweep.seeds, _other(before, used))
+    recorded = head.get("fingerprints", {})  # earlier versions recorded none
+    before = {name: list(map(str, prints)) for name, prints in recorded.items() if isinstance(prints, list)}
+    differing = _differing(head, defining, sweep.seeds, _changed_sources(before, fingerprints))
     if differing:
         raise UserError(
-            f"there is a sweep of this name that differs in {', '.join(differing)}",
+            f"a sweep of this name exists, and differs in {', '.join(differing)}",
             where=path.parent,
             expected="the same definition, overrides and data; seeds and search.trials may only grow",
             hint=f"name={sweep.name}-2",
         )
-    both = {name: sorted({*before.get(name, ()), *used.get(name, ())}) for name in {*before, *used}}
-    record.write_head(root, sweep.name, {**head, "fingerprints": both})
+    merged = {name: sorted({*before.get(name, ()), *fingerprints.get(name, ())}) for name in {*before, *fingerprints}}
+    record.write_head(root, sweep.name, {**head, "fingerprints": merged})
 
 
-def _differing(head: Mapping[str, Any], wanted: Mapping[str, Any], seeds: int, other: list[str]) -> list[str]:
-    """What keeps a sweep from going on with a record; other: the sources whose data have changed."""
-    keys = [key for key in wanted if key != "trials" and head.get(key) != wanted[key]]
-    fewer = [key for key, n in (("seeds", seeds), ("trials", wanted["trials"])) if (head.get(key) or 0) > (n or 0)]
-    data = [f"the data of {name}" for name in other]
+def _differing(
+    head: Mapping[str, object], defining: Mapping[str, object], seeds: int, changed_sources: list[str]
+) -> list[str]:
+    """What prevents a sweep from resuming with a record, in words."""
+    keys = [key for key in defining if key != "trials" and head.get(key) != defining[key]]
+    fewer = [
+        key for key, new in (("seeds", seeds), ("trials", defining["trials"])) if _count(head.get(key)) > _count(new)
+    ]
+    data = [f"the data of {name}" for name in changed_sources]
     if keys == ["identity"]:
-        return [*fewer, *data] if data else [*fewer, "the data, or what their configuration means"]
+        return [*fewer, *data] if data else [*fewer, "the data, or the meaning of the configuration"]
     return [*keys, *fewer, *data]
 
 
-def _other(before: Mapping[str, list[str]], used: Mapping[str, list[str]]) -> list[str]:
-    """The sources whose files are not those of before. One that was not there then, or is not now, is no other."""
-    both = [(name, set(before[name]), set(used[name])) for name in used if name in before]
-    return [name for name, then, now in both if not (then <= now or now <= then)]
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _changed_sources(before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> list[str]:
+    """The sources whose files have changed. A source that is new, or no longer used, has not changed."""
+    both = [(name, set(before[name]), set(now[name])) for name in now if name in before]
+    return [name for name, old, new in both if not (old <= new or new <= old)]
 
 
 def _fingerprints(sweep: Sweep) -> dict[str, list[str]]:
-    """What the files hold that the checked points use, by source: those that can be read."""
-    found: dict[str, list[str]] = {}
-    for name, file in sorted({used for config in sweep.checked.configs for used in identity.files(config).items()}):
+    """The fingerprints of the files that the checked points use, by source. Unreadable files are left out."""
+    fingerprints: dict[str, list[str]] = {}
+    for name, file in sorted({item for config in sweep.checked.configs for item in identity.files_of(config).items()}):
         with suppress(UserError):
-            fingerprint = identity.fingerprint(name, file)
-            found[name] = sorted({*found.get(name, ()), fingerprint})
-    return found
+            fingerprints[name] = sorted({*fingerprints.get(name, ()), identity.fingerprint(name, file)})
+    return fingerprints
 
 
-def begun(sweep: Sweep, root: Path, dashboard: str | None) -> None:
+def start(sweep: Sweep, root: Path, dashboard: str | None) -> None:
     """Record that this process runs the sweep."""
-    me = {"host": socket.gethostname(), "pid": os.getpid(), "started": provenance.now(), "dashboard": dashboard}
-    _write_head(sweep, root, {"driver": me, "ended": None})
+    driver = {"host": socket.gethostname(), "pid": os.getpid(), "started": provenance.now(), "dashboard": dashboard}
+    _write_head(sweep, root, {"driver": driver, "ended": None})
 
 
-def ended(sweep: Sweep, root: Path) -> None:
-    """Record that the sweep has ended."""
+def finish(sweep: Sweep, root: Path) -> None:
+    """Record that the sweep has finished."""
     _write_head(sweep, root, {"ended": provenance.now()})
 
 
-def _write_head(sweep: Sweep, root: Path, told: Mapping[str, Any]) -> None:
-    before = record.read(root, sweep.name).head
-    head = {"driver": None, **before, **sweep.head(), "storage": sweep.definition.search.storage}
-    head["seeds"] = max(sweep.seeds, before.get("seeds", 1))
-    head["planned"] = None if head["trials"] is None else head["trials"] * head["seeds"]
-    folder = record.write_head(root, sweep.name, {**head, **told})
-    record.keep_storage(folder, sweep.definition.search.storage)
+def _write_head(sweep: Sweep, root: Path, values: Mapping[str, object]) -> None:
+    before, defining, url = record.read(root, sweep.name).head, sweep.head(), sweep.definition.search.storage
+    seeds, trials = max(sweep.seeds, before.get("seeds", 1)), defining["trials"]
+    counts = {"seeds": seeds, "planned": None if trials is None else trials * seeds}
+    head = {"driver": None, **before, **defining, **counts, "storage": url, **values}
+    record.keep_storage(record.write_head(root, sweep.name, head), url)

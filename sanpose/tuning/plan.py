@@ -1,22 +1,18 @@
-"""`sanpose tune --dry-run`: what a sweep would run, what it would take from the ledger, and what that would cost.
-
-What the hours of a trial rest on is said (`estimate`).
-"""
+"""`sanpose tune --dry-run`: what a sweep would run, what it would take from the ledger, and an estimate of the cost."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sanpose.config.compose import located
 from sanpose.errors import UserError
-from sanpose.runs import identity, ledger, lookup
+from sanpose.runs import ledger, lookup
+from sanpose.runs.identity import identify
 from sanpose.tuning import estimate
 from sanpose.tuning.estimate import Estimate, Timed
 from sanpose.tuning.sweep import Sweep
@@ -26,8 +22,8 @@ from sweeps.study import Study
 
 @dataclass(frozen=True)
 class Row:
-    """One planned trial. `action`: "train", "continue at epoch k", "take", "leave failed", "leave pruned", "same as
-    trial k", "cannot be run"; `why`: what keeps the last one from it."""
+    """One planned trial. `action`: "train", "resume at epoch k", "take", "leave failed", "leave pruned", "same as
+    trial k", "cannot be run"; `why`: the reason of the last one."""
 
     label: str
     seed: int
@@ -39,19 +35,18 @@ class Row:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """`rows`: the trials that are known, of a search only those that it has still to run. `drawn`: trials that a
-    sampler will draw later, estimated as the mean of `typical`. `held`: how many trials of a search are done, pruned,
-    failed and running already."""
+    """`rows`: the known trials; for a search only those that remain. `drawn`: trials that the sampler will draw later,
+    each estimated as `typical`. `recorded`: how many trials of a search are done, pruned, failed and running."""
 
     sweep: Sweep
     rows: tuple[Row, ...]
     drawn: int
     typical: Estimate | None
-    held: Mapping[str, int] = field(default_factory=dict)
+    recorded: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def hours(self) -> float:
-        """One trial after the other."""
+        """Hours if the trials run one after the other."""
         return sum(e.hours for e in self._estimates())
 
     @property
@@ -59,82 +54,82 @@ class SweepPlan:
         return sum(e.hours * e.accelerators for e in self._estimates())
 
     def _estimates(self) -> list[Estimate]:
-        known = [row.estimate for row in self.rows if row.estimate]
-        return known + ([self.typical] * self.drawn if self.typical else [])
+        estimates = [row.estimate for row in self.rows if row.estimate]
+        return estimates + ([self.typical] * self.drawn if self.typical else [])
 
 
 def make(sweep: Sweep, retry_failed: bool = False) -> SweepPlan:
-    """The plan of a sweep, from the records that there are, and for a search from its study. Nothing is started or
-    written. Raises UserError when they cannot be read."""
-    known = estimate.timed(ledger.read_all(sweep.runs)[0] if sweep.runs.is_dir() else [])
+    """The plan of a sweep from the records, and for a search from its study. Starts and writes nothing. Raises
+    UserError when a record or the study cannot be read."""
+    timed = estimate.timed(ledger.read_all(sweep.runs)[0] if sweep.runs.is_dir() else [])
     if sweep.definition.search.sampler == "grid":
-        asked = [(values, seed) for seed in range(sweep.seeds) for values in sweep.definition.grid()]
-        held: dict[str, int] = {}
+        points = [(values, seed) for seed in range(sweep.seeds) for values in sweep.definition.grid()]
+        recorded: dict[str, int] = {}
         drawn = 0
     else:
-        held, asked, drawn = _searched(sweep, retry_failed)
+        recorded, points, drawn = _searched(sweep, retry_failed)
     rows: list[Row] = []
-    for values, seed in asked:
-        rows.append(_row(sweep, values, seed, known, rows, retry_failed))
-    return SweepPlan(sweep, tuple(rows), drawn, _typical(sweep, known) if drawn else None, held)
+    for values, seed in points:
+        rows.append(_row(sweep, values, seed, timed, rows, retry_failed))
+    return SweepPlan(sweep, tuple(rows), drawn, _typical(sweep, timed) if drawn else None, recorded)
 
 
-def _typical(sweep: Sweep, known: Sequence[Timed]) -> Estimate:
-    """The mean of the checked points, but for those whose data cannot be read. Raises UserError when that is all."""
-    found, wrong = [], None
+def _typical(sweep: Sweep, timed: Sequence[Timed]) -> Estimate:
+    """The mean of the checked points whose data can be read. Raises UserError when there are none."""
+    estimates, problem = [], None
     for config in sweep.checked.configs:
         try:
-            found.append(estimate.estimate(config, known))
+            estimates.append(estimate.estimate(config, timed))
         except UserError as error:
-            wrong = error
-    if wrong and not found:
-        raise wrong
-    return estimate.mean(found)
+            problem = error
+    if problem and not estimates:
+        raise problem
+    return estimate.mean(estimates)
 
 
 def _searched(sweep: Sweep, retry: bool) -> tuple[dict[str, int], list[tuple[definition.Values, int]], int]:
-    """What a search's study holds, the points and seeds that it asks for next, and how many it will draw then."""
+    """The counts of a search's study, the points and seeds that come next, and how many trials it will draw then."""
     root = sweep.runs.absolute()
     try:
         study = Study(record.folder_of(root, sweep.name), sweep.name, sweep.definition, sweep.seeds, copy=True)
     except definition.BadSweep as error:
         raise UserError(f"this sweep cannot be used: {error}") from error
-    held = study.held()
+    recorded = study.counts()
     study.repeat_missing(lambda run: not run or lookup.is_recorded(root / run))
     if retry:
         study.retry_failed()
-    return held, *study.ahead()
+    return recorded, *study.ahead()
 
 
 def _row(
-    sweep: Sweep, values: definition.Values, seed: int, known: Sequence[Timed], rows: Sequence[Row], retry: bool
+    sweep: Sweep, values: definition.Values, seed: int, timed: Sequence[Timed], rows: Sequence[Row], retry: bool
 ) -> Row:
     label = definition.label(values)
     try:
-        config = located(sweep.config(values, seed))
-        run = identity.run_id(config)
-        found = lookup.recorded(Path(config.runs) / run)
+        identified = identify(sweep.config(values, seed))
+        config, run = identified.config, identified.id
+        before = lookup.recorded(identified.paths.folder)
     except UserError as error:
         return Row(label, seed, "", "cannot be run", None, " ".join(str(error).split()))
     twin = next((i for i, row in enumerate(rows) if row.run == run), None)
     if twin is not None:
         return Row(label, seed, run, f"same as trial {twin}", None)
-    if found and found.status == "done":
+    if before and before.status == "done":
         return Row(label, seed, run, "take", None)
-    if found and found.status == "failed" and not retry:
+    if before and before.status == "failed" and not retry:
         return Row(label, seed, run, "leave failed", None)
-    if found and found.status == "pruned" and sweep.definition.search.pruner != "none":
+    if before and before.status == "pruned" and sweep.definition.search.pruner != "none":
         return Row(label, seed, run, "leave pruned", None)
-    told = estimate.estimate(config, known)
-    if found and found.epoch and found.status != "pruned":
-        rest = max(0.0, 1 - (found.epoch - 1) / config.train.epochs)  # of the epoch itself no one knows how much
-        part = Estimate(told.hours * rest, told.accelerators, told.basis)
-        return Row(label, seed, run, f"continue at epoch {found.epoch}", part)
-    return Row(label, seed, run, "train", told)
+    whole = estimate.estimate(config, timed)
+    if before and before.epoch and before.status != "pruned":
+        fraction = max(0.0, 1 - (before.epoch - 1) / config.train.epochs)  # the started epoch counts as not trained
+        part = Estimate(whole.hours * fraction, whole.accelerators, whole.basis)
+        return Row(label, seed, run, f"resume at epoch {before.epoch}", part)
+    return Row(label, seed, run, "train", whole)
 
 
 def show(plan: SweepPlan, console: Console) -> None:
-    """Print a plan: one line a trial, then the sums."""
+    """Print a plan: one line for each trial, then the sums."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("trial", "point", "seed", "run", "action", "hours", "accelerator-hours", "estimate"):
         grid.add_column(name, justify="right" if name in ("hours", "accelerator-hours", "seed") else "left")
@@ -146,22 +141,22 @@ def show(plan: SweepPlan, console: Console) -> None:
     console.print(Text(f"{plan.sweep.name}: {plan.sweep.definition.title}", style="bold"))
     if plan.sweep.warning:
         console.print(Text(plan.sweep.warning, style="yellow"))
-    if plan.held:
-        told = ", ".join(f"{number} {state}" for state, number in plan.held.items())
-        console.print(f"the study holds {sum(plan.held.values())} trials ({told}); what is left:")
+    if plan.recorded:
+        counts_text = ", ".join(f"{number} {state}" for state, number in plan.recorded.items())
+        console.print(f"the study has {sum(plan.recorded.values())} trials ({counts_text}); what remains:")
     console.print(grid)
     counts = Counter(row.action.split(" at ")[0].split(" trial ")[0] for row in plan.rows)
     later = [f"{plan.drawn} drawn later"] if plan.drawn else []
-    told = ", ".join([*(f"{n} {name}" for name, n in counts.items()), *later])
-    console.print(f"{len(plan.rows) + plan.drawn} trials: {told or 'nothing is left to run'}")
+    actions = ", ".join([*(f"{n} {name}" for name, n in counts.items()), *later])
+    console.print(f"{len(plan.rows) + plan.drawn} trials: {actions or 'nothing remains to run'}")
     console.print(
-        f"estimated: {_said(plan.hours)} hours one after the other, {_said(plan.accelerator_hours)} accelerator-hours"
+        f"estimated: {_hours(plan.hours)} hours one after the other, {_hours(plan.accelerator_hours)} accelerator-hours"
     )
 
 
-def _costs(found: Estimate) -> tuple[str, str, str]:
-    return _said(found.hours), _said(found.hours * found.accelerators), found.basis
+def _costs(one: Estimate) -> tuple[str, str, str]:
+    return _hours(one.hours), _hours(one.hours * one.accelerators), one.basis
 
 
-def _said(hours: float) -> str:
+def _hours(hours: float) -> str:
     return f"{hours:.3f}" if hours < 1 else f"{hours:,.1f}"

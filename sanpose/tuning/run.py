@@ -1,9 +1,12 @@
-"""Run a sweep, from its definition to the records of its runs."""
+"""Run a sweep, from its definition to the records of its runs.
+
+Ray Tune places the trials that the `driver` begins and ends. Started again, a sweep resumes where it stopped.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +15,7 @@ from rich.markup import escape
 from cluster.raycluster import placements
 from sanpose import disk
 from sanpose.errors import StoppedError, UserError
-from sanpose.runs import checkpoints, control, lookup
+from sanpose.runs import checkpoints, control, locks, lookup
 from sanpose.tuning import elasticity, ownership
 from sanpose.tuning.driver import Driver
 from sanpose.tuning.sweep import Sweep
@@ -26,80 +29,103 @@ def tune(
     console: Console,
     *,
     retry_failed: bool = False,
-    kept: tuple[str, ...] = checkpoints.KINDS,
+    keep: tuple[str, ...] = checkpoints.KINDS,
     signal: control.Signal | None = None,
 ) -> dict[str, int]:
-    """Run a sweep, or go on with it; how many runs were done, taken from the ledger, pruned, and failed, and how many
-    trials had failed before and were left so.
+    """Run or resume a sweep. Returns how many runs were done, taken from the ledger, pruned, and failed, and how many
+    trials failed at earlier starts and were not retried.
 
-    kept: the checkpoints that stay of a finished run (`keep.KINDS`); of a pruned one none do.
-    Raises UserError when a sweep of this name was something else, or is being run by another process, and StoppedError
-    after the signal, when the open runs have kept their checkpoints.
+    keep: the kinds of checkpoints to keep of a finished run (`checkpoints.KINDS`); a pruned run keeps none.
+    Raises UserError when a sweep of this name has another definition, or when another process runs it. Raises
+    StoppedError after the signal, when the open runs have kept their checkpoints.
     """
-    from sanpose.training import ray_train
-    from sanpose.training.resources import device_type, trial_environment, trial_resources
+    root = sweep.runs.absolute()
+    folder = record.folder_of(root, sweep.name)
+    with locks.hold(folder / ".lock", "another process runs this sweep"):
+        study = _open_study(sweep, root, folder)
+        _prepare(sweep, study, console, retry_failed, root)
+        failed_before = study.failed()
+        counts = _run(sweep, study, folder, console, retry_failed, keep, signal)
+        disk.patiently(folder, lambda: ownership.finish(sweep, root))
+        still_failed = len(failed_before & study.failed())
+    return counts | ({"failed before": still_failed} if still_failed else {})
+
+
+def _open_study(sweep: Sweep, root: Path, folder: Path) -> Study:
+    try:
+        storage.require(sweep.definition.search.storage)
+        disk.patiently(folder, lambda: ownership.claim(sweep, root))
+        return Study(folder, sweep.name, sweep.definition, sweep.seeds, patiently=disk.patiently)
+    except BadSweep as error:
+        raise UserError(f"this sweep cannot be used: {error}") from error
+
+
+def _prepare(sweep: Sweep, study: Study, console: Console, retry_failed: bool, root: Path) -> None:
+    """Enqueue again what must be repeated, and report."""
+    if sweep.warning:
+        console.print(f"[yellow]{escape(sweep.warning)}[/]")
+    missing = study.repeat_missing(lambda run: not run or lookup.is_recorded(root / run))
+    if missing:
+        console.print(f"{missing} trials are repeated: their runs are no longer in {root}")
+    if retry_failed:
+        console.print(f"{study.retry_failed()} failed trials are retried")
+
+
+def _run(
+    sweep: Sweep,
+    study: Study,
+    folder: Path,
+    console: Console,
+    retry_failed: bool,
+    keep: tuple[str, ...],
+    signal: control.Signal | None,
+) -> dict[str, int]:
+    """Run the trials in a Ray cluster."""
+    from sanpose.training import resources
+    from sanpose.training.ray_train import interruptible
     from sanpose.training.run import connected
     from sanpose.tuning.trial import trial
 
-    root = sweep.runs.absolute()
-    folder = record.folder_of(root, sweep.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    with ownership.held(folder):
-        try:
-            storage.require(sweep.definition.search.storage)
-            disk.patiently(folder, lambda: ownership.claim(sweep, root))
-            study = Study(folder, sweep.name, sweep.definition, sweep.seeds, patiently=disk.patiently)
-        except BadSweep as error:
-            raise UserError(f"this sweep cannot be used: {error}") from error
-        if sweep.warning:
-            console.print(f"[yellow]{escape(sweep.warning)}[/]")
-        gone = study.repeat_missing(lambda run: not run or lookup.is_recorded(root / run))
-        if gone:
-            console.print(f"{gone} trials are run again: their runs are no longer in {root}")
-        if retry_failed:
-            console.print(f"{study.retry_failed()} failed trials are tried again")
-        before = study.failed()
-        first = sweep.checked.configs[0]
-        with connected(first.train.workers, trial_environment(first)) as dashboard:
-            from sweeps import runner
+    root, first = sweep.runs.absolute(), sweep.checked.configs[0]
+    with connected(first.train.workers, resources.trial_environment(first)) as dashboard:
+        from sweeps import runner
 
-            cuda = device_type(first) == "cuda"
-            driver = Driver(sweep, folder, console, cuda, retry_failed, kept)
-            resources, places = trial_resources(first, cuda)
-            disk.patiently(folder, lambda: ownership.begun(sweep, root, dashboard))
-            driver.trim_pruned()
-            try:
-                with (
-                    _shown(root, sweep.name, console),
-                    elasticity.told(study.left, resources),
-                    placements.orphans_removed() if first.train.workers > 1 else nullcontext(),
-                    signal.passed_on(driver.stop) if signal else nullcontext(),
-                ):
-                    ray_train.interruptible(
-                        lambda: runner.run(
-                            study,
-                            driver,
-                            trial,
-                            resources,
-                            concurrent=elasticity.concurrent(places, resources),
-                            reuse=first.train.workers == 1,
-                            max_failures=elasticity.failures(first.train.max_failures),
-                        )
+        cuda = resources.device_type(first) == "cuda"
+        driver = Driver(sweep, folder, console, cuda, retry_failed, keep)
+        per_trial, places = resources.trial_resources(first, cuda)
+        disk.patiently(folder, lambda: ownership.start(sweep, root, dashboard))
+        driver.trim_pruned()
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(_live_status(root, sweep.name, console))
+                stack.enter_context(elasticity.demand_reported(study.remaining, per_trial))
+                if first.train.workers > 1:
+                    stack.enter_context(placements.orphans_removed())
+                if signal:
+                    stack.enter_context(signal.passed_on(driver.stop))
+                interruptible(
+                    lambda: runner.run(
+                        study,
+                        driver,
+                        trial,
+                        per_trial,
+                        concurrent=elasticity.concurrent(places, per_trial),
+                        reuse=first.train.workers == 1,
+                        max_failures=elasticity.max_failures(first.train.max_failures),
                     )
-                driver.trim_pruned()
-                if driver.stopping:
-                    raise StoppedError(f"sweep {sweep.name} has stopped")
-            except BaseException:
-                driver.interrupted()
-                raise
-            disk.patiently(folder, lambda: ownership.ended(sweep, root))
-            left = len(before & study.failed())
-    return driver.counts | ({"failed before": left} if left else {})
+                )
+            driver.trim_pruned()
+            if driver.stopping:
+                raise StoppedError(f"sweep {sweep.name} has stopped")
+        except BaseException:
+            driver.interrupted()
+            raise
+    return driver.counts
 
 
 @contextmanager
-def _shown(root: Path, name: str, console: Console) -> Iterator[None]:
-    """In a terminal, what `sanpose status` says of the sweep, below the lines of what has ended."""
+def _live_status(root: Path, name: str, console: Console) -> Iterator[None]:
+    """In a terminal, show what `sanpose status` shows of the sweep, below the printed lines."""
     if not console.is_terminal:
         yield
         return

@@ -1,136 +1,155 @@
 """One trial of a sweep, in the process where Ray Tune runs it.
 
-With one worker the loop runs right here, in a process that is kept for the next trial: what torch and DeepSpeed cost to
-import is paid once. With several it goes through Ray Train, as `sanpose train` does. The loop is the same.
+With one worker the loop runs in this process, which then runs the next trial: torch and DeepSpeed are imported once.
+With several workers the trial goes through Ray Train, as `sanpose train` does. The loop is the same.
 """
 
 from __future__ import annotations
 
 import functools
 import gc
-import json
 import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sanpose.config.schema import Config
 from sanpose.runs import ledger
+from sanpose.runs.paths import RunPaths
+from sanpose.runs.result import TrainingResult
 from sweeps.files import BrokenRecord
+from sweeps.outcomes import Done, Failed, Stopped, to_json
 from sweeps.runner import OUTCOME, SCORE
 
 _POLL_SECONDS = 0.2
 
 
-def trial(payload: dict[str, Any]) -> None:
-    """Train a payload's configuration in its folder; report scores along the way, and last the outcome.
+@dataclass(frozen=True)
+class TrialPayload:
+    """What the process of a trial gets, as plain data: the configuration, the run's folder, and whether to use CUDA."""
 
-    payload: {"config": plain, "folder": path, "cuda": bool}. What a run dies of by itself (bad data, a loss that isn't
-    finite, no memory) is its outcome; only the death of a process is left to Tune. Of one that dies while the driver
-    takes its outcome in, Tune does not know that it had ended: begun again, a run that is done is left as it is.
+    config: dict[str, Any]
+    folder: str
+    cuda: bool
+
+    def plain(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def trial(values: dict[str, Any]) -> None:
+    """Train the configuration of a `TrialPayload` in its folder. Report scores along the way, and the outcome last.
+
+    An error of the run (bad data, a loss that is not finite, no memory) is its outcome; Tune handles only the death of
+    a process. If the process dies while the driver records its outcome, Tune restarts it; a run that is recorded as
+    done is skipped.
     """
     import ray.tune
     from ray.exceptions import OutOfMemoryError, RayActorError
 
     from sanpose.config.compose import from_plain
 
-    chosen = from_plain(payload["config"])
-    folder = Path(payload["folder"])
-    if _done(folder):
+    payload = TrialPayload(**values)
+    config, paths = from_plain(payload.config), RunPaths(Path(payload.folder))
+    if _done(paths):
         return
+    outcome: Done[TrainingResult] | Stopped | Failed
     try:
-        train = _here if chosen.train.workers == 1 else _through_ray_train
-        outcome = train(chosen, folder, bool(payload["cuda"]))
+        if config.train.workers == 1:
+            outcome = _train_here(config, paths, payload.cuda)
+        else:
+            outcome = _train_in_workers(config, paths)
     except Exception as error:
-        if isinstance(error.__cause__, RayActorError | OutOfMemoryError):  # what directs the workers was killed
+        if isinstance(error.__cause__, RayActorError | OutOfMemoryError):  # Ray Train's controller was killed
             raise
         traceback.print_exc()  # into the run's log
-        outcome = {"failure": str(error) or type(error).__name__}
+        outcome = Failed(str(error) or type(error).__name__)
     finally:
         gc.collect()
-    ray.tune.report({OUTCOME: json.dumps(outcome), "epoch": chosen.train.epochs})
+    plain = Done(outcome.result.plain()) if isinstance(outcome, Done) else outcome
+    ray.tune.report({OUTCOME: to_json(plain), "epoch": config.train.epochs})
 
 
 @functools.cache
 def _freeze() -> None:
-    """Spare the garbage collector the half a million objects of what was imported: 0.25 s a trial."""
+    """Spare the garbage collector half a million imported objects: 0.25 s a trial."""
     gc.collect()
     gc.freeze()
 
 
-def _done(folder: Path) -> bool:
+def _done(paths: RunPaths) -> bool:
     """Whether the driver has recorded a run as done."""
     try:
-        return ledger.read(folder).status == "done"
-    except BrokenRecord:  # not there yet, by what a network file system says: then it has just been begun
+        return ledger.read(paths.folder).status == "done"
+    except BrokenRecord:  # a network file system may hide a new folder for a moment
         return False
 
 
-def _here(chosen: Config, folder: Path, cuda: bool) -> dict[str, Any]:
+def _train_here(config: Config, paths: RunPaths, cuda: bool) -> Done[TrainingResult] | Stopped:
     """Train in this process."""
     import ray.tune
     import torch
 
     from sanpose.errors import StoppedError
-    from sanpose.runs import locks
-    from sanpose.training import engine, loop, ray_train
+    from sanpose.runs.locks import only_worker
+    from sanpose.training import engine, loop
+    from sanpose.training.ray_train import log_to
 
     _freeze()
-    ray_train.log_to(folder / "logs" / "worker-0.log")
+    log_to(paths.worker_log(0))
     device = torch.device("cuda", 0) if cuda else torch.device("cpu")
     engine.single_process(device.type)
 
-    def report(values: dict[str, Any]) -> None:
-        if values["epoch"] < chosen.train.epochs:  # a run that has got that far is not given up any more
-            ray.tune.report({"epoch": values["epoch"], SCORE: values["score"]})
+    def report(finished: loop.EpochReport) -> None:
+        if finished.epoch < config.train.epochs:  # a run that has finished is not pruned
+            ray.tune.report({"epoch": finished.epoch, SCORE: finished.score})
 
-    # What the last driver did not hear before it died, or was about to give the run up for.
-    for earlier in _evaluations(chosen, folder, 0):
+    # Reports that the last driver missed before it died, or was about to prune the run for.
+    for earlier in _evaluations(config, paths, 0):
         ray.tune.report(earlier)
     try:
-        with locks.sole(folder):
-            figures = loop.train(chosen, folder, engine.WorkerPlace(0, 1, device), report)
+        with only_worker(paths):
+            figures = loop.train(config, paths.folder, engine.WorkerPlace(0, 1, device), report)
     except StoppedError as stopped:
-        return {"stopped": str(stopped)}
+        return Stopped(str(stopped))
     finally:
         if cuda:
             torch.cuda.empty_cache()
-    return ray_train.trained(chosen, figures, device.type)
+    return Done(loop.result_of(config, figures, device.type))
 
 
-def _through_ray_train(chosen: Config, folder: Path, _cuda: bool) -> dict[str, Any]:
-    """Train in Ray Train's workers, and pass on what their journal says."""
+def _train_in_workers(config: Config, paths: RunPaths) -> Done[TrainingResult] | Stopped:
+    """Train in Ray Train's workers, and report the scores in their journal."""
     import ray.tune
 
     from sanpose.training import ray_train
 
-    result: dict[str, Any] = {}
+    outcome: Future[Done[TrainingResult] | Stopped] = Future()
 
     def fit() -> None:
         try:
-            result.update(ray_train.fit(chosen, folder))
+            outcome.set_result(ray_train.fit(config, paths))
         except Exception as error:
-            result["error"] = error
+            outcome.set_exception(error)
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    told = 0
+    reported_epoch = 0
     while thread.is_alive():
         thread.join(_POLL_SECONDS)
-        for values in _evaluations(chosen, folder, told):
-            told = values["epoch"]
+        for values in _evaluations(config, paths, reported_epoch):
+            reported_epoch = int(values["epoch"] or 0)
             ray.tune.report(values)
-    if "error" in result:
-        raise result["error"]
-    return result
+    return outcome.result()
 
 
-def _evaluations(chosen: Config, folder: Path, after: int) -> Iterator[dict[str, Any]]:
-    """The evaluations past an epoch, as reports, that are in a run's journal; not those of the last epoch."""
+def _evaluations(config: Config, paths: RunPaths, after: int) -> Iterator[dict[str, float | None]]:
+    """The evaluations in a run's journal after an epoch, as reports, except those of the last epoch."""
     from sanpose.metrics import headline
     from sanpose.runs import journal
 
-    for line in journal.read(folder / journal.NAME):
-        if line["kind"] == "evaluation" and after < line["epoch"] < chosen.train.epochs:
+    for line in journal.read(paths.journal):
+        if line["kind"] == "evaluation" and after < line["epoch"] < config.train.epochs:
             yield {"epoch": line["epoch"], SCORE: headline.score(line["figures"])}

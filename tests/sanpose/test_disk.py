@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
 
 
-def refusing(times: int, error: Exception):
+def refusing(times: int, error: Exception) -> Callable[[], int]:
     """A write that fails so many times, then gives how often it was called."""
     calls: list[int] = []
 
@@ -31,12 +32,12 @@ def refusing(times: int, error: Exception):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, errno.ETIMEDOUT])
-def test_what_may_pass_is_tried_again_from_the_beginning(tmp_path: Path, number) -> None:
+def test_what_may_pass_is_tried_again_from_the_beginning(tmp_path: Path, number: int) -> None:
     assert disk.patiently(tmp_path / "new", refusing(3, OSError(number, "refused"))) == 4
 
 
 @pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), RuntimeError("a shape"), KeyError("a")])
-def test_anything_else_is_raised_at_once(tmp_path: Path, error) -> None:
+def test_anything_else_is_raised_at_once(tmp_path: Path, error: Exception) -> None:
     write = refusing(1, error)
     with pytest.raises(type(error)):
         disk.patiently(tmp_path, write)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
@@ -50,6 +52,7 @@ def test_changes_of_the_search_come_after_the_file() -> None:
         ({"axes": {"a": {"low": 0, "high": 1, "log": True}}}, "above 0 with log"),
         ({"axes": {"a": {"low": 0, "high": "x"}}}, "a number was expected"),
         ({"axes": {"a": {"low": 0, "high": 1}}}, "a grid cannot have"),
+        ({"axes": AXES, "search": [3]}, "sampler, trials or other keys"),
         ({"axes": AXES, "search": {"sampler": "best"}}, "search.sampler"),
         ({"axes": AXES, "search": {"pruner": "some"}}, "search.pruner"),
         ({"axes": AXES, "search": {"trial": 3}}, "search.trial"),
@@ -57,18 +60,19 @@ def test_changes_of_the_search_come_after_the_file() -> None:
         ({"axes": AXES, "search": {"trials": True}}, "int was expected"),
         ({"axes": AXES, "search": {"objectives": "ap"}}, "a list was expected"),
         ({"axes": AXES, "search": {"objectives": []}}, "at least one figure"),
-        ({"axes": AXES, "search": {"objectives": ["ap"], "pruner": "asha"}}, "looks at mpjpe_mm"),
+        ({"axes": AXES, "search": {"objectives": ["ap"], "pruner": "asha"}}, "compares mpjpe_mm"),
         ({"axes": AXES, "search": {"objectives": ["a", "b"], "sampler": "gp"}}, "nsga2"),
         ({"axes": AXES, "search": {"first": [{"input": "tall"}]}}, "a value for each of"),
         ({"axes": AXES, "search": {"first": [{"input": "wide", "model.delta_init": 0.0}]}}, "no 'wide'"),
+        ({"axes": AXES, "search": {"first": [{"input": ["tall"], "model.delta_init": 0.0}]}}, "no .'tall'"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_words(raw, said) -> None:
+def test_what_cannot_be_used_is_refused_in_words(raw: object, said: str) -> None:
     with pytest.raises(BadSweep, match=said):
         definition.read(raw)
 
 
-def overrides_of(values):
+def overrides_of(values: Sequence[object]) -> list[str]:
     found = definition.read({"axes": {"key": values}})
     return [found.overrides(point)[0] for point in found.grid()]
 
@@ -92,7 +96,7 @@ def test_what_hydra_reads_rightly_is_written_as_it_is() -> None:
 @example("\\'")
 @example("a\\\n")
 @example("[a], b")
-def test_a_text_is_that_text_for_hydra(text) -> None:
+def test_a_text_is_that_text_for_hydra(text: str) -> None:
     parsed = OverridesParser.create().parse_override(overrides_of([text])[0]).value()
     read = parsed.text if isinstance(parsed, QuotedString) else parsed
     # A number, true, null or a list is read as such, as it was meant: YAML takes 1e-3 for a text.

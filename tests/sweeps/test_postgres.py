@@ -104,7 +104,7 @@ def test_looking_makes_nothing_and_a_restart_of_the_server_is_survived(server: S
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("create database fresh")
     (tmp_path / "one").mkdir()
-    assert study(tmp_path / "one", url, copy=True).held() == {}
+    assert study(tmp_path / "one", url, copy=True).counts() == {}
     with psycopg.connect(url) as connection:
         assert connection.execute("select count(*) from pg_stat_user_tables").fetchone() == (0,)
     drawn = study(tmp_path / "one", url)
@@ -112,7 +112,7 @@ def test_looking_makes_nothing_and_a_restart_of_the_server_is_survived(server: S
     assert trial
     server.control("restart")
     drawn.tell(trial.number, "run", {"mpjpe_mm": 1.0})
-    assert study(tmp_path / "one", url, copy=True).held() == {"done": 1}
+    assert study(tmp_path / "one", url, copy=True).counts() == {"done": 1}
 
 
 def test_what_the_server_refuses_is_told_without_the_password(server: Server, tmp_path: Path) -> None:

@@ -5,31 +5,33 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import optuna
 import pytest
 
 from cluster.raycluster.connect import ray_cluster
 from sweeps import definition, runner
-from sweeps.runner import Begun
-from sweeps.study import Study
+from sweeps.outcomes import Done, Figures, Outcome, to_json
+from sweeps.runner import ToTrain
+from sweeps.study import Study, TrialSpec
 
 
 class Host:
     stopping = False
 
-    def begin(self, asked):
-        return Begun(f"run{asked.number}", {"a": asked.values["a"]})
+    def begin(self, trial: TrialSpec) -> ToTrain:
+        return ToTrain(f"run{trial.number}", {"a": trial.values["a"]})
 
-    def end(self, run, outcome):
-        return outcome["figures"]
+    def end(self, run: str, outcome: Outcome[Figures]) -> Outcome[Figures]:
+        return outcome
 
-    def pruned(self, run) -> None:
+    def pruned(self, run: str) -> None:
         """Nothing is kept of it."""
 
 
 class First:
     """A pruner that gives the first trial up."""
 
-    def prune(self, study, trial):
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         return trial.number == 0
 
 
@@ -38,8 +40,7 @@ def test_the_next_trial_waits_for_the_process_of_a_pruned_one(tmp_path: Path, mo
     """Tune by itself waits two seconds, then drops the next trial, and the sweep never ends."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
-    def slowly(payload) -> None:
-        import json
+    def slowly(payload: dict[str, float]) -> None:
         import time
 
         import ray.tune
@@ -49,7 +50,7 @@ def test_the_next_trial_waits_for_the_process_of_a_pruned_one(tmp_path: Path, mo
                 ray.tune.report({"epoch": epoch, "score": 5.0})
         finally:
             time.sleep(3)  # a loader, an engine or a log on a slow file system closes
-        ray.tune.report({"outcome": json.dumps({"figures": {"mpjpe_mm": payload["a"]}}), "epoch": 50})
+        ray.tune.report({"outcome": to_json(Done({"mpjpe_mm": payload["a"]})), "epoch": 50})
 
     study = Study(tmp_path, "s", definition.read({"axes": {"a": [1.0, 2.0, 3.0]}}), 1)
     study.search = dataclasses.replace(study.search, pruner="median")

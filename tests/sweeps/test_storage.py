@@ -23,9 +23,9 @@ def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("place", ["@h:54a2/db", "@[::1/db"])
-def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path: Path, place) -> None:
+def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path: Path, place: str) -> None:
     url = f"postgresql://u:secret{place}"
-    for refused in (lambda: storage.require(url), lambda: storage.kept(tmp_path, "s", url)):
+    for refused in (lambda: storage.require(url), lambda: storage.load(tmp_path, "s", url)):
         with pytest.raises(definition.BadSweep, match=r"://u:\*\*\*@.* cannot be read: a URL such as") as told:
             refused()
         assert "secret" not in str(told.value)
@@ -44,7 +44,7 @@ def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path: Path) -> None:
 def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_file, "_LEFT_SECONDS", 3)
+    monkeypatch.setattr(journal_file, "GRACE_SECONDS", 3)
     asked = study(tmp_path).next()
     log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
     lock.symlink_to(log)
@@ -54,7 +54,7 @@ def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(
 
 
 def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_file, "_LEFT_SECONDS", 3)
+    monkeypatch.setattr(journal_file, "GRACE_SECONDS", 3)
     study(tmp_path)
     log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
     lock.symlink_to(log)
@@ -85,12 +85,12 @@ def test_any_rdb_takes_the_journals_place(tmp_path: Path) -> None:
 def test_a_copy_out_of_a_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     search = {"sampler": "tpe", "trials": 3, "storage": url}
-    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).held() == {}
+    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).counts() == {}
     assert list(tmp_path.iterdir()) == [], "nothing is made by looking"
     (tmp_path / "s").mkdir()
     kept = Study(tmp_path / "s", "s", definition.read(GRID, search), 1)
     kept.tell(kept.next().number, "run", {"mpjpe_mm": 1.0})
-    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).held() == {"done": 1}
+    assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).counts() == {"done": 1}
     (tmp_path / "studies.db").write_bytes(b"no database")
     with pytest.raises(definition.BadSweep, match="cannot be read"):
         Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True)

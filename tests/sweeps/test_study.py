@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweeps import definition
-from sweeps.study import Study
+from sweeps.study import Study, TrialSpec
 from tests.sweeps.studies import GRID, ask_all, study
 
 
-def key(asked):
+def key(asked: TrialSpec) -> tuple[tuple[tuple[str, Any], ...], int]:
     return tuple(asked.values.items()), asked.seed
 
 
-def states(found):
+def states(found: Study) -> list[str]:
     return [t.state.name for t in found.study.get_trials()]
 
 
@@ -71,7 +72,7 @@ def test_a_continued_search_does_not_draw_its_first_numbers_again(tmp_path: Path
     assert len(more) == 3 and not {a.values["a"] for a in more} & {a.values["a"] for a in drawn}
 
 
-def searched(folder, sampler, often):
+def searched(folder: Path, sampler: str, often: int) -> list[dict[str, Any]]:
     """The points that a search draws one after the other, its driver killed after every so many trials: with one drawn,
     and with one half drawn."""
     raw = {"axes": {"a": {"low": 0, "high": 1}, "b": ["x", "y"], "n": {"low": 1, "high": 9, "whole": True}}}
@@ -93,7 +94,7 @@ def searched(folder, sampler, often):
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
-def test_a_search_draws_the_same_however_often_its_driver_is_killed(tmp_path: Path, sampler) -> None:
+def test_a_search_draws_the_same_however_often_its_driver_is_killed(tmp_path: Path, sampler: str) -> None:
     whole = searched(tmp_path / "whole", sampler, 0)
     assert len(whole) == 12 and len({str(values) for values in whole}) > 8  # a crossover may repeat a point
     assert searched(tmp_path / "killed", sampler, 4) == whole
@@ -135,7 +136,7 @@ def test_failed_trials_are_tried_again_only_when_asked_and_once(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("pruner", ["asha", "median"])
-def test_a_bad_trial_is_pruned_and_good_ones_are_not(tmp_path: Path, pruner) -> None:
+def test_a_bad_trial_is_pruned_and_good_ones_are_not(tmp_path: Path, pruner: str) -> None:
     raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 12, "pruner": pruner}}
     found = study(tmp_path, raw=raw, grace=1, reduction=2)
     for value in range(8):
@@ -219,7 +220,7 @@ def test_two_objectives_have_their_directions(tmp_path: Path) -> None:
     ("sampler", "objectives"), [("tpe", ["mpjpe_mm"]), ("gp", ["mpjpe_mm"]), ("nsga2", ["mpjpe_mm", "macs"])]
 )
 def test_a_search_draws_better_points_as_it_learns_also_when_it_is_continued(
-    tmp_path: Path, sampler, objectives
+    tmp_path: Path, sampler: str, objectives: list[str]
 ) -> None:
     raw = {"axes": {"a": {"low": 0, "high": 1}, "b": ["x", "y"]}}
     costs = []
@@ -232,14 +233,14 @@ def test_a_search_draws_better_points_as_it_learns_also_when_it_is_continued(
     assert len(costs) == 48 and sum(costs[24:]) / 24 < 0.95 * sum(costs[:12]) / 12
 
 
-def told(asked):
+def told(asked: list[tuple[dict[str, Any], int]]) -> list[tuple[tuple[tuple[str, Any], ...], int]]:
     return [(tuple(values.items()), seed) for values, seed in asked]
 
 
 def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path: Path) -> None:
     search = {"sampler": "tpe", "trials": 5, "first": [{"a": 0.0, "b": "x"}]}
     fresh = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
-    assert fresh.held() == {} and list(tmp_path.iterdir()) == []
+    assert fresh.counts() == {} and list(tmp_path.iterdir()) == []
     assert fresh.ahead() == ([({"a": 0.0, "b": "x"}, 0), ({"a": 0.0, "b": "x"}, 1)], 8)
 
     kept = study(tmp_path, seeds=2, **search)
@@ -249,7 +250,7 @@ def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path: Path) 
     kept.fail(asked[2].number, "run2", "lost")
     before = (tmp_path / "study.log").read_bytes()
     copy = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
-    assert copy.held() == {"done": 1, "pruned": 1, "failed": 1, "running": 1}
+    assert copy.counts() == {"done": 1, "pruned": 1, "failed": 1, "running": 1}
     left, drawn = copy.ahead()
     assert told(left)[0] == key(asked[3]), "what is running is handed out again, after the driver's death"
     assert len(left) + drawn == 10 - 3
@@ -260,7 +261,7 @@ def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("left_over", [False, True])
-def test_what_is_ahead_is_what_is_asked(tmp_path: Path, left_over) -> None:
+def test_what_is_ahead_is_what_is_asked(tmp_path: Path, left_over: bool) -> None:
     search = {"sampler": "random", "trials": 6, "first": [{"a": 0.5, "b": "y"}]}
     first = study(tmp_path, seeds=2, **search)
     for _ in range(5):

@@ -129,7 +129,7 @@ def test_saved_truth_belongs_to_the_samples_of_another_stride(folder: Path, tmp_
         (["eval.flip_tst=true"], "unknown configuration key 'eval.flip_tst'", "eval.flip_test"),
         (["model.depth_bins=32"], "'model.depth_bins=32' cannot be changed", "train another run"),
         (["data.train_subjects=[1]"], "'data.train_subjects=[1]' cannot be changed", ""),
-        (["data.input_width=96"], "the weights do not fit", "leave out overrides of data.input_width"),
+        (["data.input_width=96"], "the weights do not fit", "remove the overrides of data.input_width"),
         (["eval.sets=[]"], "eval.sets is empty", "eval.sets=[h36m]"),
         (["eval.boxes=detected", "eval.sets=[coco]"], "holds no detected boxes", "--detections"),
         (["data.test_subjects=[6]", "data.train_subjects=[1]"], "cannot be changed", ""),
@@ -179,8 +179,8 @@ def test_ray_is_not_needed(folder: Path) -> None:
     import subprocess
 
     code = (
-        "import sys; from sanpose import recording, trained\n"
-        f"from pathlib import Path; trained.load(recording.find(Path({str(folder.parent)!r}), '7a1b'))\n"
+        "import sys; from sanpose.inference import trained; from sanpose.runs import lookup\n"
+        f"from pathlib import Path; trained.load(lookup.find(Path({str(folder.parent)!r}), '7a1b'))\n"
         "assert not {'ray', 'deepspeed'} & set(sys.modules), 'imported'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

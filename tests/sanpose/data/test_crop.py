@@ -22,7 +22,7 @@ VIEWS = st.builds(
 
 
 @given(VIEWS, st.floats(-100, 600), st.floats(-100, 600))
-def test_there_and_back(view, x, y) -> None:
+def test_there_and_back(view: CropView, x: float, y: float) -> None:
     matrix = crop.to_crop(view, 64, 96)
     flat = crop.normalised(crop.apply(matrix, np.array([[x, y]])), 64, 96)
     back = crop.from_normalised(flat, view, 64, 96)
@@ -56,7 +56,7 @@ def test_the_mirrored_crop_is_the_mirror_of_the_crop() -> None:
 
 
 @pytest.mark.parametrize("shrink", [1, 2, 4])
-def test_a_disc_lands_where_the_affine_says(shrink) -> None:
+def test_a_disc_lands_where_the_affine_says(shrink: int) -> None:
     image = np.zeros((400, 400, 3), np.uint8)
     cv2.circle(image, (230, 170), 24, (255, 255, 255), -1)
     jpeg = cv2.imencode(".jpg", image)[1]

@@ -12,7 +12,9 @@ SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=4)
 
 
 @given(SIZES, st.integers(1, 100), st.integers(0, 5), st.integers(0, 3), st.data())
-def test_an_epoch_has_the_asked_proportions(sizes, length, epoch, seed, data) -> None:
+def test_an_epoch_has_the_asked_proportions(
+    sizes: list[int], length: int, epoch: int, seed: int, data: st.DataObject
+) -> None:
     shares = data.draw(st.lists(st.floats(0.1, 3), min_size=len(sizes), max_size=len(sizes)))
     mix = Mix(tuple(sizes), tuple(shares), seed, length)
     sources, samples = mix.epoch(epoch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,8 @@ from sanpose.cli import main
 from sanpose.data import crop, packed, parts
 from sanpose.data.packed import COLUMNS
 from tests.sanpose import tiny_sets as tiny
+
+Prepare = Callable[..., int]  # the exit code of `sanpose data prepare SOURCE ...`
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -28,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
 
 
 @pytest.fixture
-def prepare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def prepare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Prepare:
     def call(source: str, *words: object) -> int:
         return run(monkeypatch, source, "--src", tmp_path / "src", "--out", tmp_path / "out" / "a.h5", *words)
 
@@ -39,7 +42,7 @@ def left_over(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "out").iterdir()) if (tmp_path / "out").is_dir() else []
 
 
-def test_coco_round_trip(prepare, tmp_path: Path) -> None:
+def test_coco_round_trip(prepare: Prepare, tmp_path: Path) -> None:
     data = tiny.coco(tmp_path / "src", images=3)
     assert prepare("coco") == 0
     file = packed.read(tmp_path / "out" / "a.h5")
@@ -65,7 +68,9 @@ def test_coco_round_trip(prepare, tmp_path: Path) -> None:
         ("h36m", tiny.official, ("--stride", 1)),
     ],
 )
-def test_every_form_gives_all_columns_and_the_same_file_twice(prepare, tmp_path: Path, source, make, options) -> None:
+def test_every_form_gives_all_columns_and_the_same_file_twice(
+    prepare: Prepare, tmp_path: Path, source: str, make: Callable[[Path], object], options: tuple[object, ...]
+) -> None:
     (tmp_path / "src").mkdir()
     make(tmp_path / "src")
     assert prepare(source, *options) == 0
@@ -79,7 +84,7 @@ def test_every_form_gives_all_columns_and_the_same_file_twice(prepare, tmp_path:
     assert out.read_bytes() == first
 
 
-def test_synthetic_mark_limit_and_stride(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_synthetic_mark_limit_and_stride(prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.posenet(tmp_path / "src", frames=11)
     tiny.posenet(tmp_path / "src", subject=9, frames=3)
     (tmp_path / "src" / "SYNTHETIC").write_text("made by a test")
@@ -98,7 +103,7 @@ def test_synthetic_mark_limit_and_stride(prepare, tmp_path: Path, capsys: pytest
 
 
 def test_a_finished_file_is_left_alone_and_another_is_not_overwritten(
-    prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny.mpii(tmp_path / "src")
     assert prepare("mpii") == 0
@@ -115,7 +120,9 @@ def test_a_finished_file_is_left_alone_and_another_is_not_overwritten(
     assert "--force" in capsys.readouterr().err
 
 
-def test_a_file_that_lacks_bad_images_says_so(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_lacks_bad_images_says_so(
+    prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     persons = tiny.mpii(tmp_path / "src", count=4)
     missing = [tmp_path / "src" / "images" / persons[n]["image"] for n in (1, 3)]
     data = [path.read_bytes() for path in missing]
@@ -141,7 +148,9 @@ def test_a_file_that_lacks_bad_images_says_so(prepare, tmp_path: Path, capsys: p
     assert "nothing to do" in capsys.readouterr().out
 
 
-def test_options_that_would_be_ignored_are_refused(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_would_be_ignored_are_refused(
+    prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     src = tmp_path / "src"
     src.mkdir()
     tiny.mpii_mat(src)
@@ -163,7 +172,7 @@ def test_options_that_would_be_ignored_are_refused(prepare, tmp_path: Path, caps
     assert packed.read(tmp_path / "out" / "a.h5").provenance["options"]["strides"] == [1, 1]
 
 
-def test_png_images_are_re_encoded(prepare, tmp_path: Path) -> None:
+def test_png_images_are_re_encoded(prepare: Prepare, tmp_path: Path) -> None:
     persons = tiny.mpii(tmp_path / "src", count=1)
     image = cv2.imread(str(tmp_path / "src" / "images" / persons[0]["image"]))
     persons[0]["image"] = "a.png"
@@ -175,7 +184,7 @@ def test_png_images_are_re_encoded(prepare, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_call_is_taken_up_again(
-    prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(parts, "IMAGES_PER_PART", 2)
     persons = tiny.mpii(tmp_path / "src", count=6)
@@ -199,7 +208,9 @@ def test_an_interrupted_call_is_taken_up_again(
     assert left_over(tmp_path) == ["a.h5"]
 
 
-def test_parts_of_other_data_are_not_taken_up(prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_of_other_data_are_not_taken_up(
+    prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parts, "IMAGES_PER_PART", 1)
     persons = tiny.mpii(tmp_path / "src", count=2)
     missing = tmp_path / "src" / "images" / persons[1]["image"]
@@ -218,14 +229,14 @@ def test_parts_of_other_data_are_not_taken_up(prepare, tmp_path: Path, monkeypat
 
 
 def test_frames_that_are_sparser_than_the_stride_are_noted(
-    prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny.mmpose(tmp_path / "src", frames=7, step=5)
     assert prepare("h36m", "--train-stride", 2) == 0
     assert "note: training frames are 10 apart, not 2 as requested" in capsys.readouterr().out
 
 
-def test_coordinates_of_unlabelled_joints_are_0(prepare, tmp_path: Path) -> None:
+def test_coordinates_of_unlabelled_joints_are_0(prepare: Prepare, tmp_path: Path) -> None:
     persons = tiny.mpii(tmp_path / "src", count=2)
     persons[1]["joints"][15] = [float("nan"), 9.0]  # joints_vis says that it is not labelled
     tiny.write(tmp_path / "src" / "annot" / "valid.json", persons)
@@ -243,7 +254,9 @@ BAD_IMAGES = [
 
 
 @pytest.mark.parametrize(("harm", "message"), BAD_IMAGES, ids=["missing", "empty", "text", "cut", "size"])
-def test_bad_images(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm, message: str) -> None:
+def test_bad_images(
+    prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], object], message: str
+) -> None:
     data = tiny.coco(tmp_path / "src", images=3)
     path = tmp_path / "src" / "val2017" / data["images"][1]["file_name"]
     found = [{"bbox": [1, 2, 30, 40], "image_id": n, "score": 0.5} for n in (3, 2, 1)]
@@ -266,7 +279,7 @@ def test_bad_images(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     assert left_over(tmp_path) == ["a.h5"]
 
 
-def test_bad_annotations(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_annotations(prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     persons = tiny.mpii(tmp_path / "src", count=4)
     persons[0]["joints"][4][0] = float("nan")
     persons[1]["scale"] = 0.0
@@ -284,7 +297,7 @@ def test_bad_annotations(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[
     }
 
 
-def test_nothing_left_and_nothing_there(prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_left_and_nothing_there(prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prepare("coco") == 2
     assert "does not exist" in capsys.readouterr().err
     persons = tiny.mpii(tmp_path / "src", count=1)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sanpose.config.compose import compose, with_overrides
+from sanpose.config.schema import Config
 from sanpose.data import loader, packed, samples, sources
 from sanpose.data.crop import CropView
 from sanpose.errors import UserError
@@ -17,16 +18,16 @@ from tests.sanpose import tiny
 
 
 @pytest.fixture(scope="module")
-def cfg(tmp_path_factory: pytest.TempPathFactory):
+def cfg(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return compose(tiny.overrides(tmp_path_factory.mktemp("tiny")))
 
 
 @pytest.fixture(scope="module")
-def files(cfg):
+def files(cfg: Config) -> dict[str, packed.Packed]:
     return sources.opened(cfg)
 
 
-def test_2d_sources_have_no_depth_and_lack_their_joints(cfg, files) -> None:
+def test_2d_sources_have_no_depth_and_lack_their_joints(cfg: Config, files: dict[str, packed.Packed]) -> None:
     for name, lacking in (("mpii", {"torso", "nose"}), ("coco", {"torso", "neck", "head"})):
         part = samples.training(files[name], cfg.data, UNION22)
         assert not part.weight[..., 2].any() and not part.points[..., 2].any()
@@ -35,7 +36,7 @@ def test_2d_sources_have_no_depth_and_lack_their_joints(cfg, files) -> None:
         assert missing == lacking | faces
 
 
-def test_h36m_has_depth_on_its_18_joints(cfg, files) -> None:
+def test_h36m_has_depth_on_its_18_joints(cfg: Config, files: dict[str, packed.Packed]) -> None:
     part = samples.training(files["h36m"], cfg.data, UNION22)
     assert part.weight[:, :18].all() and not part.weight[:, 18:].any()
     thorax = part.points[:, UNION22.index("thorax")]
@@ -44,19 +45,19 @@ def test_h36m_has_depth_on_its_18_joints(cfg, files) -> None:
     assert np.allclose(part.points[:, 0, 2], 0)
 
 
-def test_subjects_split_h36m_and_the_flag_splits_the_others(cfg, files) -> None:
+def test_subjects_split_h36m_and_the_flag_splits_the_others(cfg: Config, files: dict[str, packed.Packed]) -> None:
     assert set(samples.training(files["h36m"], cfg.data, UNION22).column("subject")) == {1}
     assert set(samples.evaluation(files["h36m"], cfg.data, UNION22).column("subject")) == {9, 11}
     assert samples.evaluation(files["mpii"], cfg.data, UNION22).column("train").max() == 0
 
 
-def test_no_sample_left_is_said(cfg, files) -> None:
+def test_no_sample_left_is_said(cfg: Config, files: dict[str, packed.Packed]) -> None:
     none = with_overrides(cfg, ["data.train_subjects=[5]"])
     with pytest.raises(UserError, match=r"subjects \[5\]"):
         samples.training(files["h36m"], none.data, UNION22)
 
 
-def test_a_mirrored_target_swaps_sides_and_keeps_depth(cfg, files) -> None:
+def test_a_mirrored_target_swaps_sides_and_keeps_depth(cfg: Config, files: dict[str, packed.Packed]) -> None:
     part = samples.training(files["h36m"], cfg.data, UNION22)
     view = part.view(0, 64, 64)
     plain, _ = part.target(0, view, 64, 64)
@@ -65,7 +66,7 @@ def test_a_mirrored_target_swaps_sides_and_keeps_depth(cfg, files) -> None:
     assert np.allclose(mirrored[UNION22.flip][:, 1:], plain[:, 1:], atol=1e-6)
 
 
-def test_zooming_out_makes_depth_smaller(cfg, files) -> None:
+def test_zooming_out_makes_depth_smaller(cfg: Config, files: dict[str, packed.Packed]) -> None:
     part = samples.training(files["h36m"], cfg.data, UNION22)
     view = part.view(0, 64, 64)
     plain, _ = part.target(0, view, 64, 64)
@@ -74,14 +75,14 @@ def test_zooming_out_makes_depth_smaller(cfg, files) -> None:
     assert np.allclose(wide[:, :2] * 1.25, plain[:, :2], atol=1e-6)
 
 
-def test_what_lies_outside_the_crop_weighs_nothing(cfg, files) -> None:
+def test_what_lies_outside_the_crop_weighs_nothing(cfg: Config, files: dict[str, packed.Packed]) -> None:
     part = samples.training(files["h36m"], cfg.data, UNION22)
     target, weight = part.target(0, CropView((48, 48), (30, 30)), 64, 64)
     outside = (np.abs(target[:, :2]) > 0.5).any(1)
     assert outside.any() and not weight[outside].any() and weight[~outside][:18, :2].any()
 
 
-def test_gradient_to_depth_is_exactly_zero_for_2d(cfg, files) -> None:
+def test_gradient_to_depth_is_exactly_zero_for_2d(cfg: Config, files: dict[str, packed.Packed]) -> None:
     part = samples.training(files["mpii"], cfg.data, UNION22)
     target, weight = (torch.from_numpy(a)[None] for a in part.target(0, part.view(0, 64, 64), 64, 64))
     predicted = torch.rand(1, 22, 3, requires_grad=True)
@@ -91,7 +92,9 @@ def test_gradient_to_depth_is_exactly_zero_for_2d(cfg, files) -> None:
 
 
 @pytest.mark.parametrize("name", ["mpii", "coco"])
-def test_coordinates_of_unlabelled_joints_do_not_reach_the_loss(cfg, files, name) -> None:
+def test_coordinates_of_unlabelled_joints_do_not_reach_the_loss(
+    cfg: Config, files: dict[str, packed.Packed], name: str
+) -> None:
     # Packed files of older versions may hold such coordinates.
     columns = dict(files[name].columns)
     columns["keypoints"], columns["visible"] = columns["keypoints"].copy(), columns["visible"].copy()
@@ -106,7 +109,7 @@ def test_coordinates_of_unlabelled_joints_do_not_reach_the_loss(cfg, files, name
     assert torch.isfinite(total) and torch.isfinite(predicted.grad).all()
 
 
-def test_a_labelled_coordinate_that_is_not_finite_is_not_hidden(cfg, files) -> None:
+def test_a_labelled_coordinate_that_is_not_finite_is_not_hidden(cfg: Config, files: dict[str, packed.Packed]) -> None:
     columns = {**files["mpii"].columns, "keypoints": files["mpii"].columns["keypoints"] * np.float32(np.nan)}
     part = samples.training(replace(files["mpii"], columns=columns), cfg.data, UNION22)
     assert np.isnan(part.points).any()
@@ -121,7 +124,9 @@ def test_loss_of_equal_parts_averages_to_the_whole() -> None:
 
 
 @pytest.mark.parametrize(("world", "workers"), [(2, 0), (4, 0), (1, 2)])
-def test_batches_do_not_depend_on_ranks_or_loader_workers(cfg, files, world, workers) -> None:
+def test_batches_do_not_depend_on_ranks_or_loader_workers(
+    cfg: Config, files: dict[str, packed.Packed], world: int, workers: int
+) -> None:
     one = list(loader.batches(loader.training_set(cfg, files), (0, 0), 0, 1))
     shared = with_overrides(cfg, [f"data.loader_workers={workers}"])
     data = loader.training_set(shared, files)
@@ -132,7 +137,7 @@ def test_batches_do_not_depend_on_ranks_or_loader_workers(cfg, files, world, wor
             assert torch.equal(tensor, torch.cat(piece))
 
 
-def test_starting_later_gives_the_same_batches(cfg, files) -> None:
+def test_starting_later_gives_the_same_batches(cfg: Config, files: dict[str, packed.Packed]) -> None:
     data = loader.training_set(cfg, files)
     everything = list(loader.batches(data, (0, 0), 0, 1))
     later = list(loader.batches(data, (1, 2), 0, 1))
@@ -149,14 +154,14 @@ def test_normalise_is_channels_last_and_imagenets() -> None:
     )
 
 
-def test_a_file_of_another_source_is_refused(cfg) -> None:
+def test_a_file_of_another_source_is_refused(cfg: Config) -> None:
     wrong = with_overrides(cfg, [f"data.sources.mpii.file={cfg.data.sources.coco.file}"])
     with pytest.raises(UserError, match="holds coco samples"):
         sources.opened(wrong)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 0.5, 0.98])
-def test_a_packed_file_cut_short_is_refused(tmp_path: Path, keep) -> None:
+def test_a_packed_file_cut_short_is_refused(tmp_path: Path, keep: float) -> None:
     path = tiny.write(tmp_path, "h36m")
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else int(keep)])
@@ -172,10 +177,12 @@ def test_a_missing_packed_file_is_refused(tmp_path: Path) -> None:
 def test_the_fingerprint_follows_the_samples(tmp_path: Path) -> None:
     one, same = tiny.write(tmp_path / "a", "h36m"), tiny.write(tmp_path / "b", "h36m")
     other = tiny.write(tmp_path / "c", "h36m", seed=1)
-    assert packed.fingerprint(one) == packed.fingerprint(same) != packed.fingerprint(other)
+    assert packed.head(one) == packed.head(same) != packed.head(other)
 
 
-def test_the_subjects_that_were_trained_on_are_those_of_the_samples(cfg, files) -> None:
+def test_the_subjects_that_were_trained_on_are_those_of_the_samples(
+    cfg: Config, files: dict[str, packed.Packed]
+) -> None:
     h36m = files["h36m"]
     assert samples.trained_subjects(h36m, cfg.data) == (1,), "the file has S1, S9, S11, whatever is asked for"
     testing = replace(h36m, columns={**h36m.columns, "subject": np.full(len(h36m), 9)})

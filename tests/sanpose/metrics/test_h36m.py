@@ -190,5 +190,5 @@ def test_bad_arrays_are_refused() -> None:
         ([], "the pa"),
     ],
 )
-def test_the_stride_is_what_the_frames_say(frames, said) -> None:
+def test_the_stride_is_what_the_frames_say(frames: list[int], said: str) -> None:
     assert said in h36m.stride_of(np.array(frames, np.int64))

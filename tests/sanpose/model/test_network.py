@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from sanpose.config.schema import BACKBONES, ModelConfig
 from sanpose.errors import UserError
-from sanpose.model import complexity
 from sanpose.model.attention import ChannelAttention, PositionAttention
 from sanpose.model.backbone import Backbone, build_backbone
+from sanpose.model.cost import network_cost
 from sanpose.model.network import SAN
 from sanpose.model.softargmax import soft_argmax_plain
 
@@ -262,7 +262,7 @@ def test_channel_attention_is_its_formula_and_nothing_at_delta_0(scale: bool) ->
 
 def test_a_network_with_channel_attention_has_only_delta_more() -> None:
     none, channel = (ModelConfig(backbone="resnet18", attention=a) for a in ("none", "channel"))
-    plain, attending = (complexity.count(c, 64, 64).total for c in (none, channel))
+    plain, attending = (network_cost(c, 64, 64).total for c in (none, channel))
     assert attending.parameters == plain.parameters + 1
     assert attending.macs - plain.macs == 2 * 512**2 * 4
     network = SAN(channel, 64, 64)
@@ -271,7 +271,7 @@ def test_a_network_with_channel_attention_has_only_delta_more() -> None:
 
 @pytest.mark.parametrize("autocast", [False, True])
 def test_recomputing_changes_neither_gradients_nor_running_statistics(autocast: bool) -> None:
-    found = []
+    recorded = []
     for recompute in (False, True):
         torch.manual_seed(0)
         network = SAN(ModelConfig(backbone="resnet18", width=0.125), 64, 64).train()
@@ -283,8 +283,8 @@ def test_recomputing_changes_neither_gradients_nor_running_statistics(autocast: 
             coordinates = network(images)
         coordinates.square().sum().backward()
         grads = {name: p.grad for name, p in network.named_parameters()}
-        found.append((coordinates.detach(), grads, dict(network.named_buffers()), sum(kept)))
-    (one, grads_one, buffers_one, kept_one), (two, grads_two, buffers_two, kept_two) = found
+        recorded.append((coordinates.detach(), grads, dict(network.named_buffers()), sum(kept)))
+    (one, grads_one, buffers_one, kept_one), (two, grads_two, buffers_two, kept_two) = recorded
     assert torch.equal(one, two) and kept_two < kept_one - 2 * 8 * 32 * 32  # at least the largest map
     for name in grads_one:
         assert torch.equal(grads_one[name], grads_two[name]), name

@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ def logits_of(shape: tuple[int, ...], layout: torch.memory_format, scale: float,
     return values.to(dtype).contiguous(memory_format=layout).requires_grad_()
 
 
-def value_and_gradient(function, logits, joints, depth):  # type: ignore[no-untyped-def]
+def value_and_gradient(
+    function: Callable[[torch.Tensor, int, int], torch.Tensor], logits: torch.Tensor, joints: int, depth: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     target = torch.linspace(-0.5, 0.5, logits.shape[0] * joints * 3).view(-1, joints, 3)
     out = function(logits, joints, depth)
     weight = torch.tensor([1.0, -2.0, 3.0])

@@ -12,19 +12,25 @@ from typing import Any
 import pytest
 
 from sanpose.config.compose import compose
-from sanpose.runs import active, journal, ledger
+from sanpose.runs import active, ledger
+from sanpose.runs.identity import Identified
+from sanpose.runs.paths import RunPaths
+from sanpose.runs.result import TrainingResult
 
 STEPS, BATCH = 10, 8
 
 
-def opened(folder: Path, device: str | None, threads: int = 3, workers: int = 2, accelerator: str = "auto") -> Any:
+def opened(
+    folder: Path, device: str | None, threads: int = 3, workers: int = 2, accelerator: str = "auto"
+) -> active.ActiveRun:
     """A run of three epochs that has been begun."""
     plain = compose()
     train = replace(plain.train, epochs=3, batch_size=BATCH, threads=threads, workers=workers, accelerator=accelerator)
     config = replace(plain, train=train)
     ledger.create(folder.parent, folder.name, config.plain(), {})
     lock = (folder / ".lock").open("w")
-    return active.ActiveRun(config, folder, {"config": config.plain()}, 100.0, lock, time.monotonic(), device)
+    identified = Identified(replace(config, runs=str(folder.parent)), folder.name, {}, synthetic=False)
+    return active.ActiveRun(identified, "2026-01-01T00:00:00+00:00", 100.0, lock, time.monotonic(), device)
 
 
 def trained(folder: Path, *positions: tuple[int, int]) -> None:
@@ -34,13 +40,13 @@ def trained(folder: Path, *positions: tuple[int, int]) -> None:
         lines.append({"kind": "train", "epoch": epoch, "step": step, "steps": STEPS, "images_per_s": 40.0})
         if step == STEPS:
             lines.append({"kind": "epoch", "epoch": epoch + 1, "step": 0, "loss": 0.5})
-    (folder / journal.NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (RunPaths(folder).journal).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @pytest.mark.parametrize("ending", ["failed", "pruned", "interrupted"])
 def test_a_run_that_was_stopped_early_has_its_device_and_the_images_it_saw(tmp_path: Path, ending: str) -> None:
     run = opened(tmp_path / "run", "cuda")
-    trained(run.folder, (0, 4), (0, STEPS), (1, 3))
+    trained(run.paths.folder, (0, 4), (0, STEPS), (1, 3))
     record = run.failed("no memory") if ending == "failed" else getattr(run, ending)()
     bill = record.extra["bill"]
     assert (record.status, bill["device"], bill["accelerators"]) == (ending, "cuda", 2)
@@ -50,9 +56,9 @@ def test_a_run_that_was_stopped_early_has_its_device_and_the_images_it_saw(tmp_p
 
 def test_a_run_that_is_done_saw_every_epoch(tmp_path: Path) -> None:
     run = opened(tmp_path / "run", "cuda")
-    trained(run.folder, *((epoch, STEPS) for epoch in range(3)))
-    told = {"figures": {}, "device": "cpu", "threads": 5, "macs": 1, "parameters": 1}
-    bill = run.done(told).extra["bill"]
+    trained(run.paths.folder, *((epoch, STEPS) for epoch in range(3)))
+    result = TrainingResult(figures={}, device="cpu", threads=5, macs=1, parameters=1)
+    bill = run.done(result).extra["bill"]
     assert bill["images"] == 3 * STEPS * BATCH
     assert (bill["device"], bill["accelerators"]) == ("cpu", 10), "the workers know better than the driver"
 

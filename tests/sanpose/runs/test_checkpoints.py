@@ -17,7 +17,9 @@ def checkpoints(tmp_path: Path) -> Path:
         folder = tmp_path / f"epoch-{epoch:04d}-step-000000"
         folder.mkdir()
         (folder / "weights").write_bytes(b"12345")
-        (folder / "manifest.json").write_text(json.dumps({"score": score}))
+        (folder / "manifest.json").write_text(
+            json.dumps({"position": {"epoch": epoch}, "world": 1, "zero_stage": 0, "score": score})
+        )
     (tmp_path / ".epoch-0004-step-000000.part").mkdir()
     (tmp_path / "epoch-0005-step-000000").mkdir()  # without a manifest
     return tmp_path
@@ -26,20 +28,20 @@ def checkpoints(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "left"), [("best", [2]), ("last", [3]), ("best,last", [2, 3]), ("none", []), ("last, best", [2, 3])]
 )
-def test_the_kinds_that_are_kept(checkpoints, text, left) -> None:
+def test_the_kinds_that_are_kept(checkpoints: Path, text: str, left: list[int]) -> None:
     freed = trim(checkpoints, kinds(text))
     assert sorted(p.name for p in checkpoints.iterdir()) == [f"epoch-{e:04d}-step-000000" for e in left]
     assert freed >= 5 * (3 - len(left))
 
 
-def test_all_are_kept_when_asked_and_nothing_is_no_error(checkpoints, tmp_path: Path) -> None:
+def test_all_are_kept_when_asked_and_nothing_is_no_error(checkpoints: Path, tmp_path: Path) -> None:
     assert trim(checkpoints, kinds("all")) == 0 and len(list(checkpoints.iterdir())) == 5
     assert trim(tmp_path / "nothing", ("best",)) == 0
 
 
-def test_without_scores_the_last_is_the_best(checkpoints) -> None:
+def test_without_scores_the_last_is_the_best(checkpoints: Path) -> None:
     for path in checkpoints.glob("epoch-*/manifest.json"):
-        path.write_text(json.dumps({"score": None}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "score": None}))
     trim(checkpoints, ("best",))
     assert [p.name for p in checkpoints.iterdir()] == ["epoch-0003-step-000000"]
 

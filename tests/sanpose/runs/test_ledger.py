@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from sanpose.runs import ledger, provenance
-from sweeps import record
 from sweeps.files import BrokenRecord, append_line, read_json, read_lines, write_atomic
 
 CONFIG: dict[str, object] = {"cell": "a", "model": {"backbone": "resnet18", "width": 0.5}, "train": {"lr": 1e-5}}
@@ -146,37 +145,6 @@ def test_text_and_names_that_are_not_unicode(tmp_path: Path) -> None:
     assert (found.id, found.reason, broken) == (name, reason, [])
     write_atomic(tmp_path / "text", f"{name}: {reason} ü\n")
     assert (tmp_path / "text").read_text() == "run-\\udcff: cannot read 'photo-\\udcff.png' \\ud800 ü\n"
-
-
-@pytest.mark.parametrize("seeds", [0, -1, 10_001, 1_000_000_000, 1.5, True, "3", None, [1]])
-def test_a_sweep_with_seeds_that_cannot_be_is_broken(tmp_path: Path, seeds: object) -> None:
-    record.write_head(tmp_path, "s", {"search": None, "axes": [], "seeds": seeds})
-    with pytest.raises(BrokenRecord, match=r"seeds is .*: a whole number from 1 to 10,000 was expected"):
-        record.read(tmp_path, "s")
-
-
-def test_a_sweep_with_more_points_than_anybody_can_run_is_broken(tmp_path: Path) -> None:
-    axes = [{"name": name, "values": list(range(100))} for name in "abcdefgh"]
-    for search, seeds, count, sound in ((None, 1, 8, False), (None, 2, 3, False), (None, 1, 3, True), ({}, 1, 8, True)):
-        record.write_head(tmp_path, "s", {"search": search, "axes": axes[:count], "seeds": seeds})
-        if sound:
-            assert record.read(tmp_path, "s").head["axes"] == axes[:count]
-        else:
-            with pytest.raises(BrokenRecord, match="more than 1,000,000 trials"):
-                record.read(tmp_path, "s")
-
-
-def test_a_sweep_that_has_lost_its_head_is_named_and_one_that_is_being_made_is_not(tmp_path: Path) -> None:
-    record.write_head(tmp_path, "sound", {})
-    for name, file in (("lost", "trials.jsonl"), ("study", "study.log"), ("new", ".lock")):
-        (tmp_path / "sweeps" / name).mkdir()
-        (tmp_path / "sweeps" / name / file).touch()
-    (tmp_path / "sweeps" / "circle").symlink_to("circle")
-    (tmp_path / "sweeps" / "notes.txt").touch()
-    assert record.names(tmp_path) == ["circle", "lost", "sound", "study"]
-    for name, told in (("lost", "sweep.json is missing"), ("study", "sweep.json is missing"), ("circle", "links")):
-        with pytest.raises(BrokenRecord, match=told):
-            record.read(tmp_path, name)
 
 
 def test_a_result_is_whole_or_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ import torch.multiprocessing as mp
 from sanpose.config.compose import compose
 from sanpose.errors import UserError
 from sanpose.runs import checkpoints, journal
+from sanpose.runs.paths import RunPaths
 from sanpose.training import loop
 from sanpose.training.engine import WorkerPlace, single_process
 from tests.sanpose import tiny
@@ -46,7 +48,7 @@ def train(jobs: list[tuple[list[str], Path]], place: WorkerPlace) -> None:
 
 def _worker(rank: int, world: int, store: Path, jobs: list[tuple[list[str], Path]]) -> None:
     os.environ["LOCAL_RANK"] = str(rank)
-    loop._LINE_SECONDS = EVERY_STEP
+    loop.LINE_SECONDS = EVERY_STEP
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
     train(jobs, WorkerPlace(rank, world, torch.device("cpu")))
     dist.destroy_process_group()
@@ -60,20 +62,20 @@ def train_together(jobs: list[tuple[list[str], Path]], world: int, store: Path) 
 def beginning(whole: Path, folder: Path) -> Path:
     """What is left of a run that was killed just after the checkpoint CUT."""
     folder.mkdir(parents=True)
-    shutil.copy(whole / journal.NAME, folder)
+    shutil.copy(RunPaths(whole).journal, folder)
     shutil.copytree(whole / "checkpoints" / CUT, folder / "checkpoints" / CUT)
     return folder
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     more = ("train.batch_size=6", "data.epoch_samples=24", "train.epochs=1", "train.milestones=[5]", "train.keep=9")
     quick = ("train.checkpoint_steps=1", "eval.sets=[h36m]", "eval.every=0", "data.train_stride=1", "train.clip=1")
     return tiny.overrides(tmp_path_factory.mktemp("data"), *more, *quick)
 
 
 @pytest.fixture(scope="module")
-def by_two(data, tmp_path_factory: pytest.TempPathFactory):
+def by_two(data: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run by two workers for each stage."""
     folder = tmp_path_factory.mktemp("two")
     os.environ["DS_ACCELERATOR"] = "cpu"
@@ -84,7 +86,7 @@ def by_two(data, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def by_three(data, by_two, tmp_path_factory: pytest.TempPathFactory):
+def by_three(data: list[str], by_two: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("three")
     for stage in STAGES:
         beginning(by_two / str(stage), folder / str(stage))
@@ -93,20 +95,20 @@ def by_three(data, by_two, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def alone():
+def alone() -> Iterator[WorkerPlace]:
     single_process()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_LINE_SECONDS", EVERY_STEP)
+        patch.setattr(loop, "LINE_SECONDS", EVERY_STEP)
         yield WorkerPlace(0, 1, torch.device("cpu"))
 
 
 def losses(folder: Path) -> dict[tuple[str, int], float]:
-    lines = list(journal.read(folder / journal.NAME))
+    lines = list(journal.read(RunPaths(folder).journal))
     return {(line["kind"], line["step"]): line["loss"] for line in lines if line["kind"] in ("train", "epoch")}
 
 
 def notes(folder: Path) -> list[str]:
-    return [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    return [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
 
 
 def last_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -126,33 +128,39 @@ def assert_same_run(continued: Path, whole: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_one_worker_continues_what_two_began(data, by_two, alone, tmp_path: Path, stage) -> None:
+def test_one_worker_continues_what_two_began(
+    data: list[str], by_two: Path, alone: WorkerPlace, tmp_path: Path, stage: int
+) -> None:
     folder = beginning(by_two / str(stage), tmp_path / str(stage))
     train([job(data, tmp_path, stage)], alone)
-    assert notes(folder) == [f"continues from checkpoint {CUT}, written by 2 workers, now 1"]
+    assert notes(folder) == [f"resumes from checkpoint {CUT}, written by 2 workers, now 1"]
     assert_same_run(folder, by_two / str(stage), 5e-2)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_three_workers_continue_what_two_began(by_two, by_three, stage) -> None:
+def test_three_workers_continue_what_two_began(by_two: Path, by_three: Path, stage: int) -> None:
     folder = by_three / str(stage)
-    assert notes(folder) == [f"continues from checkpoint {CUT}, written by 2 workers, now 3"]
+    assert notes(folder) == [f"resumes from checkpoint {CUT}, written by 2 workers, now 3"]
     assert checkpoints.choose(folder / "checkpoints", "last").world == 3
     assert_same_run(folder, by_two / str(stage), 1e-4)
 
 
-def test_one_worker_continues_what_three_continued(data, by_two, by_three, alone, tmp_path: Path) -> None:
+def test_one_worker_continues_what_three_continued(
+    data: list[str], by_two: Path, by_three: Path, alone: WorkerPlace, tmp_path: Path
+) -> None:
     folder = tmp_path / "2"
     (folder / "checkpoints").mkdir(parents=True)
-    shutil.copy(by_three / "2" / journal.NAME, folder)
+    shutil.copy(RunPaths(by_three / "2").journal, folder)
     name = "epoch-0000-step-000003"
     shutil.copytree(by_three / "2" / "checkpoints" / name, folder / "checkpoints" / name)
     train([job(data, tmp_path, 2)], alone)
-    assert notes(folder)[-1] == f"continues from checkpoint {name}, written by 3 workers, now 1"
+    assert notes(folder)[-1] == f"resumes from checkpoint {name}, written by 3 workers, now 1"
     assert_same_run(folder, by_two / "2", 5e-2)
 
 
-def test_a_damaged_shard_is_named_and_the_checkpoint_before_is_cut(data, by_two, alone, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_named_and_the_checkpoint_before_is_cut(
+    data: list[str], by_two: Path, alone: WorkerPlace, tmp_path: Path
+) -> None:
     folder = beginning(by_two / "1", tmp_path / "1")
     later = folder / "checkpoints" / "epoch-0000-step-000003"
     shutil.copytree(by_two / "1" / "checkpoints" / later.name, later)
@@ -161,11 +169,13 @@ def test_a_damaged_shard_is_named_and_the_checkpoint_before_is_cut(data, by_two,
     train([job(data, tmp_path, 1)], alone)
     damaged, continued = notes(folder)
     assert later.name in damaged and shard.name in damaged and "cut short" in damaged
-    assert continued.startswith(f"continues from checkpoint {CUT}, written by 2")
+    assert continued.startswith(f"resumes from checkpoint {CUT}, written by 2")
 
 
 @pytest.mark.parametrize("form", ["other", "code"])
-def test_a_shard_that_is_not_one_is_refused_and_runs_nothing(data, by_two, alone, tmp_path: Path, form) -> None:
+def test_a_shard_that_is_not_one_is_refused_and_runs_nothing(
+    data: list[str], by_two: Path, alone: WorkerPlace, tmp_path: Path, form: str
+) -> None:
     folder = beginning(by_two / "1", tmp_path / "1")
     shard = folder / "checkpoints" / CUT / "deepspeed" / "zero_pp_rank_1_mp_rank_00_optim_states.pt"
     torch.save({"optimizer_state_dict": {"other": 1} if form == "other" else Code(str(tmp_path / "ran"))}, shard)
@@ -181,7 +191,7 @@ class Code:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
         return os.mkdir, (self.folder,)
 
 
@@ -193,6 +203,6 @@ def reseal(folder: Path, file: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_a_batch_that_the_workers_cannot_share_names_the_numbers_that_can(data) -> None:
+def test_a_batch_that_the_workers_cannot_share_names_the_numbers_that_can(data: list[str]) -> None:
     with pytest.raises(UserError, match=r"train\.batch_size=8, or train\.workers=1\|2\|3\|6"):
         compose([*data, "train.workers=4"])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ from cluster.raycluster.connect import ray_cluster
 from sanpose.config.compose import compose, with_overrides
 from sanpose.errors import UserError
 from sanpose.runs import checkpoints, identity, journal, locks, lookup
+from sanpose.runs.paths import RunPaths
 from sanpose.training.run import resume_config, train
 from tests.sanpose import tiny
 
@@ -25,21 +27,21 @@ QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return tiny.overrides(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
-def ray(data):
+def ray(data: list[str]) -> Iterator[None]:
     with ray_cluster(2):
         yield
 
 
 def lines(folder: Path, kind: str) -> list[dict]:
-    return [line for line in journal.read(folder / journal.NAME) if line["kind"] == kind]
+    return [line for line in journal.read(RunPaths(folder).journal) if line["kind"] == kind]
 
 
-def test_two_workers_and_one_give_the_same_losses(ray, data, tmp_path: Path) -> None:
+def test_two_workers_and_one_give_the_same_losses(ray: None, data: list[str], tmp_path: Path) -> None:
     records = []
     for workers in (1, 2):
         chosen = compose([*data, f"runs={tmp_path / str(workers)}", f"train.workers={workers}"])
@@ -63,25 +65,29 @@ def test_two_workers_and_one_give_the_same_losses(ray, data, tmp_path: Path) -> 
     assert provenance["packages"]["torch"] and provenance["machine"]["cpus"]
 
 
-def test_a_finished_run_is_not_trained_twice(ray, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_not_trained_twice(
+    ray: None, data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen = compose([*data, f"runs={tmp_path}", "train.epochs=1", "eval.sets=[h36m]"])
     first = train(chosen, QUIET)
     monkeypatch.setattr("sanpose.training.run._fit", lambda *_: pytest.fail("trained again"))
     again = train(chosen, QUIET)
     assert again == first
-    assert lookup.record_of(tmp_path, first.id[:4]).status == "done"
+    assert lookup.read(lookup.find(tmp_path, first.id[:4])).status == "done"
 
 
-def test_a_killed_worker_is_replaced_and_the_run_ends_as_if_nothing_had_happened(ray, data, tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced_and_the_run_ends_as_if_nothing_had_happened(
+    ray: None, data: list[str], tmp_path: Path
+) -> None:
     more = ["train.epochs=12", "train.workers=2", "eval.sets=[h36m]", "eval.every=0", "train.keep=3"]
     whole = train(compose([*data, *more, f"runs={tmp_path / 'whole'}"]), QUIET)
     victim = compose([*data, *more, f"runs={tmp_path / 'killed'}"])
     folder = Path(victim.runs) / identity.run_id(victim)
-    killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(folder / journal.NAME), str(os.getpid())])
+    killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(RunPaths(folder).journal), str(os.getpid())])
     record = train(victim, QUIET)
     assert killer.wait() == 0, "nobody was killed"
     notes = [line["text"] for line in lines(folder, "note")]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
     assert lines(folder, "epoch") == lines(whole.folder, "epoch")
     assert record.metrics["h36m"]["mpjpe"] == whole.metrics["h36m"]["mpjpe"]
 
@@ -100,22 +106,24 @@ sys.exit(1)
 """
 
 
-def test_more_workers_than_ray_has_room_for_are_refused(ray, data, tmp_path: Path) -> None:
+def test_more_workers_than_ray_has_room_for_are_refused(ray: None, data: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs as many CPUs"):
         train(compose([*data, f"runs={tmp_path}", "train.workers=8"]), QUIET)
 
 
-def test_a_run_is_trained_by_one_process_at_a_time(data, tmp_path: Path) -> None:
+def test_a_run_is_trained_by_one_process_at_a_time(data: list[str], tmp_path: Path) -> None:
     chosen = compose([*data, f"runs={tmp_path}"])
     folder = tmp_path / identity.run_id(chosen)
     folder.mkdir()
-    with locks._hold(folder), pytest.raises(UserError, match="by another process"):
+    with locks.hold(folder), pytest.raises(UserError, match="by another process"):
         train(chosen, QUIET)
     assert not (folder / "result.json").exists()
 
 
 @pytest.mark.parametrize("loader_workers", [0, 1])
-def test_bad_data_is_not_tried_again_and_is_recorded(ray, data, tmp_path: Path, loader_workers) -> None:
+def test_bad_data_is_not_tried_again_and_is_recorded(
+    ray: None, data: list[str], tmp_path: Path, loader_workers: int
+) -> None:
     import h5py
 
     path = tiny.write(tmp_path, "h36m")
@@ -127,11 +135,11 @@ def test_bad_data_is_not_tried_again_and_is_recorded(ray, data, tmp_path: Path, 
     with pytest.raises(UserError, match="cannot be decoded") as error:
         train(chosen, QUIET)
     assert str(path) in str(error.value) and "Traceback" not in str(error.value)
-    record = lookup.record_of(tmp_path / "runs", identity.run_id(chosen))
+    record = lookup.read(lookup.find(tmp_path / "runs", identity.run_id(chosen)))
     assert record.status == "failed" and "cannot be decoded" in str(record.reason)
 
 
-def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path: Path) -> None:
+def test_ctrl_c_is_recorded_and_resume_finishes(data: list[str], tmp_path: Path) -> None:
     more = ["train.epochs=40", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path}"]
     command = [sys.executable, "-m", "sanpose.train", *data, *more]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -142,7 +150,7 @@ def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path: Path) -> None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert lookup.record_of(tmp_path, folder.name).status == "interrupted"
+    assert lookup.read(lookup.find(tmp_path, folder.name)).status == "interrupted"
     assert checkpoints.newest(folder / "checkpoints")[0] is not None
     done = subprocess.run(
         ["sanpose", "train", f"resume={folder.name[:5]}", f"runs={tmp_path}", "train.workers=1"],
@@ -151,12 +159,12 @@ def test_ctrl_c_is_recorded_and_resume_finishes(data, tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "continues from checkpoint" in done.stdout and lookup.record_of(tmp_path, folder.name).status == "done"
+    assert "resumes from checkpoint" in done.stdout and lookup.read(lookup.find(tmp_path, folder.name)).status == "done"
     left = [p for p in psutil.process_iter(["cmdline"]) if f"/{folder.name}" in " ".join(p.info["cmdline"] or [])]
     assert not left
 
 
-def test_resume_refuses_what_defines_another_run(data, tmp_path: Path) -> None:
+def test_resume_refuses_what_defines_another_run(data: list[str], tmp_path: Path) -> None:
     from sanpose.runs import ledger
 
     chosen = compose([*data, f"runs={tmp_path}"])
@@ -172,7 +180,7 @@ def test_resume_refuses_what_defines_another_run(data, tmp_path: Path) -> None:
         resume_config(tmp_path, name[:4], [f"data.sources.h36m.file={other}"])
 
 
-def test_weights_count_by_their_content_not_their_path(data, tmp_path: Path) -> None:
+def test_weights_count_by_their_content_not_their_path(data: list[str], tmp_path: Path) -> None:
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).write_bytes(content)
     a, b, c = (identity.run_id(compose([*data, f"model.weights={tmp_path / n}"])) for n in "abc")
@@ -182,7 +190,7 @@ def test_weights_count_by_their_content_not_their_path(data, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("arguments", [["train.epoch=1"], ["resume=nothing"], ["data.input_width=65"], ["preset=x"]])
-def test_refusals_end_in_code_2_and_leave_nothing(arguments, tmp_path: Path) -> None:
+def test_refusals_end_in_code_2_and_leave_nothing(arguments: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sanpose", "train", *arguments], cwd=tmp_path, capture_output=True, text=True
     )
@@ -199,7 +207,9 @@ def test_refusals_end_in_code_2_and_leave_nothing(arguments, tmp_path: Path) -> 
         ("data.sources.mpii.file={h36m}", "mpii"),
     ],
 )
-def test_data_that_cannot_be_trained_on_is_refused_before_there_is_a_run(data, tmp_path: Path, override, said) -> None:
+def test_data_that_cannot_be_trained_on_is_refused_before_there_is_a_run(
+    data: list[str], tmp_path: Path, override: str, said: str
+) -> None:
     h36m = next(o.partition("=")[2] for o in data if o.startswith("data.sources.h36m.file="))
     given = [*data, f"runs={tmp_path / 'runs'}", "data.epoch_samples=0", override.format(h36m=h36m)]
     with pytest.raises(UserError, match=said):

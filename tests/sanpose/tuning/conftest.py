@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from cluster.raycluster.connect import ray_cluster
@@ -9,11 +11,11 @@ from tests.sanpose import tiny
 
 
 @pytest.fixture(scope="package")
-def data(tmp_path_factory: pytest.TempPathFactory):
+def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return tiny.overrides(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="package")
-def ray():
+def ray() -> Iterator[None]:
     with ray_cluster(2):
         yield

@@ -17,10 +17,12 @@ from rich.console import Console
 from sanpose.config.compose import REPOSITORY
 from sanpose.runs import active, checkpoints, provenance
 from sanpose.runs.active import ActiveRun
+from sanpose.runs.result import TrainingResult
 from sanpose.tuning import sweep
 from sanpose.tuning.driver import Driver
 from sanpose.tuning.sweep import Sweep
 from sweeps import record
+from sweeps.runner import Recorded, ToTrain
 from sweeps.study import TrialSpec
 from tests.sanpose import tiny
 from tests.sanpose.recorded import figures
@@ -56,33 +58,34 @@ def driver(of: Sweep, kept: tuple[str, ...] = ("last",)) -> Driver:
 
 
 def begin(of: Driver) -> ActiveRun:
-    begun = of.begin(POINT)
-    assert begun.payload
-    save(of.open[begun.run], 1)
-    return of.open[begun.run]
+    start = of.begin(POINT)
+    assert isinstance(start, ToTrain)
+    save(of.open[start.run], 1)
+    return of.open[start.run]
 
 
 def save(run: ActiveRun, epoch: int) -> None:
-    folder = run.folder / "checkpoints" / f"epoch-{epoch:04d}-step-000000"
+    folder = run.paths.folder / "checkpoints" / f"epoch-{epoch:04d}-step-000000"
     folder.mkdir()
-    (folder / "manifest.json").write_text(json.dumps({"score": float(epoch)}))
+    manifest = {"position": {"epoch": epoch}, "world": 1, "zero_stage": 0, "score": float(epoch)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def left(run: ActiveRun) -> list[str]:
-    return sorted(path.name[:10] for path in (run.folder / "checkpoints").iterdir())
+    return sorted(path.name[:10] for path in (run.paths.folder / "checkpoints").iterdir())
 
 
 def finish(run: ActiveRun) -> None:
     """What the driver does of a run's end before it removes checkpoints."""
     save(run, 2)
-    run.done({"figures": {"h36m": figures(60.0)["h36m"]}})
+    run.done(TrainingResult({"h36m": figures(60.0)["h36m"]}, "cpu", 1, 1, 1))
 
 
 def test_the_next_start_trims_what_a_driver_that_died_has_not(asked: Sweep) -> None:
     run = begin(driver(asked))
     finish(run)
     assert left(run) == ["epoch-0001", "epoch-0002"]
-    assert driver(asked).begin(POINT).outcome
+    assert isinstance(driver(asked).begin(POINT), Recorded)
     assert left(run) == ["epoch-0002"]
 
 
@@ -91,7 +94,7 @@ def test_another_sweeps_run_is_taken_as_it_is(asked: Sweep, data: list[str], tmp
     finish(run)
     other = named("other", data, tmp_path)
     for _ in range(2):
-        assert driver(other, ()).begin(POINT).outcome
+        assert isinstance(driver(other, ()).begin(POINT), Recorded)
     assert left(run) == ["epoch-0001", "epoch-0002"]
 
 
@@ -99,9 +102,9 @@ def test_a_run_that_a_person_has_finished_is_taken_as_it_is(asked: Sweep) -> Non
     first = driver(asked)
     run = begin(first)
     first.interrupted()
-    by_hand = active.begin(run.config, REPOSITORY)
+    by_hand = active.begin(run.identified, REPOSITORY)
     finish(by_hand)
-    assert driver(asked, ()).begin(POINT).outcome
+    assert isinstance(driver(asked, ()).begin(POINT), Recorded)
     assert left(run) == ["epoch-0001", "epoch-0002"]
 
 
@@ -109,7 +112,7 @@ def test_a_run_that_a_person_has_finished_is_taken_as_it_is(asked: Sweep) -> Non
 def test_what_workers_save_after_their_trial_was_given_up_is_trimmed(asked: Sweep, same_start: bool) -> None:
     first = driver(asked)
     run = begin(first)
-    first.pruned(run.folder.name)
+    first.pruned(run.paths.folder.name)
     assert left(run) == []
 
     def worker() -> None:
@@ -118,7 +121,7 @@ def test_what_workers_save_after_their_trial_was_given_up_is_trimmed(asked: Swee
         lock.close()
 
     save(run, 1)
-    lock = (run.folder / ".worker.lock").open("w")
+    lock = (run.paths.folder / ".worker.lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     thread = threading.Thread(target=worker)
     thread.start()
@@ -130,8 +133,8 @@ def test_what_workers_save_after_their_trial_was_given_up_is_trimmed(asked: Swee
 def test_a_pruned_run_that_somebody_else_trains_keeps_its_checkpoints(asked: Sweep) -> None:
     first = driver(asked)
     run = begin(first)
-    first.pruned(run.folder.name)
-    by_hand = active.begin(run.config, REPOSITORY)
+    first.pruned(run.paths.folder.name)
+    by_hand = active.begin(run.identified, REPOSITORY)
     save(by_hand, 1)
     driver(asked).trim_pruned()
     assert left(run) == ["epoch-0001"]

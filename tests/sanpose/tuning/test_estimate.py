@@ -12,7 +12,7 @@ import yaml
 from sanpose.config.compose import compose
 from sanpose.config.schema import Config
 from sanpose.errors import UserError
-from sanpose.model.cost import cost
+from sanpose.model.cost import recorded_cost
 from sanpose.runs.ledger import RunRecord
 from sanpose.tuning import estimate
 from tests.sanpose import tiny
@@ -52,7 +52,7 @@ def seconds(chosen: Config, *records: RunRecord) -> tuple[float, float, str]:
 
 
 def macs(chosen: Config) -> int:
-    found = cost(chosen.plain())
+    found = recorded_cost(chosen.plain())
     assert found
     return found.macs
 
@@ -118,7 +118,8 @@ def test_a_dry_run_does_without_torch_and_ray(data: list[str], tmp_path: Path) -
     (tmp_path / "rates.yaml").write_text(yaml.safe_dump({"axes": {"train.learning_rate": [0.001, 0.01]}}))
     words = [f"sweep={tmp_path / 'rates.yaml'}", *data, "data.epoch_samples=0"]
     code = (
-        f"import sys; from sanpose import plan, sweep; found = plan.make(sweep.read({words!r})); assert found.hours; "
+        f"import sys; from sanpose.tuning import plan, sweep; planned = plan.make(sweep.read({words!r})); "
+        "assert planned.hours; "
         "bad = {'torch', 'ray'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,13 +16,14 @@ import psutil
 import pytest
 
 from sanpose.runs import checkpoints, identity, journal, ledger
+from sanpose.runs.paths import RunPaths
 from sanpose.tuning import sweep
 from sanpose.tuning.run import tune
 from sweeps import record
 from tests.sanpose.tuning.small import QUIET, SHORT, definition, lines, records
 
 
-def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray, data, tmp_path: Path) -> None:
+def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray: None, data: list[str], tmp_path: Path) -> None:
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0")
     folders = []
@@ -32,12 +33,14 @@ def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray, data, tmp_pat
         folders.append(tmp_path / name / run)
         killer = None
         if name == "killed":
-            killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(folders[1] / journal.NAME), str(os.getpid())])
+            killer = subprocess.Popen(
+                [sys.executable, "-c", _KILLER, str(RunPaths(folders[1]).journal), str(os.getpid())]
+            )
         assert tune(asked, QUIET) == {"done": 1}
         assert killer is None or killer.wait() == 0, "nobody was killed"
     assert lines(folders[1]) == lines(folders[0])
-    notes = [line["text"] for line in journal.read(folders[1] / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    notes = [line["text"] for line in journal.read(RunPaths(folders[1]).journal) if line["kind"] == "note"]
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
 
 
 # Kills the process that trains, below the given one, once the journal has seen three epochs.
@@ -57,19 +60,21 @@ sys.exit(1)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", ["ImplicitFunc", "TrainController"])
-def test_a_trial_of_two_workers_goes_on_without_the_process_that_minds_them(ray, data, tmp_path: Path, killed) -> None:
+def test_a_trial_of_two_workers_goes_on_without_the_process_that_minds_them(
+    ray: None, data: list[str], tmp_path: Path, killed: str
+) -> None:
     """Its workers have all CPUs: they are free for the next start only when somebody takes them back."""
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0", "train.workers=2")
     asked = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / 'runs'}"])
     folder = tmp_path / "runs" / identity.run_id(asked.config({"train.gamma": 0.5}, 0))
-    given = [str(folder / journal.NAME), str(os.getpid()), killed]
+    given = [str(RunPaths(folder).journal), str(os.getpid()), killed]
     killer = subprocess.Popen([sys.executable, "-c", _MINDER_KILLER, *given])
     assert tune(asked, QUIET) == {"done": 1}
     assert killer.wait() == 0, "nobody was killed"
     assert [line["epoch"] for line in lines(folder) if line["kind"] == "epoch"] == list(range(1, 13))
-    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
 
 
 # Kills the process of this name below the given one, once the journal has seen three epochs.
@@ -87,7 +92,7 @@ sys.exit(1)
 
 
 def test_a_trial_that_ray_kills_where_memory_runs_low_fails_with_that_reason_and_the_sweep_goes_on(
-    data, tmp_path: Path
+    data: list[str], tmp_path: Path
 ) -> None:
     """Where memory always counts as low, here; Ray Tune by itself would end over the first."""
     low = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
@@ -101,14 +106,14 @@ def test_a_trial_that_ray_kills_where_memory_runs_low_fails_with_that_reason_and
 
 
 def test_a_process_killed_while_its_record_is_written_does_not_train_again(
-    ray, data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray: None, data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     asked = sweep.read([definition(tmp_path, content, "one"), *data, *SHORT, f"runs={tmp_path / 'runs'}"])
     folder = tmp_path / "runs" / identity.run_id(asked.config({"train.gamma": 0.5}, 0))
     trim, seen = checkpoints.trim, []
 
-    def killing(checkpoints, kept):
+    def killing(checkpoints: Path, kept: tuple[str, ...]) -> int:
         """The record is written, and the trial's process still waits for its report to be taken in."""
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):  # one that has just ended
@@ -118,7 +123,7 @@ def test_a_process_killed_while_its_record_is_written_does_not_train_again(
         return trim(checkpoints, kept)
 
     monkeypatch.setattr(checkpoints, "trim", killing)
-    assert tune(asked, QUIET, kept=()) == {"done": 1}
+    assert tune(asked, QUIET, keep=()) == {"done": 1}
     assert seen == [(lines(folder), sorted(folder.glob("tensorboard/*")))], "a start would begin a file of its own"
     assert list((folder / "checkpoints").iterdir()) == []
     assert ledger.read(folder).status == "done"
@@ -137,12 +142,12 @@ def killed_at(command: list[str], runs: Path, epochs: int, later: float) -> None
 
 
 def epochs_of(runs: Path) -> int:
-    return sum(path.read_text().count('"kind": "epoch"') for path in runs.glob(f"*/{journal.NAME}"))
+    return sum(path.read_text().count('"kind": "epoch"') for path in runs.glob("*/metrics.jsonl"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path: Path) -> None:
+def test_a_driver_killed_five_times_ends_with_the_same_records(data: list[str], tmp_path: Path) -> None:
     more = (*data, "train.epochs=25", "eval.sets=[h36m]", "eval.every=0")
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
     whole = subprocess.run([*command, f"runs={tmp_path / 'whole'}"], capture_output=True, text=True)
@@ -161,7 +166,7 @@ def test_a_driver_killed_five_times_ends_with_the_same_records(data, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray, data, tmp_path: Path) -> None:
+def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray: None, data: list[str], tmp_path: Path) -> None:
     """One trial at a time: with all threads, a trial has the machine to itself."""
     content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
     content["search"] = {"sampler": "random", "trials": 8, "pruner": "median"}
@@ -200,7 +205,7 @@ def training(command: list[str], folder: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path: Path) -> None:
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data: list[str], tmp_path: Path) -> None:
     more = (*data, "train.epochs=30", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
     folder = tmp_path / "runs" / first_run([definition(tmp_path), *more])
@@ -213,13 +218,13 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data, tmp_path: Path)
     assert checkpoints.newest(folder / "checkpoints")[0] is not None
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
     assert ledger.read(folder).extra["bill"]["wall_s"] > 0
 
 
 @pytest.mark.slow
-def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data, tmp_path: Path) -> None:
+def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data: list[str], tmp_path: Path) -> None:
     more = (*data, "train.epochs=40", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}")
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
     folder = tmp_path / "runs" / first_run([definition(tmp_path), *more])
@@ -233,5 +238,5 @@ def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data, 
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
-    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
+    assert any(n.startswith("resumes from checkpoint") for n in notes)

@@ -57,7 +57,7 @@ def test_a_search_is_planned_from_its_study(tmp_path: Path, data: list[str]) -> 
     search = ("search.sampler=tpe", "search.trials=8", "search.pruner=asha", "eval.every=1")
     rates = asked(tmp_path, RATES, data, *search)
     before = plan.make(rates)
-    assert (before.held, before.rows, before.drawn) == ({}, (), 8) and not rates.runs.exists()
+    assert (before.recorded, before.rows, before.drawn) == ({}, (), 8) and not rates.runs.exists()
 
     folder = record.folder_of(rates.runs, rates.name)
     folder.mkdir(parents=True)
@@ -72,9 +72,9 @@ def test_a_search_is_planned_from_its_study(tmp_path: Path, data: list[str]) -> 
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
     found = plan.make(rates)
-    assert found.held == {"done": 1, "pruned": 1, "failed": 1, "running": 1}
+    assert found.recorded == {"done": 1, "pruned": 1, "failed": 1, "running": 1}
     assert [(row.run, row.action) for row in found.rows] == [(left, "continue at epoch 1")] and found.drawn == 4
-    assert "the study holds 4 trials (1 done, 1 pruned, 1 failed, 1 running)" in shown(found)
+    assert "the study has 4 trials (1 done, 1 pruned, 1 failed, 1 running)" in shown(found)
     assert "5 trials: 1 continue, 4 drawn later" in shown(found)
     retried = plan.make(rates, retry_failed=True)
     assert [row.action for row in retried.rows] == ["continue at epoch 1", "train"]
@@ -89,8 +89,8 @@ def test_nothing_is_left_of_a_search_that_has_ended(tmp_path: Path, data: list[s
     while (trial := study.next()) is not None:
         study.tell(trial.number, recorded(rates, trial.values, 0, "done"), {"mpjpe_mm": 90.0})
     found = plan.make(rates)
-    assert (found.held, found.rows, found.drawn, found.hours) == ({"done": 2}, (), 0, 0)
-    assert "nothing is left to run" in shown(found)
+    assert (found.recorded, found.rows, found.drawn, found.hours) == ({"done": 2}, (), 0, 0)
+    assert "nothing remains to run" in shown(found)
 
 
 def test_a_point_that_cannot_be_composed_is_planned_as_such(tmp_path: Path, data: list[str]) -> None:
@@ -113,8 +113,8 @@ def test_a_record_that_cannot_be_read_is_one_row_of_the_plan(tmp_path: Path, dat
 @pytest.mark.parametrize(
     ("more", "actions", "said"),
     [
-        ((), ["cannot be run", "cannot be run", "train", "train"], "2 of the 4 points"),
-        (("search.sampler=tpe", "search.trials=3"), [], "1 of the 2 points"),  # of (none, 0.1) and (position, 1.0)
+        ((), ["cannot be run", "cannot be run", "train", "train"], "2 of 4 checked points"),
+        (("search.sampler=tpe", "search.trials=3"), [], "1 of 2 checked points"),  # of (none, 0.1) and (position, 1.0)
     ],
 )
 def test_a_sweep_with_impossible_points_is_read_and_says_so(

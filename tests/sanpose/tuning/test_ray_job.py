@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from sanpose.runs import identity, journal, ledger
+from sanpose.runs.paths import RunPaths
 from sanpose.tuning import sweep
 from tests.sanpose import tiny
 
@@ -31,7 +33,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def head(monkeypatch: pytest.MonkeyPatch):
+def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The dashboard's address of a Ray head with two CPUs."""
     # Where some Ray has left a token in the home folder, `ray start` asks for it, and its clients don't give it.
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
@@ -58,7 +60,7 @@ def head(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.timeout(400)
-def test_a_submitted_sweep_runs_stops_with_its_checkpoints_and_goes_on(head, tmp_path: Path) -> None:
+def test_a_submitted_sweep_runs_stops_with_its_checkpoints_and_goes_on(head: str, tmp_path: Path) -> None:
     data = tiny.overrides(tmp_path / "data")
     work = tmp_path / "work"
     work.mkdir()
@@ -86,6 +88,6 @@ def test_a_submitted_sweep_runs_stops_with_its_checkpoints_and_goes_on(head, tmp
     second = subprocess.run([*submit, "--submission-id=second", "--", *entry], capture_output=True, text=True)
     assert second.returncode == 0, second.stdout + second.stderr
     assert f"run {folder.name} is done" in second.stdout and "sweep deltas-smoke has ended: 2 done" in second.stdout
-    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
-    assert any(n.startswith("continues from checkpoint") for n in notes)
+    notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
+    assert any(n.startswith("resumes from checkpoint") for n in notes)
     assert {r.status for r in ledger.read_all(tmp_path / "runs")[0]} == {"done"}

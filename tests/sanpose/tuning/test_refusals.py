@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sanpose.errors import UserError
+from sanpose.runs import locks
 from sanpose.tuning import ownership, sweep
 from sanpose.tuning.run import tune
 from sweeps import record
@@ -34,11 +35,11 @@ from tests.sanpose.tuning.small import DELTAS, QUIET, SHORT, definition
         (["sweep=table1", "search.objectives=[mpjpe_mm"], "cannot be used"),
         (["sweep=table1", "train.seed=7"], "seeds=N"),
         (["sweep=data_mix", "data.sources.mpii.share=3"], "sets itself"),
-        (["sweep=table1", "search.objectives=[pckh]", "search.pruner=asha"], "looks at mpjpe_mm"),
+        (["sweep=table1", "search.objectives=[pckh]", "search.pruner=asha"], "compares mpjpe_mm"),
     ],
 )
 def test_bad_sweeps_are_refused_before_anything_starts(
-    arguments, said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=said):
@@ -54,7 +55,7 @@ IDLE = [
 
 
 @pytest.mark.parametrize(("axes", "said"), IDLE)
-def test_an_axis_that_makes_no_other_run_is_refused(axes, said, tmp_path: Path) -> None:
+def test_an_axis_that_makes_no_other_run_is_refused(axes: dict[str, object], said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         sweep.read([definition(tmp_path, {"title": "idle", "axes": axes})])
 
@@ -64,7 +65,7 @@ def test_an_axis_may_also_set_what_makes_no_other_run(tmp_path: Path) -> None:
     assert len(sweep.read([definition(tmp_path, {"title": "size", "axes": {"size": sizes}})]).definition.grid()) == 2
 
 
-def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path: Path) -> None:
+def test_a_sweep_of_the_same_name_must_be_the_same(data: list[str], tmp_path: Path) -> None:
     runs = f"runs={tmp_path / 'runs'}"
     first = sweep.read([definition(tmp_path), *data, *SHORT, runs])
     root = tmp_path / "runs"
@@ -83,11 +84,11 @@ def test_a_sweep_of_the_same_name_must_be_the_same(data, tmp_path: Path) -> None
     with pytest.raises(UserError, match="differs in axes"):
         ownership.claim(sweep.read([definition(tmp_path, wider), *data, *SHORT, runs]), root)
     definition(tmp_path)
-    with ownership.held(folder), pytest.raises(UserError, match="by another process"):
+    with locks.hold(folder / ".lock", "held"), pytest.raises(UserError, match="another process runs this sweep"):
         tune(first, QUIET)
 
 
-def test_other_data_of_any_trial_is_noticed(data, tmp_path: Path) -> None:
+def test_other_data_of_any_trial_is_noticed(data: list[str], tmp_path: Path) -> None:
     """COCO is used by the second trial only."""
     shares = {"alone": ["data.sources.coco.share=0"], "with": ["data.sources.coco.share=1"]}
     content = {"title": "coco", "axes": {"coco": shares}}
@@ -106,7 +107,7 @@ def test_other_data_of_any_trial_is_noticed(data, tmp_path: Path) -> None:
     ownership.claim(moved, root)
 
 
-def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path: Path) -> None:
+def test_a_sweep_begun_before_the_data_were_noted_goes_on(data: list[str], tmp_path: Path) -> None:
     asked = [definition(tmp_path), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
     first, root = sweep.read(asked), tmp_path / "runs"
     record.folder_of(root, first.name).mkdir(parents=True)
@@ -118,24 +119,24 @@ def test_a_sweep_begun_before_the_data_were_noted_goes_on(data, tmp_path: Path) 
     assert record.read(root, first.name).head["fingerprints"] == told and set(told) == {"h36m", "mpii", "coco"}
 
 
-def test_a_database_s_password_is_kept_apart_and_may_change(data, tmp_path: Path) -> None:
+def test_a_database_s_password_is_kept_apart_and_may_change(data: list[str], tmp_path: Path) -> None:
     runs, root = f"runs={tmp_path / 'runs'}", tmp_path / "runs"
     url = "postgresql://u:{}@h/db"
 
-    def asked(password):
+    def asked(password: str) -> sweep.Sweep:
         more = ("search.sampler=random", f"search.storage={url.format(password)}")
         return sweep.read([definition(tmp_path), *data, *SHORT, runs, *more])
 
     folder = record.folder_of(root, asked("secret1").name)
     folder.mkdir(parents=True)
     ownership.claim(asked("secret1"), root)
-    ownership.ended(asked("secret1"), root)
+    ownership.finish(asked("secret1"), root)
     head = json.loads((folder / "sweep.json").read_text())
     assert head["storage"] == head["search"]["storage"] == url.format("***")
     head["storage"] = head["search"]["storage"] = url.format("secret1")  # as sweeps were recorded before
     (folder / "sweep.json").write_text(json.dumps(head))
     ownership.claim(asked("secret2"), root)
-    ownership.ended(asked("secret2"), root)
+    ownership.finish(asked("secret2"), root)
     assert "secret" not in (folder / "sweep.json").read_text()
     assert record.storage(record.read(root, asked("secret2").name)) == url.format("secret2")
     other = sweep.read([definition(tmp_path), *data, *SHORT, runs, "search.sampler=random"])

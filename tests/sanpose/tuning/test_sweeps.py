@@ -22,9 +22,9 @@ from tests.sanpose import tiny
 from tests.sanpose.tuning.small import QUIET, SHORT, definition, lines, records
 
 
-def test_a_warm_process_trains_as_ray_train_does_to_the_bit(ray, data, tmp_path: Path) -> None:
+def test_a_warm_process_trains_as_ray_train_does_to_the_bit(ray: None, data: list[str], tmp_path: Path) -> None:
     warm = tmp_path / "warm"
-    counts = tune(sweep.read([definition(tmp_path), *data, *SHORT, f"runs={warm}"]), QUIET, kept=("all",))
+    counts = tune(sweep.read([definition(tmp_path), *data, *SHORT, f"runs={warm}"]), QUIET, keep=("all",))
     assert counts == {"done": 2}
     chosen = compose([*data, *SHORT, "ablation=c", "model.delta_init=0.5", f"runs={tmp_path / 'train'}"])
     alone = train(chosen, QUIET)
@@ -35,7 +35,7 @@ def test_a_warm_process_trains_as_ray_train_does_to_the_bit(ray, data, tmp_path:
     assert there.extra["macs"] and there.extra["bill"]["wall_s"] > 0 and there.extra["bill"]["images"] == 3 * 32
 
 
-def test_what_has_been_run_is_taken_from_the_ledger_in_any_sweep(ray, data, tmp_path: Path) -> None:
+def test_what_has_been_run_is_taken_from_the_ledger_in_any_sweep(ray: None, data: list[str], tmp_path: Path) -> None:
     runs = f"runs={tmp_path / 'runs'}"
     other = {"axes": {"ablation": ["c"]}, "title": "one cell"}
     assert tune(sweep.read([definition(tmp_path, other, "cells"), *data, *SHORT, runs]), QUIET) == {"done": 1}
@@ -54,7 +54,7 @@ def test_what_has_been_run_is_taken_from_the_ledger_in_any_sweep(ray, data, tmp_
     assert trials["cells"][0].run == trials["deltas"][0].run and len(records(tmp_path / "runs")) == 2
 
 
-def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(ray, data, tmp_path: Path) -> None:
+def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(ray: None, data: list[str], tmp_path: Path) -> None:
     rates = {"title": "rates", "axes": {"train.learning_rate": [0.9, 0.001]}}
     asked = [definition(tmp_path, rates, "rates"), *data, *SHORT, f"runs={tmp_path / 'runs'}", "model.attention=none"]
     poison = "train.precision=fp32"
@@ -78,17 +78,17 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(ray, data, tmp_pat
     assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
 
 
-def test_impossible_points_fail_and_the_others_are_run(ray, data, tmp_path: Path) -> None:
+def test_impossible_points_fail_and_the_others_are_run(ray: None, data: list[str], tmp_path: Path) -> None:
     axes = {"model.attention": ["none", "position"], "model.delta_init": [0.1, 1.0]}
     asked = [definition(tmp_path, {"title": "attention", "axes": axes}), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
     said = Console(file=io.StringIO(), width=200)
     assert tune(sweep.read([*asked, "train.epochs=1"]), said) == {"failed": 2, "done": 2}
-    assert said.file.getvalue().count("2 of the 4 points that were checked cannot be run") == 1
+    assert said.file.getvalue().count("2 of 4 checked points cannot be run") == 1
     trials = record.read(tmp_path / "runs", "deltas-smoke").trials
     assert ["leaves model.delta_init" in (trial.reason or "") for trial in trials] == [True, True, False, False]
 
 
-def test_several_workers_go_through_ray_train_with_the_same_losses(ray, data, tmp_path: Path) -> None:
+def test_several_workers_go_through_ray_train_with_the_same_losses(ray: None, data: list[str], tmp_path: Path) -> None:
     folders = []
     for workers in (1, 2):
         runs = tmp_path / str(workers)
@@ -104,7 +104,9 @@ def test_several_workers_go_through_ray_train_with_the_same_losses(ray, data, tm
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_search_prunes_and_keeps_the_pruned_in_the_record(ray, data, tmp_path: Path, workers) -> None:
+def test_a_search_prunes_and_keeps_the_pruned_in_the_record(
+    ray: None, data: list[str], tmp_path: Path, workers: int
+) -> None:
     content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
     content["search"] = {"sampler": "tpe", "trials": 8, "pruner": "asha", "reduction": 2}
     more = (*data, *SHORT, "train.epochs=4", f"train.workers={workers}", f"runs={tmp_path / 'runs'}")
@@ -124,7 +126,7 @@ def test_a_search_prunes_and_keeps_the_pruned_in_the_record(ray, data, tmp_path:
         time.sleep(0.2)
 
 
-def helpers():
+def helpers() -> set[int]:
     """The processes that Ray Train starts with a trial of several workers, and leaves where one was killed."""
     running = psutil.process_iter(["pid", "cmdline"])
     return {p.info["pid"] for p in running if "PlacementGroupCleaner" in " ".join(p.info["cmdline"] or ())}
@@ -139,7 +141,7 @@ def test_every_shipped_sweep_can_be_read() -> None:
     assert sweep.read(["sweep=full", "preset=paper", "search.sampler=tpe"]).definition.search.first
 
 
-def test_the_head_says_what_the_sweep_is(data, tmp_path: Path) -> None:
+def test_the_head_says_what_the_sweep_is(data: list[str], tmp_path: Path) -> None:
     found = sweep.read(["sweep=table1", "preset=quick", "train.epochs=9", "runs=elsewhere", "train.threads=1"])
     head = json.loads(json.dumps(found.head()))
     assert head["overrides"] == ["preset=quick", "train.epochs=9"]

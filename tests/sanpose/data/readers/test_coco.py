@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +82,9 @@ def test_coco_keeps_person_detections_and_their_images(tmp_path: Path) -> None:
         (lambda p: p.update(num_keypoints="17"), "'num_keypoints' is '17'"),
     ],
 )
-def test_coco_bad_persons_are_errors_or_are_counted(tmp_path: Path, change, message: str) -> None:
+def test_coco_bad_persons_are_errors_or_are_counted(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
     data = tiny.coco(tmp_path)
     change(data["annotations"][0])
     tiny.write(tmp_path / "annotations" / "person_keypoints_val2017.json", data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from sanpose.data.readers import coco, h36m, mpii
 from sanpose.data.readers.h36m_select import FrameSelection
-from sanpose.data.readers.listing import BadSamples, validate
+from sanpose.data.readers.listing import BadSamples, Listing, validate
 from sanpose.errors import UserError
 from sanpose.metrics.coco_entries import checked_truth
 from sanpose.pose.cameras import project
@@ -45,7 +46,9 @@ def test_real_samples(real_data: Path) -> None:
     [(tiny.coco, coco.read), (tiny.mpii, mpii.read), (tiny.posenet, lambda src, bad: h36m.read(src, bad, EVERY))],
     ids=["coco", "mpii", "posenet"],
 )
-def test_any_wrong_value_anywhere_is_refused_or_harmless(tmp_path: Path, make, read, wrong: Any) -> None:
+def test_any_wrong_value_anywhere_is_refused_or_harmless(
+    tmp_path: Path, make: Callable[[Path], object], read: Callable[[Path, BadSamples], Listing], wrong: Any
+) -> None:
     """Never anything but a UserError, and never a coordinate that is not finite, whatever value is put wherever."""
     make(tmp_path)
     for file in sorted(tmp_path.rglob("*.json")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,9 @@ def test_damaged_pickles(tmp_path: Path) -> None:
 
 
 class _Harm:
-    def __reduce__(self):  # what an unpickler that trusts its input would run
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[str], None], tuple[str]]:  # what an unpickler that trusts its input would run
         return os.mkdir, (str(Path("harm")),)
 
 
