@@ -28,7 +28,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The trial was asked to stop, and can be resumed. checkpoint: its name."""
+    """The trial has stopped on request, and can be resumed. checkpoint: its name."""
 
     checkpoint: str
 
