@@ -148,7 +148,7 @@ class Trials:
         return {}
 
     def next(self, name: str) -> dict[str, object] | str | None:
-        """The payload of the next trial that needs training; Searcher.FINISHED; None when Tune must call again later."""
+        """The payload of the next trial that needs training; Searcher.FINISHED; None when Tune must call again."""
         if self._host.stopping:
             return str(Searcher.FINISHED)
         while trial := self._study.next():
