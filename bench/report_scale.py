@@ -113,14 +113,15 @@ def make_figures(draw: random.Random) -> dict[str, Any]:
 def measure(folder: str, out: str, page: bool) -> dict[str, float]:
     """Seconds and peak MiB of this process, from its imports to the last table written, and to the page."""
     start = time.perf_counter()
-    from sanpose.report.build import gather, write
+    from sanpose.report.build import write
+    from sanpose.report.gather import gather
 
     found = gather(Path(folder), configs_dir())
     write(found.all_tables, Path(out))
     told = {"seconds": time.perf_counter() - start, "mib": peak(resource.RUSAGE_SELF)}
     told |= {"records": len(found.records), "broken": len(found.broken)}
     if page:
-        from sanpose.report.page import write as write_page
+        from sanpose.report.page.write import write as write_page
 
         size = write_page(found, Path(out), len(os.sched_getaffinity(0))).stat().st_size
         told |= {"page_seconds": time.perf_counter() - start, "page_mb": size / 1e6}

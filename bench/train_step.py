@@ -24,7 +24,7 @@ import table
 import torch
 
 from sanpose.config.schema import ModelConfig
-from sanpose.model.complexity import count
+from sanpose.model.cost import network_cost
 from sanpose.model.loss import coordinate_l1
 from sanpose.model.network import SAN
 from sanpose.model.softargmax import soft_argmax, soft_argmax_plain
@@ -122,7 +122,7 @@ def print_speed(batch: int, steps: int, rounds: int, threads: int, bf16: bool) -
         False: multiplication_peak(torch.float32),
         True: multiplication_peak(torch.bfloat16, 2048 if bf16 else 512),
     }
-    gflop = count(MODEL, SIZE, SIZE).gmacs * 2 * 3
+    gflop = network_cost(MODEL, SIZE, SIZE).total.macs / 1e9 * 2 * 3
     rows = ladder(bf16)
     measured: dict[str, list[Measured]] = {name: [] for name, _ in rows}
     for _ in range(rounds):

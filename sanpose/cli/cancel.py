@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
+from sanpose.cli.options import runs_option
 
 
 @click.command()
 @click.argument("job", required=False)
 @click.option("--all", "everything", is_flag=True, help="Every job below the folder of runs that waits or runs.")
-@click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="The folder of recorded runs.")
+@runs_option
 def cancel(job: str | None, everything: bool, runs: Path) -> None:
     """Cancel JOB: Slurm's id, the job's name, or a prefix of its run's id. What it has trained stays."""
     from cluster import cancel

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sanpose.cli.options import runs_option
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cluster.doctor import Finding
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
 @click.command()
 @click.option("--cluster", metavar="NAME", help="Ask a node of this cluster too: a profile's name, or a YAML file.")
-@click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="The folder of recorded runs.")
+@runs_option
 @click.argument("overrides", nargs=-1)
 def doctor(cluster: str | None, runs: Path, overrides: tuple[str, ...]) -> None:
     """Check this machine, Slurm, and with --cluster a node. Exit code 1: something has failed.

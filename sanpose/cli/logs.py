@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
+from sanpose.cli.options import runs_option
 
 
 @click.command()
 @click.argument("job")
 @click.option("--follow", "-f", is_flag=True, help="Stay until the job has ended; Ctrl-C ends it.")
 @click.option("--node", metavar="NAME", help="What Ray printed on this node, instead of the job.")
-@click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="The folder of recorded runs.")
+@runs_option
 def logs(job: str, follow: bool, node: str | None, runs: Path) -> None:
     """Show what JOB has printed: Slurm's id, the job's name, or a prefix of its run's id."""
     from cluster import logs

@@ -1,4 +1,4 @@
-"""`sanpose relationship`: how alike the network's features are at two joints, for values of delta (Figure 3)."""
+"""`sanpose relationship`: the similarity of the network's features at two joints, for values of delta (Figure 3)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sanpose.cli.given import given
+from sanpose.cli.options import checkpoint_option, runs_option
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,87 +26,90 @@ def _deltas(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     except ValueError:
         values = ()
     if not values or not all(math.isfinite(value) for value in values):
-        raise UserError(f"'{text}' are not values of delta", where="--deltas", expected=f"numbers, such as {_DEFAULT}")
+        raise UserError(f"'{text}' is not a list of numbers", where="--deltas", expected=f"values such as {_DEFAULT}")
     return values
 
 
 @click.command()
-@click.option("--run", metavar="ID", help="A run, by a prefix of its id.")
+@click.option("--run", metavar="ID", help="The run: a prefix of its id.")
 @click.option("--sweep", metavar="NAME", help="Every finished run of a sweep that has attention and no maps yet.")
-@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where the runs lie.")
-@click.option("--checkpoint", default="last", show_default=True, help="last, best, or a checkpoint's name.")
+@runs_option
+@checkpoint_option
 @click.option(
-    "--deltas", callback=_deltas, default=_DEFAULT, show_default=True, metavar="A,B,...", help="Values to set."
+    "--deltas", callback=_deltas, default=_DEFAULT, show_default=True, metavar="A,B,...", help="Values of delta to set."
 )
-@click.option("--samples", type=click.IntRange(1), default=256, show_default=True, help="At most so many are used.")
+@click.option(
+    "--samples", type=click.IntRange(1), default=256, show_default=True, help="The maximum number of samples."
+)
 def relationship(
     run: str | None, sweep: str | None, runs: Path, checkpoint: str, deltas: tuple[float, ...], samples: int
 ) -> None:
-    """Measure the joint-relationship maps of the paper's Figure 3, for the report to draw.
+    """Measure the joint-relationship maps of the paper's Figure 3, which the report draws.
 
-    Each value of --deltas is set in the trained network in turn; the run's other checkpoints are measured as they are.
-    Writes relationship.npz into the run's folder. With --sweep, runs that have maps are measured again only if one of
-    --checkpoint, --deltas and --samples is given.
+    The command sets each value of --deltas in the trained network in turn, and measures the run's other checkpoints
+    unchanged. The command writes relationship.npz into the run's folder. With --sweep, runs that have maps are measured
+    again only if you pass --checkpoint, --deltas or --samples.
     """
     from sanpose.inference.relationship import relationship as measure
     from sanpose.runs import joint_maps, lookup
 
-    def one(folder: Path) -> str:
-        found = measure(folder, deltas, samples, checkpoint)
-        joint_maps.write(folder / joint_maps.NAME, found)
-        told = f"{folder / joint_maps.NAME} (values of delta: {len(found.deltas)}, checkpoints: {len(found.along)})"
-        return told if sweep else f"{told}\n{found.protocol}"
+    def measured(folder: Path) -> str:
+        maps = measure(folder, deltas, samples, checkpoint)
+        joint_maps.write(folder / joint_maps.NAME, maps)
+        text = f"{folder / joint_maps.NAME} (values of delta: {len(maps.deltas)}, checkpoints: {len(maps.along)})"
+        return text if sweep else f"{text}\n{maps.protocol}"
 
     if (run is None) == (sweep is None):
-        raise UserError("which run is meant?", expected="either --run ID or --sweep NAME")
+        raise UserError("no run is named, or a run and a sweep", expected="either --run ID or --sweep NAME")
     if run is not None:
-        click.echo(f"Joint relationships: {one(lookup.find(runs, run))}")
+        click.echo(f"Joint relationships: {measured(lookup.find(runs, run))}")
         return
     assert sweep is not None
     folders, failed = _of_sweep(runs, sweep, again=bool(given("checkpoint", "deltas", "samples"))), 0
     for number, folder in enumerate(folders, 1):
-        which = f"Joint relationships, {number} of {len(folders)}"
+        prefix = f"Joint relationships, {number} of {len(folders)}"
         try:
-            click.echo(f"{which}: {one(folder)}")
+            click.echo(f"{prefix}: {measured(folder)}")
         except UserError as error:
             failed += 1
-            click.echo(f"{which}: {folder} cannot be measured: {error}", err=True)
+            click.echo(f"{prefix}: cannot measure {folder}: {error}", err=True)
     if failed:
         raise UserError(f"{failed} of {len(folders)} runs could not be measured", where=f"sweep {sweep}")
 
 
 def _of_sweep(runs: Path, sweep: str, *, again: bool) -> list[Path]:
-    """The folders of a sweep's runs to be measured, in the order of its trials; says how many are not, and why."""
+    """The folders of a sweep's runs to measure, in the order of its trials; prints the number of skipped runs, and
+    why."""
     from sanpose.runs import ledger, lookup
 
     trials = lookup.sweep(runs, sweep).trials
-    found = {run.id: run for run in ledger.read_all(runs, {trial.run for trial in trials})[0]}
+    records = {run.id: run for run in ledger.read_all(runs, {trial.run for trial in trials})[0]}
     chosen: list[Path] = []
-    left: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     for id in dict.fromkeys(trial.run for trial in trials):
-        reason = _left_out(found.get(id), again)
+        reason = _skip_reason(records.get(id), again)
         if reason:
-            left[reason] += 1
+            skipped[reason] += 1
         else:
             chosen.append(runs / id)
-    if left:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left.items())
-        click.echo(f"Joint relationships: {len(chosen)} runs of '{sweep}' to measure; left out: {reasons}")
+    if skipped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+        click.echo(f"Joint relationships: {len(chosen)} runs of '{sweep}' to measure; skipped: {reasons}")
     return chosen
 
 
-def _left_out(run: RunRecord | None, again: bool) -> str | None:
-    """Why a run is not measured, or None."""
+def _skip_reason(run: RunRecord | None, again: bool) -> str | None:
+    """Why a run is not measured; None for a run to measure."""
     from sanpose.runs import joint_maps
+    from sanpose.runs.facts import setting
 
     if run is None:
         return "without a readable record"
     if run.status != "done":
         return "not finished"
-    model = run.config.get("model")
-    if not isinstance(model, dict) or model.get("attention") in (None, "none"):
+    if setting(run.config, "model.attention") in (None, "none"):
         return "without attention"
     with suppress(UserError):
         if not again and joint_maps.read(run.folder / joint_maps.NAME):
-            return "measured already"
+            return "already measured"
     return None

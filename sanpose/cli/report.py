@@ -7,14 +7,15 @@ from pathlib import Path
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
+from sanpose.cli.console import wide_console
+from sanpose.cli.options import FOLDER, runs_option
 
 
 @click.command()
-@click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="The folder of recorded runs.")
+@runs_option
 @click.option("--sweep", metavar="NAME", help="Use only the runs of this recorded sweep.")
-@click.option("--out", type=FOLDER, default=Path("report"), show_default=True, help="Where the files are written.")
-@click.option("--config-dir", type=FOLDER, help="The configs folder, with paper/*.csv; the project's own by default.")
+@click.option("--out", type=FOLDER, default=Path("report"), show_default=True, help="The folder for the files.")
+@click.option("--config-dir", type=FOLDER, help="The configs folder, with paper/*.csv; by default the project's own.")
 @click.option("--preset", help="Use only the runs of this preset, such as quick or paper.")
 @click.option(
     "--watts",
@@ -23,10 +24,10 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     default=(15.0, 300.0),
     show_default=True,
     metavar="CORE GPU",
-    help="What a CPU core and a GPU are assumed to draw, for the estimate of the energy.",
+    help="The assumed power of a CPU core and of a GPU, for the estimate of the energy.",
 )
 @click.option("--page/--no-page", default=True, show_default=True, help="Draw the figures and write index.html.")
-@click.option("--all", "everything", is_flag=True, help="Print every table; otherwise Table 1 and the claims.")
+@click.option("--all", "everything", is_flag=True, help="Print every table, not only Table 1 and the claims.")
 def report(
     runs: Path,
     sweep: str | None,
@@ -39,26 +40,23 @@ def report(
 ) -> None:
     """Rebuild the paper's tables from the recorded runs: terminal, Markdown, LaTeX, CSV, JSON, and a page with figures.
 
-    Cells without a finished run are shown as missing, running or failed; they are never left out.
+    The tables show a cell without a finished run as missing, running or failed; they never omit a cell.
     """
-    from rich.console import Console
-
     from sanpose.config.compose import configs_dir
-    from sanpose.report.build import gather, write
+    from sanpose.report.build import write
+    from sanpose.report.gather import gather
     from sanpose.report.tables.bill import Watts
     from sanpose.report.terminal import to_terminal
 
-    found = gather(runs, config_dir or configs_dir(), sweep, preset, Watts(*watts))
-    files = write(found.all_tables, out)
-    console = Console()
-    # A pipe or a log has no width of its own; 80 columns would break the table's rows into pieces.
-    console = console if console.is_terminal else Console(width=200)
-    for table in found.all_tables if everything else (found.tables[0], found.claims):
+    content = gather(runs, config_dir or configs_dir(), sweep, preset, Watts(*watts))
+    files = write(content.all_tables, out)
+    console = wide_console(200)
+    for table in content.all_tables if everything else (content.tables[0], content.claims):
         console.print(to_terminal(table))
-    names = ", ".join(table.name for table in found.all_tables)
+    names = ", ".join(table.name for table in content.all_tables)
     click.echo(f"{names}, as .md, .tex, .csv and .json, and report.md: {len(files)} files in {out}/")
     if page:
-        from sanpose.report.page import write as write_page
+        from sanpose.report.page.write import write as write_page
 
-        address = write_page(found, out, processes=len(os.sched_getaffinity(0))).resolve().as_uri()
+        address = write_page(content, out, processes=len(os.sched_getaffinity(0))).resolve().as_uri()
         click.echo(f"The page: {address}")

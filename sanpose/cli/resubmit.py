@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
+from sanpose.cli.options import runs_option
 
 
 @click.command()
 @click.argument("job")
 @click.argument("overrides", nargs=-1)
 @click.option("--fresh-code", is_flag=True, help="With the code as it is now, not as it was.")
-@click.option("--runs", type=FOLDER, default=Path("runs"), show_default=True, help="The folder of recorded runs.")
+@runs_option
 def resubmit(job: str, overrides: tuple[str, ...], fresh_code: bool, runs: Path) -> None:
     """Submit JOB again: Slurm's id, the job's name, or a prefix of its run's id. It goes on where it was.
 

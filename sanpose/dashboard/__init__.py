@@ -1,1 +1,1 @@
-"""The live page of sweeps and runs: a small web server on this machine's loopback, and the page's own files."""
+"""The live page of sweeps and runs: a small web server on this machine's loopback address, and the page's files."""

@@ -1,7 +1,7 @@
-"""Where the dashboard of a folder of runs is reached: its token and port, kept so that it comes back at the same place.
+"""The address of the dashboard of a folder of runs: its token and port, which a restart uses again.
 
-They are in $XDG_STATE_HOME/sanpose (~/.local/state/sanpose), in a file that only its owner can read: an open page then
-finds a dashboard that was started again.
+A file in $XDG_STATE_HOME/sanpose (~/.local/state/sanpose) stores them, readable by its owner only. So an open page
+finds a restarted dashboard.
 """
 
 from __future__ import annotations
@@ -20,21 +20,19 @@ _TOKEN_BYTES = 32
 
 
 def token_and_port(runs: Path) -> tuple[str, int]:
-    """The token of a folder's dashboard, made at the first time, and the port it had last, 0 when there was none."""
-    with suppress(
-        OSError, RuntimeError, ValueError, KeyError, TypeError
-    ):  # whatever is wrong with it, a new one will do
+    """The stored token of a folder's dashboard, or a new one, and the port of its last start, 0 without one."""
+    with suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):  # an unusable file: a new token
         path = _file(runs)
-        kept = json.loads(path.read_bytes())
+        stored = json.loads(path.read_bytes())
         private = path.stat().st_uid == os.getuid() and not path.stat().st_mode & 0o077
-        if private and len(kept["token"]) >= _TOKEN_BYTES and isinstance(kept["port"], int):
-            return kept["token"], kept["port"]
+        if private and len(stored["token"]) >= _TOKEN_BYTES and isinstance(stored["port"], int):
+            return stored["token"], stored["port"]
     return secrets.token_urlsafe(_TOKEN_BYTES), 0
 
 
-def keep(runs: Path, token: str, port: int) -> None:
-    """Keep them for the next start; where nothing can be kept, the next start has a new token."""
-    with suppress(OSError, RuntimeError):  # RuntimeError: nobody's home
+def store(runs: Path, token: str, port: int) -> None:
+    """Store token and port for the next start; if they cannot be stored, the next start has a new token."""
+    with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home directory
         path = _file(runs)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}")
@@ -45,21 +43,21 @@ def keep(runs: Path, token: str, port: int) -> None:
 
 
 def listen(host: str, port: int | None, last: int = 0) -> socket.socket:
-    """A socket bound to `port`; without one to `last` if that is free, else to any free one.
+    """A socket bound to `port`; without `port`, to `last` if it is free, else to any free port.
 
     Raises UserError when the host is not this machine's or the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for wanted in (port,) if port is not None else (last, 0):
+    for number in (port,) if port is not None else (last, 0):
         try:
-            return socket.create_server((host, wanted), family=family)
+            return socket.create_server((host, number), family=family)
         except OSError as error:
             problem = error
     raise UserError(
-        f"the dashboard cannot listen there: {problem.strerror}",
+        f"the dashboard cannot listen at this address: {problem.strerror}",
         where=f"{host}:{port or 'any port'}",
         expected="an address of this machine and a free port",
-        hint="leave out --port, and a free one is chosen",
+        hint="omit --port to use a free port",
     )
 
 

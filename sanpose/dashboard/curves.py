@@ -1,43 +1,42 @@
-"""A run's curves from its journal, thinned to what a screen can show, and the last lines of its worker's log."""
+"""A run's curves from its journal, thinned to the points that a screen can show, and the end of its worker's log."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sanpose.metrics.headline import headline
+from sanpose.runs.facts import real
 from sanpose.runs.journal import NAME
-from sanpose.status.follow import Followed
-from sanpose.status.states import number
+from sanpose.status.follow import FollowedFile
 from sweeps.files import parsed
 
 POINTS = 400
 LOG_LINES, _LOG_BYTES = 40, 16_384
-_KEPT_RUNS = 64
+_CACHED_RUNS = 64
 Point = tuple[float, float]
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # a terminal's colours
 
 
 class LiveCurves:
-    """The curves of the runs that were asked for last; a journal that has grown is read from where it was left."""
+    """The curves of the runs requested last; of a journal that has grown, only the new lines are read."""
 
     def __init__(self) -> None:
-        self._kept: dict[Path, _Curve] = {}
+        self._cache: dict[Path, _Curve] = {}
 
     def of(self, folder: Path) -> dict[str, list[Point]]:
         """`loss`, `delta`: points (epoch, value) within epochs; `mpjpe_mm`: of every evaluation of the trained
         network. Numbers that are not finite have no point. Raises OSError when the journal cannot be read."""
-        curve = self._kept.pop(folder, None) or _Curve(folder / NAME)
-        self._kept[folder] = curve  # the last in order is the newest
-        while len(self._kept) > _KEPT_RUNS:
-            del self._kept[next(iter(self._kept))]
+        curve = self._cache.pop(folder, None) or _Curve(folder / NAME)
+        self._cache[folder] = curve  # the last in order is the newest
+        while len(self._cache) > _CACHED_RUNS:
+            del self._cache[next(iter(self._cache))]
         curve.refresh()
         return {name: thinned(points) for name, points in curve.series.items()}
 
 
-class _Curve(Followed):
+class _Curve(FollowedFile):
     def __init__(self, path: Path):
         super().__init__(path)
         self._clear()
@@ -54,24 +53,24 @@ class _Curve(Followed):
             self._take(line)
 
     def _take(self, line: bytes) -> None:
-        """Add a line's points. A line that is not as the journal writes it has none; the status names it."""
+        """Add a line's points. A line of another form than the journal's has none; the status names it."""
         try:
-            told = parsed(line)
-            epoch = told["epoch"]
-            if told["kind"] == "train":
-                epoch += told["step"] / told["steps"]
-            epoch = number(epoch, float)
-            if told["kind"] == "untrained":  # its error is so large that the others would lie on one line
+            content = parsed(line)
+            epoch = content["epoch"]
+            if content["kind"] == "train":
+                epoch += content["step"] / content["steps"]
+            epoch = real(epoch)
+            if content["kind"] == "untrained":  # its error is so large that the later points would lie on one line
                 return
-            figures = headline(told["figures"]) if "figures" in told else {}
+            figures = headline(content["figures"]) if "figures" in content else {}
         except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
             return
         if epoch is None:
             return
-        values = {"mpjpe_mm": figures.get("mpjpe_mm")} if figures else {n: told.get(n) for n in ("loss", "delta")}
-        for name, value in ((name, number(value, float)) for name, value in values.items()):
+        values = {"mpjpe_mm": figures.get("mpjpe_mm")} if figures else {n: content.get(n) for n in ("loss", "delta")}
+        for name, value in ((name, real(value)) for name, value in values.items()):
             points = self.series[name]
-            # The final figures are of all samples; where the same network was measured on a part, the part stands.
+            # The final figures are of all samples; a point of the same epoch on a part of the samples stays.
             if value is not None and not (figures and points and points[-1][0] == epoch):
                 points.append((round(epoch, 4), value))
 
@@ -85,7 +84,7 @@ def thinned(points: Sequence[Point], limit: int = POINTS) -> list[Point]:
 
 
 def log_tail(folder: Path) -> list[str]:
-    """The last LOG_LINES lines of worker 0's log, without a terminal's colours; none when there is no log.
+    """The last LOG_LINES lines of worker 0's log, without a terminal's colours; empty without a log.
 
     Raises OSError when it cannot be read.
     """
@@ -100,8 +99,8 @@ def log_tail(folder: Path) -> list[str]:
     return [_ESCAPES.sub("", line) for line in lines[-LOG_LINES:]]
 
 
-def detail(folder: Path) -> dict[str, Any]:
-    """What a page shows of one run beside its state: the log's end, and its configuration as recorded (YAML)."""
+def detail(folder: Path) -> dict[str, object]:
+    """The end of a run's log, its configuration as recorded (YAML), and its folder, for the page."""
     config = folder / "config.yaml"
     text = config.read_text(errors="replace") if config.is_file() else ""
     return {"log": log_tail(folder), "config": text, "folder": str(folder)}

@@ -1,9 +1,9 @@
-"""Who may use the dashboard: browsers that name this machine and carry its token.
+"""Access to the dashboard: only for browsers that name this machine and send its token.
 
-- The token is in the printed address; the first answer makes a cookie of it (HttpOnly, SameSite=Strict).
-- The Host header must name the loopback, with any port: a tunnel changes the port, but a page of another site that
-  has its own name resolve to 127.0.0.1 (DNS rebinding) is refused.
-- A request that changes something must come from the dashboard's own page, which is told by its Origin.
+- The printed address holds the token; the first response stores it in a cookie (HttpOnly, SameSite=Strict).
+- The Host header must name the loopback address, with any port, as a tunnel changes the port. This refuses a page of
+  another site whose name resolves to 127.0.0.1 (DNS rebinding).
+- A request that changes something must come from the dashboard's own page; the Origin header shows this.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _HEADERS = {
 
 
 class Guard:
-    """Answers 403 to every request that has no token, another Host, or another Origin; else adds the safe headers.
+    """Answers 403 to a request without the token, or with a wrong Host or Origin; adds security headers to the others.
 
-    `host`: what the server is bound to. Bound to another address than the loopback, it may also be named by that
-    address or by the machine's name; bound to every address, by any IP address, since only a name can be rebound.
+    `host`: the address that the server is bound to. If it is not the loopback address, requests may also name that
+    address or the machine. If it is every address, requests may name any IP address, since only a name can be rebound.
     """
 
     def __init__(self, app: ASGIApp, token: str, host: str = "127.0.0.1"):
@@ -50,42 +50,43 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-        refused = self._refused(scope, headers, given)
+        token = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+        refusal = self._refusal(scope, headers, token)
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 added = MutableHeaders(scope=message)
                 added.update(_HEADERS)
-                if given and not refused:
+                if token and not refusal:
                     added.append("Set-Cookie", f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict")
             await send(message)
 
-        app = PlainTextResponse(refused, status_code=403) if refused else self.app
+        app = PlainTextResponse(refusal, status_code=403) if refusal else self.app
         await app(scope, receive, send_safely)
 
-    def _refused(self, scope: Scope, headers: Headers, given: str) -> str | None:
-        """Why a request is refused; None for a good one."""
+    def _refusal(self, scope: Scope, headers: Headers, token: str) -> str | None:
+        """Why a request is refused; None for an accepted request."""
         if scope["type"] != "http":
-            return "only HTTP is spoken here"
+            return "this server accepts only HTTP"
         host = headers.get("host", "")
         if not self._named(host):
-            return "this dashboard answers only to localhost, 127.0.0.1 and [::1]"
-        if not any(secrets.compare_digest(t.encode(), self.token.encode()) for t in (given, self._kept(headers))):
-            return "open the address that `sanpose dashboard` printed: this request has not its token"
+            return "this dashboard accepts only the hosts localhost, 127.0.0.1 and [::1]"
+        tokens = (token, self._cookie_token(headers))
+        if not any(secrets.compare_digest(t.encode(), self.token.encode()) for t in tokens):
+            return "this request has no valid token: open the address that `sanpose dashboard` printed"
         if scope["method"] not in ("GET", "HEAD") and urlsplit(headers.get("origin", "")).netloc != host:
             return "this request was not made by the dashboard's own page"
         return None
 
-    def _kept(self, headers: Headers) -> str:
+    def _cookie_token(self, headers: Headers) -> str:
         try:
-            kept = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
         except CookieError:
             return ""
-        return kept.value if kept else ""
+        return cookie.value if cookie else ""
 
     def _named(self, header: str) -> bool:
-        """Whether a Host header, its port aside, names the loopback or the address that was asked for."""
+        """Whether a Host header, without its port, names the loopback address or the address the server is bound to."""
         name, colon, port = header.rpartition(":")
         if not colon or header.endswith("]"):
             name, port = header, ""

@@ -1,7 +1,7 @@
-"""`python -m sanpose.dashboard.keeper FOLDER COMMAND...`: run a command until standard input closes, then end it and
-remove its folder.
+"""`python -m sanpose.dashboard.keeper FOLDER COMMAND...`: run a command until standard input closes, then stop the
+command and remove its folder.
 
-The pipe's other end belongs to whoever started this; it closes when that process ends, however it ends.
+Standard input is a pipe from the parent process. The pipe closes when the parent ends, however the parent ends.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _SECONDS = 5.0
 
 
 def keep(folder: str, command: list[str]) -> int:
-    """Run a command in a session of its own; gives its exit code. folder: its own, which goes with it."""
-    # Ctrl-C in the terminal goes to everyone in it; our sign is the pipe alone.
+    """Run a command in its own session, remove its folder when it has ended, and return its exit code."""
+    # Ctrl-C in the terminal reaches every process in it; only the closed pipe stops the command.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
+    threading.Thread(target=_stop_at_end_of_input, args=(child,), daemon=True).start()
     code = child.wait()
     shutil.rmtree(folder, ignore_errors=True)
     return code
 
 
-def _end_with_input(child: subprocess.Popen[bytes]) -> None:
+def _stop_at_end_of_input(child: subprocess.Popen[bytes]) -> None:
     sys.stdin.buffer.read()
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:

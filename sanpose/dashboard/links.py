@@ -1,4 +1,4 @@
-"""A folder of links to the runs of one sweep, for a program that shows whatever lies in a folder."""
+"""A folder of links to the runs of one sweep, for a program that shows everything in a folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _STRANGE = re.compile(r"[^\w .,=+-]")
 
 
 def link(runs: Path, sweep: str, folder: Path) -> None:
-    """Link the runs of the sweep's trials that have begun and are not there yet; a name says the point and the run.
+    """Link the runs of the sweep's started trials that have no link yet; a link's name has the point and the run.
 
     Raises BrokenRecord when the sweep's record cannot be read, OSError when no link can be made.
     """
-    there = {path.readlink().name for path in folder.iterdir() if path.is_symlink()}
+    linked = {path.readlink().name for path in folder.iterdir() if path.is_symlink()}
     for trial in record.read(runs, sweep).trials:
         run = trial.run
-        if run and run not in there and run == Path(run).name and run != ".." and (runs / run).is_dir():
-            there.add(run)
-            with suppress(FileExistsError):  # another thread has just done so
+        if run and run not in linked and run == Path(run).name and run != ".." and (runs / run).is_dir():
+            linked.add(run)
+            with suppress(FileExistsError):  # another thread has just made the link
                 (folder / f"{_STRANGE.sub('_', trial.label)[:_LABEL]} {run}").symlink_to(runs / run)

@@ -1,4 +1,4 @@
-"""How busy this machine is: CPU, memory, the disk of the runs, and GPUs where nvidia-smi is installed."""
+"""The load of this machine: CPU, memory, the disk of the runs, and GPUs where nvidia-smi is installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -17,16 +16,16 @@ _GPU = ("index", "name", "utilization.gpu", "memory.used", "memory.total")
 
 
 class Machine:
-    """`usage` measures at most every 2 s, whoever asks."""
+    """`usage` measures at most every 2 s, whatever the number of callers."""
 
     def __init__(self, runs: Path):
         self._runs = runs
         self._smi = shutil.which("nvidia-smi")
         self._lock = threading.Lock()
-        self._measured, self._usage = 0.0, dict[str, Any]()
+        self._measured, self._usage = 0.0, dict[str, object]()
         psutil.cpu_percent()  # the first call has nothing to compare with
 
-    def usage(self) -> dict[str, Any]:
+    def usage(self) -> dict[str, object]:
         """`host`, `cpus`, `cpu` (%), `memory` and `disk` ([used, total] bytes), `gpus` ([name, %, [used, total]])."""
         with self._lock:
             if not self._usage or time.monotonic() - self._measured > _SECONDS:
@@ -34,7 +33,7 @@ class Machine:
                 self._measured = time.monotonic()
             return self._usage
 
-    def _measure(self) -> dict[str, Any]:
+    def _measure(self) -> dict[str, object]:
         memory, disk = psutil.virtual_memory(), shutil.disk_usage(self._runs)
         return {
             "host": socket.gethostname(),
@@ -45,20 +44,21 @@ class Machine:
             "gpus": self._gpus() if self._smi else [],
         }
 
-    def _gpus(self) -> list[list[Any]]:
+    def _gpus(self) -> list[list[object]]:
         command = [str(self._smi), f"--query-gpu={','.join(_GPU)}", "--format=csv,noheader,nounits"]
         try:
-            told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
+            output = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout
         except (OSError, subprocess.SubprocessError):
-            self._smi = None  # a driver that does not answer now is not asked every 2 s
+            self._smi = None  # do not ask a driver that fails again every 2 s
             return []
-        return [gpu for gpu in map(_gpu, told.splitlines()) if gpu]
+        return [gpu for gpu in map(_gpu, output.splitlines()) if gpu]
 
 
-def _gpu(line: str) -> list[Any] | None:
+def _gpu(line: str) -> list[object] | None:
+    """Name, use in %, [used, total] bytes of a line of nvidia-smi; None without numbers."""
     cells = [cell.strip() for cell in line.split(",")]
     try:
         index, name, busy, used, total = cells
         return [f"{index}: {name}", float(busy), [float(used) * 2**20, float(total) * 2**20]]
     except ValueError:
-        return None  # "[N/A]": nothing to show
+        return None  # "[N/A]"

@@ -1,13 +1,13 @@
-"""The dashboard's web server: the page, what has changed, a run's curves and log, and the tools.
+"""The dashboard's web server: the page, the changes since a version, a run's curves and log, and the tools.
 
-    GET  /                        the page; with ?token=, its cookie
-    GET  /static/...              its files
-    GET  /api/changes             what is newer than ?started=&version= (see `Feed.since`), and the machine's use
+    GET  /                        the page; with ?token=, the response sets the cookie
+    GET  /static/...              the page's files
+    GET  /api/changes             items newer than ?started=&version= (see `Feed.since`), and the machine's load
     GET  /api/curves?runs=A,B     {id: {"loss", "delta", "mpjpe_mm": [[epoch, value], ...]}}
-    GET  /api/run/{id}            the end of its log, its configuration, its folder
-    POST /tools/{name}?sweep=S    starts "optuna" or "tensorboard": {"port"}
+    GET  /api/run/{id}            the end of the run's log, its configuration, its folder
+    POST /tools/{name}?sweep=S    starts "optuna", "tensorboard" or "ray": {"port"}
 
-Every address in the page is relative, so that a tunnel or another port changes nothing.
+Every address in the page is relative, so a tunnel or another port changes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -46,9 +45,9 @@ _GRACE_SECONDS = 2
 
 
 class Json(JSONResponse):
-    """Sends whatever a record holds: what UTF-8 has no code for as an escape, numbers that are not finite as null."""
+    """Sends any value of a record: characters without a UTF-8 code as escapes, numbers that are not finite as null."""
 
-    def render(self, content: Any) -> bytes:
+    def render(self, content: object) -> bytes:
         try:
             text = json.dumps(content, allow_nan=False, separators=(",", ":"))
         except ValueError:
@@ -57,7 +56,7 @@ class Json(JSONResponse):
 
 
 class Dashboard:
-    """What the pages of one folder of runs are answered from. Its methods run in threads of the server's pool."""
+    """The responses to the pages of one folder of runs. The methods run in threads of the server's pool."""
 
     def __init__(self, runs: Path):
         self.runs = runs
@@ -68,10 +67,10 @@ class Dashboard:
         return FileResponse(STATIC / "index.html")
 
     def changes(self, request: Request) -> Response:
-        asked = request.query_params
-        version = asked.get("version", "0")
-        told = self.feed.since(asked.get("started", ""), int(version) if version.isdecimal() else 0)
-        return Json(told | {"runs": str(self.runs.absolute()), "machine": self.machine.usage()})
+        query = request.query_params
+        version = query.get("version", "0")
+        changes = self.feed.since(query.get("started", ""), int(version) if version.isdecimal() else 0)
+        return Json(changes | {"runs": str(self.runs.absolute()), "machine": self.machine.usage()})
 
     def curves(self, request: Request) -> Response:
         names = [name for name in request.query_params.get("runs", "").split(",") if name][:_CURVES_AT_ONCE]
@@ -88,14 +87,14 @@ class Dashboard:
         return Json({"port": self.tools.port(request.path_params["name"], sweep)})
 
     def _folder(self, name: str) -> Path:
-        """The folder of a run that the feed knows: a name from outside never becomes a path otherwise."""
+        """The folder of a run in the feed. No other name from a request becomes a path."""
         run = self.feed.run(name)
         if run is None:
             raise HTTPException(404, "there is no such run")
         return self.runs / (run.id or name)
 
     def _curves_of(self, folder: Path) -> dict[str, list[Point]]:
-        """None for a run whose journal cannot be read, so that the others have theirs; its state says what is wrong."""
+        """Empty for a run with an unreadable journal, so that the other runs have theirs; its state names the error."""
         try:
             return self._curves.of(folder)
         except OSError:
@@ -127,7 +126,7 @@ def app(runs: Path, token: str, host: str = "127.0.0.1") -> Starlette:
 
 
 def serve(application: Starlette, listening: socket.socket) -> None:
-    """Answer until SIGTERM or Ctrl-C, which raises KeyboardInterrupt after all has been put away."""
+    """Serve until SIGTERM or Ctrl-C, which raises KeyboardInterrupt after the shutdown."""
     config = uvicorn.Config(
         application,
         log_level="warning",

@@ -1,8 +1,8 @@
-"""Optuna's dashboard, TensorBoard and Ray's beside ours: started when asked for, on the loopback, ended with us.
+"""Optuna's dashboard, TensorBoard and Ray's dashboard: started on request, on the loopback address, stopped with ours.
 
-Each runs below a keeper (`sanpose.dashboard.keeper`) that ends it when our end of a pipe closes, even if we are killed.
-Each has a folder that nobody else can read, for what it is told and must not be on its command line: of TensorBoard the
-links to a sweep's runs, of Optuna's dashboard the study's URL. It goes with it.
+Each tool runs below a keeper (`sanpose.dashboard.keeper`), which stops it when our end of a pipe closes, even if this
+process is killed. Each tool has a private folder for what must not be on its command line: TensorBoard's has the links
+to a sweep's runs, Optuna's the URL of the study. The keeper removes the folder.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from typing import IO
 from cluster.raycluster import connect
 from sanpose.dashboard.links import link
 from sanpose.errors import UserError
+from sanpose.status.alive import recorded_driver
 from sweeps import record
 from sweeps.files import BrokenRecord
 from sweeps.secrecy import masked
 
 STUDY = "study.log"
-_START_SECONDS = 60.0  # TensorBoard imports for a long time on a busy machine
+_START_SECONDS = 60.0  # importing TensorBoard takes long on a busy machine
 _STOP_SECONDS = 10.0
-_LINK_SECONDS = 5.0  # as often as TensorBoard looks itself
+_LINK_SECONDS = 5.0  # as often as TensorBoard reads its folder
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class _Tool:
     log: IO[bytes]
     folder: Path
 
-    def end(self) -> None:
-        """Give the sign, if it has not been given, and wait."""
+    def stop(self) -> None:
+        """Close the keeper's pipe, if it is not closed yet, and wait."""
         assert self.process.stdin
         self.process.stdin.close()
         try:
@@ -65,10 +66,10 @@ class Tools:
         self._stopped = threading.Event()
 
     def port(self, name: str, sweep: str = "") -> int:
-        """The port of "tensorboard", of a sweep's runs or of all where none is named, of "optuna" for a sweep's study,
-        or of "ray" for the private Ray of a sweep's driver; started if it is not running.
+        """The port of a tool, which is started if it is not running: "tensorboard" for a sweep's runs, or for all runs
+        without a sweep; "optuna" for a sweep's study; "ray" for the private Ray of a sweep's driver.
 
-        Raises UserError when there is no such tool, study or Ray, or when it does not answer.
+        Raises UserError when there is no such tool, study or Ray, or when the tool does not answer.
         """
         key = (name, sweep)
         with self._lock:
@@ -78,16 +79,16 @@ class Tools:
             return tool.port
 
     def stop(self) -> None:
-        """End all of them."""
+        """Stop all tools."""
         self._stopped.set()
         if self._linking:
             self._linking.join()
         with self._lock:
             for tool in self._running.values():
                 assert tool.process.stdin
-                tool.process.stdin.close()  # the keeper's sign, to all before any is waited for
+                tool.process.stdin.close()  # stops every keeper before waiting for the first
             for tool in self._running.values():
-                tool.end()
+                tool.stop()
             self._running.clear()
 
     def _start(self, name: str, sweep: str) -> _Tool:
@@ -107,7 +108,7 @@ class Tools:
             if process.poll() is not None or time.monotonic() > deadline:
                 log.seek(0)
                 last = log.read().decode(errors="replace").strip().splitlines()[-3:]
-                tool.end()
+                tool.stop()
                 raise UserError(f"{name} did not start", where=" / ".join(map(masked, last)) or None)
             time.sleep(0.1)
         return tool
@@ -115,19 +116,19 @@ class Tools:
     def _command(self, name: str, sweep: str, port: int, folder: Path) -> list[str]:
         place = ["--host", "127.0.0.1", "--port", str(port)]
         if name == "tensorboard":
-            shown = self._links(sweep, folder) if sweep else self._runs
-            return [_program(name), "--logdir", str(shown), *place]
+            logs = self._links(sweep, folder) if sweep else self._runs
+            return [_program(name), "--logdir", str(logs), *place]
         if name == "ray":
             return [sys.executable, "-m", "cluster.raycluster.dashboard", str(self._driver(sweep)), str(port)]
         if name != "optuna":
             raise UserError(f"there is no tool '{name}'", expected="optuna, tensorboard or ray")
-        # The URL of a database may hold a password, and everybody can read a command line.
+        # The URL of a database may hold a password, and every user can read a command line.
         settings = folder / "optuna.toml"
         settings.write_text(f"[optuna_dashboard]\nstorage = {json.dumps(self._study(sweep), ensure_ascii=False)}\n")
         return [_program("optuna-dashboard"), "--from-config", str(settings), *place]
 
     def _links(self, sweep: str, folder: Path) -> Path:
-        """The tool's folder, with links to the sweep's runs, which `_keep_linking` adds to."""
+        """The tool's folder, with links to the sweep's runs; `_keep_linking` adds the links of later runs."""
         try:
             link(self._runs, sweep, folder)
         except BrokenRecord as error:
@@ -140,23 +141,22 @@ class Tools:
     def _keep_linking(self) -> None:
         while not self._stopped.wait(_LINK_SECONDS):
             with self._lock:
-                shown = [(key[1], tool.folder) for key, tool in self._running.items() if key[0] == "tensorboard"]
-            for sweep, folder in shown:
+                folders = [(key[1], tool.folder) for key, tool in self._running.items() if key[0] == "tensorboard"]
+            for sweep, folder in folders:
                 if sweep:
-                    with suppress(BrokenRecord, OSError):  # the page says what is wrong; the next look may do
+                    with suppress(BrokenRecord, OSError):  # the page shows the error; the next round may succeed
                         link(self._runs, sweep, folder)
 
     def _driver(self, sweep: str) -> int:
         """The process on this machine that runs a sweep in a private Ray."""
-        told = self._read(sweep).head.get("driver")
-        pid, host = (told.get("pid"), told.get("host")) if isinstance(told, dict) else (None, None)
-        if not isinstance(pid, int) or host != socket.gethostname() or connect.private(pid) is None:
+        driver = recorded_driver(self._read(sweep).head)
+        if driver.pid is None or driver.host != socket.gethostname() or connect.private(driver.pid) is None:
             raise UserError(
                 f"no private Ray of sweep '{sweep}' runs here",
-                where=f"process {pid} on {host}" if pid else None,
+                where=f"process {driver.pid} on {driver.host}" if driver.pid else None,
                 expected="a sweep that runs on this machine, as the same user",
             )
-        return pid
+        return driver.pid
 
     def _read(self, sweep: str) -> record.SweepRecord:
         try:
@@ -166,26 +166,24 @@ class Tools:
 
     def _study(self, sweep: str) -> str:
         """Where a sweep's study is stored: the URL of a database, or its journal file."""
-        told = self._read(sweep)
         try:
-            url = record.storage(told)
+            url = record.storage(self._read(sweep))
         except OSError as error:
-            raise UserError(
-                "the study's database has a password that only its owner can read", where=error.filename
-            ) from error
+            what = "the study's database has a password that only its owner can read"
+            raise UserError(what, where=error.filename) from error
         path = record.folder_of(self._runs, sweep) / STUDY
         if not url and not path.is_file():
-            raise UserError(f"sweep '{sweep}' has no Optuna study", where=path, expected="a sweep that has begun")
+            raise UserError(f"sweep '{sweep}' has no Optuna study", where=path, expected="a sweep that has started")
         return url or str(path)
 
 
 def _program(name: str) -> str:
-    """A program beside this Python, else the one on the path. Raises UserError when there is none."""
+    """A program beside this Python, else on the path. Raises UserError when it is not installed."""
     beside = str(Path(sys.executable).parent)
-    found = shutil.which(name, path=os.pathsep.join((beside, os.environ.get("PATH", os.defpath))))
-    if found is None:
+    program = shutil.which(name, path=os.pathsep.join((beside, os.environ.get("PATH", os.defpath))))
+    if program is None:
         raise UserError(f"{name} is not installed", where=beside, hint=f"pip install {name}")
-    return found
+    return program
 
 
 def _free_port() -> int:

@@ -1,1 +1,1 @@
-"""The paper's tables rebuilt beside ours: from the ledger's records and the published numbers, never from memory."""
+"""The report: the paper's tables beside our runs, from the ledger's records and the published numbers only."""

@@ -1,4 +1,4 @@
-"""Everything that the report says, gathered once from a folder of runs: the page and the files are drawn from it."""
+"""The content of the report, gathered once from a folder of runs; the page and the files are made from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from sanpose.errors import UserError, nearest
 from sanpose.report.selection.groups import select, settings_of
 from sanpose.report.selection.points import Point, points_of
-from sanpose.report.selection.runs import CellRuns, preset, unusable
+from sanpose.report.selection.runs import CellRuns, unusable
 from sanpose.report.table import Table
 from sanpose.report.tables.ablation import broken_table, table1
 from sanpose.report.tables.bill import Watts, bill_table
@@ -21,6 +21,7 @@ from sanpose.report.tables.complexity import table2
 from sanpose.report.tables.sweep_compared import compared_table
 from sanpose.report.tables.sweep_tables import sweep_table
 from sanpose.runs import ledger, lookup
+from sanpose.runs.facts import preset
 from sanpose.runs.ledger import Broken, RunRecord
 from sanpose.status.run import RunFiles
 from sweeps import record
@@ -30,13 +31,13 @@ from sweeps.record import SweepRecord
 
 @dataclass(frozen=True)
 class Report:
-    """`tables`: the paper's Tables 1, 2, 3 a, 3 b, 4, 5. `claims`: what Table 1's steps buy, tested. `sweep_tables`:
-    one per sweep, in the order of `sweeps`, of its `points`. `compared`: the points tested against the first, None for
-    a search. `bill`: hours and energy.
+    """`tables`: the paper's Tables 1, 2, 3 a, 3 b, 4, 5. `claims`: the tested effects of Table 1's steps.
+    `sweep_tables`: one per sweep, in the order of `sweeps`, with its `points`. `compared`: the points tested against
+    the first point, None for a search. `bill`: hours and energy.
 
-    `cells`: a to g -> the runs that stand for the cell. `records`: the runs that the report is made of, in order of id,
-    with the status "stopped" where the record says running and the process is gone;
-    `broken`: the folders that could not be read. `sweep`, `preset`: what the report was narrowed to, None for all.
+    `cells`: a to g -> the runs that stand for the cell. `records`: the runs of the report, in order of id, with the
+    status "stopped" where the record says running and the process is gone; `broken`: the unreadable folders. `sweep`,
+    `preset`: the only sweep and the only preset of the report, None for all.
     """
 
     runs: Path
@@ -56,7 +57,7 @@ class Report:
     @property
     def all_tables(self) -> tuple[Table, ...]:
         """Every table, in the order of reading: Table 1, the claims, the paper's other tables, the sweeps, the bill,
-        and what could not be read."""
+        and the broken records."""
         unreadable = (broken_table(self.broken),) if self.broken else ()
         swept = (t for both in zip(self.sweep_tables, self.compared, strict=True) for t in both if t is not None)
         return (self.tables[0], self.claims, *self.tables[1:], *swept, self.bill, *unreadable)
@@ -68,14 +69,14 @@ _ASSUMED = Watts()
 def gather(
     runs: Path, config_dir: Path, sweep: str | None = None, only_preset: str | None = None, watts: Watts = _ASSUMED
 ) -> Report:
-    """Read a folder of runs and the paper's tables, once, and compute every table.
+    """Read a folder of runs and the paper's tables once, and compute every table.
 
-    sweep: only the runs of this one. only_preset: leave out the runs of other presets. Records that can't be read are
-    named, not fatal. Raises UserError when the folder, a table of the paper, or the sweep asked for can't be read.
+    sweep: use only the runs of this sweep. only_preset: use only the runs of this preset. Unreadable records are named,
+    not fatal. Raises UserError when the folder, a table of the paper, or the sweep `sweep` cannot be read.
     """
     if not runs.is_dir():
         raise UserError(
-            "there is no folder of runs", where=runs, hint="train something first, or name the folder: --runs DIR"
+            "there is no folder of runs", where=runs, hint="train a network first, or name the folder: --runs DIR"
         )
     with no_collection():
         return _gathered(runs, config_dir, sweep, only_preset, watts)
@@ -83,19 +84,18 @@ def gather(
 
 def _gathered(runs: Path, config_dir: Path, sweep: str | None, only_preset: str | None, watts: Watts) -> Report:
     sweeps, torn = _sweeps(runs, sweep)
-    wanted = {trial.run for trial in sweeps[0].trials} if sweep is not None else None
-    found, unreadable = ledger.read_all(runs, wanted)
-    usable, foreign = _usable(found)
+    readable, unreadable = ledger.read_all(runs, {t.run for t in sweeps[0].trials} if sweep is not None else None)
+    usable, unusable_records = _usable(readable)
     records = _of_preset(usable, only_preset)
     if only_preset is not None and sweep is None:
         sweeps = _with_runs_of(sweeps, records, usable)
-    broken = (*unreadable, *foreign, *torn)
+    broken = (*unreadable, *unusable_records, *torn)
     keys = {run.id: settings_of(run) for run in records}
     selection = select(records, config_dir, keys)
     cells = {cell.letter: cell for cell in selection.cells}
     by_id = {run.id: run for run in records}
-    lost = {name for entry in broken for name in (entry.path.name, entry.path.parent.name)}
-    points = tuple(points_of(one, by_id, keys, lost) for one in sweeps)
+    broken_names = {name for entry in broken for name in (entry.path.name, entry.path.parent.name)}
+    points = tuple(points_of(one, by_id, keys, broken_names) for one in sweeps)
     return Report(
         runs=runs,
         sweep=sweep,
@@ -122,7 +122,7 @@ def _gathered(runs: Path, config_dir: Path, sweep: str | None, only_preset: str 
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Nothing of what is read here is garbage: to look for some again and again costs a fifth of the time."""
+    """Switch the garbage collector off: nothing becomes garbage here, and its searches cost a fifth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -132,52 +132,52 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _sweeps(runs: Path, wanted: str | None) -> tuple[tuple[SweepRecord, ...], list[Broken]]:
-    """The recorded sweeps, or the one that is wanted, and those that could not be read."""
-    if wanted is not None:
-        return (lookup.sweep(runs, wanted),), []
-    found, broken = [], []
+def _sweeps(runs: Path, only: str | None) -> tuple[tuple[SweepRecord, ...], list[Broken]]:
+    """The recorded sweeps, or the sweep `only`, and the unreadable ones."""
+    if only is not None:
+        return (lookup.sweep(runs, only),), []
+    sweeps, broken = [], []
     for name in record.names(runs):
         try:
-            found.append(record.read(runs, name))
+            sweeps.append(record.read(runs, name))
         except BrokenRecord as error:
             broken.append(Broken(error.path, error.reason))
-    return tuple(found), broken
+    return tuple(sweeps), broken
 
 
-def _of_preset(records: Sequence[RunRecord], wanted: str | None) -> tuple[RunRecord, ...]:
-    """The records of a preset, or all. Raises UserError when there are others only."""
-    found = tuple(r for r in records if wanted is None or preset(r.config) == wanted)
-    if records and not found:
-        known = sorted({preset(r.config) for r in records})
-        raise UserError(f"no run is of preset '{wanted}'", expected=", ".join(known), hint=nearest(str(wanted), known))
-    return found
+def _of_preset(records: Sequence[RunRecord], only: str | None) -> tuple[RunRecord, ...]:
+    """The records of a preset, or all. Raises UserError when all records are of other presets."""
+    chosen = tuple(r for r in records if only is None or preset(r.config) == only)
+    if records and not chosen:
+        presets = sorted({preset(r.config) for r in records})
+        raise UserError(f"no run has preset '{only}'", expected=", ".join(presets), hint=nearest(str(only), presets))
+    return chosen
 
 
 def _with_runs_of(
     sweeps: Sequence[SweepRecord], records: Sequence[RunRecord], usable: Sequence[RunRecord]
 ) -> tuple[SweepRecord, ...]:
-    """The sweeps without those all of whose runs are of other presets: they miss none."""
-    kept, left = {run.id for run in records}, {run.id for run in usable}
+    """The sweeps that have runs among the records, or no usable runs at all."""
+    chosen, every = {run.id for run in records}, {run.id for run in usable}
     return tuple(
-        one for one in sweeps if any(t.run in kept for t in one.trials) or not any(t.run in left for t in one.trials)
+        one for one in sweeps if any(t.run in chosen for t in one.trials) or not any(t.run in every for t in one.trials)
     )
 
 
 def _usable(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[Broken]]:
-    """The records that the tables can use, and the others with what is wrong in them."""
-    usable, foreign = [], []
+    """The records that the tables can use, and the others with their errors."""
+    usable, broken = [], []
     for run in records:
         wrong = unusable(run.config)
         if wrong is None:
             usable.append(_verified(run))
         else:
-            foreign.append(Broken(run.folder, wrong))
-    return usable, foreign
+            broken.append(Broken(run.folder, wrong))
+    return usable, broken
 
 
 def _verified(run: RunRecord) -> RunRecord:
-    """A run whose record says that it is running, though its process is gone, as "stopped"; any other as it is."""
+    """The run, with the status "stopped" where the record says running and the process is gone."""
     if run.status != "running":
         return run
     now = RunFiles(run.folder).refresh()

@@ -1,6 +1,6 @@
-"""A table as plain values, and what every format must say about it in the same way.
+"""A table as plain values, and the texts that are equal in every format.
 
-Knows columns, ranks, spreads and marks; knows neither runs nor formats.
+Knows columns, ranks, spreads and marks; does not know runs or formats.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ _SYMBOLS = "†‡§¶"
 
 @dataclass(frozen=True)
 class Column:
-    """`better`: which end of the numbers is best, None for a column without ranks. `machine_only`: in CSV and JSON."""
+    """`better`: the better end of the numbers, None for a column without ranks. `machine_only`: only in CSV and
+    JSON."""
 
     key: str
     title: str
@@ -27,8 +28,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """`spread`: a standard deviation. `rank`: cells of a column are ranked among those of the same rank, with "" not at
-    all. `mark`: why the value must not be taken as it stands, in words."""
+    """`spread`: a standard deviation. `rank`: a column ranks the cells with equal `rank` among each other; "" for no
+    ranking. `mark`: the reservation about the value, in words."""
 
     value: str | float | None
     spread: float | None = None
@@ -38,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """`rows`: column key -> cell; a key left out is an empty cell. `notes`: sentences to stand below."""
+    """`rows`: column key -> cell; a missing key is an empty cell. `notes`: sentences below the table."""
 
     name: str
     title: str
@@ -48,7 +49,7 @@ class Table:
 
     @property
     def shown(self) -> tuple[Column, ...]:
-        """The columns that are meant for people."""
+        """The columns for people."""
         return tuple(column for column in self.columns if not column.machine_only)
 
 
@@ -60,7 +61,7 @@ def cell_of(row: Mapping[str, Cell], column: Column) -> Cell:
 
 
 def text_of(cell: Cell, column: Column) -> str:
-    """A cell as it is shown: rounded, with its spread, on one line; EMPTY for no value."""
+    """The text of a cell: rounded, with its spread, on one line; EMPTY for no value."""
     if cell.value is None:
         return EMPTY
     if isinstance(cell.value, str):
@@ -71,11 +72,11 @@ def text_of(cell: Cell, column: Column) -> str:
 
 
 def standings(table: Table) -> dict[tuple[int, str], Literal["best", "second"]]:
-    """(row index, column key) -> "best" or "second", by the numbers as they are shown, so that ties are ties.
+    """(row index, column key) -> "best" or "second", by the rounded numbers, so that equal texts are ties.
 
-    Among fewer than two ranked values nothing is best, among fewer than three nothing second.
+    There is no best among fewer than two ranked values, and no second among fewer than three.
     """
-    found: dict[tuple[int, str], Literal["best", "second"]] = {}
+    places: dict[tuple[int, str], Literal["best", "second"]] = {}
     for column in (c for c in table.columns if c.better):
         groups: dict[str, dict[int, float]] = {}
         for index, row in enumerate(table.rows):
@@ -86,18 +87,24 @@ def standings(table: Table) -> dict[tuple[int, str], Literal["best", "second"]]:
             order = sorted(set(values.values()), reverse=column.better == "high")
             for index, value in values.items():
                 if len(values) >= 2 and value == order[0]:
-                    found[index, column.key] = "best"
+                    places[index, column.key] = "best"
                 elif len(values) >= 3 and value == order[1]:
-                    found[index, column.key] = "second"
-    return found
+                    places[index, column.key] = "second"
+    return places
 
 
 def symbols(table: Table) -> dict[str, str]:
-    """Mark -> the symbol that stands for it, in order of appearance: †, ‡, §, ¶, then doubled."""
+    """Mark -> its symbol, in order of appearance: †, ‡, §, ¶, then doubled."""
     marks = dict.fromkeys(
         cell.mark for row in table.rows for cell in (cell_of(row, c) for c in table.shown) if cell.mark
     )
     return {m: _SYMBOLS[i % len(_SYMBOLS)] * (1 + i // len(_SYMBOLS)) for i, m in enumerate(marks)}
+
+
+def is_numeric(table: Table, column: Column) -> bool:
+    """Whether a column holds numbers, or would if its cells were not empty."""
+    numbers = any(isinstance(cell_of(row, column).value, int | float) for row in table.rows)
+    return numbers or column.better is not None or column.signed
 
 
 def row_marks(row: Mapping[str, Cell]) -> str:

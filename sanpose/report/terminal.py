@@ -1,4 +1,4 @@
-"""A table for the terminal, drawn by rich: best green and bold, second underlined, marks in yellow."""
+"""A table for the terminal, drawn by rich: best in bold green, second underlined, marks in yellow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 from sanpose.report.table import Cell, Column, Table, cell_of, standings, symbols, text_of
 
 _MANY = 15  # columns
-_FIXED = {"names": 21, "status": 16}  # characters, where there are many
+_FIXED = {"names": 21, "status": 16}  # characters, in a table with many columns
 _STYLES = {"best": "bold green", "second": "underline", "": ""}
 
 
@@ -24,9 +24,9 @@ def to_terminal(table: Table) -> RenderableType:
     for place, column in enumerate(table.shown):
         numeric = any(isinstance(cell_of(row, column).value, int | float) for row in table.rows)
         justify: Literal["left", "right"] = "right" if numeric else "left"
-        # The rows' names are what the eye looks for, and what became of them: they get their room before the figures.
+        # Names and states get their width before the figures: readers look for them first.
         names = _names(table, place)
-        # In a wide table rich takes from these first, and then cuts the last columns off.
+        # Without a fixed width, rich narrows these columns of a wide table first, and then cuts off the last columns.
         fixed = _FIXED.get("names" if names else column.key) if wide else None
         grid.add_column(Text(column.title), justify=justify, overflow="fold", min_width=21 if names else 4, width=fixed)
 

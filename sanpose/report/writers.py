@@ -1,4 +1,4 @@
-"""A table as text: Markdown, LaTeX, CSV, JSON. Pure functions; they decide how a table looks, not what it says."""
+"""A table as text: Markdown, LaTeX, CSV, JSON. Pure functions; they decide how a table looks, not its content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable
 
-from sanpose.report.table import Cell, Column, Table, cell_of, row_marks, standings, symbols, text_of
+from sanpose.report.table import Cell, Column, Table, cell_of, is_numeric, row_marks, standings, symbols, text_of
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -20,12 +20,12 @@ _LATEX = {
 
 
 def to_markdown(table: Table) -> str:
-    """GitHub's Markdown: the best value of a rank in bold, the second underlined, the notes as a list."""
+    """GitHub's Markdown: the best value in bold, the second underlined, the notes as a list."""
     lines = [f"## {_markdown(table.title)}", ""]
     lines += [f"**{symbol} {_markdown(mark)}**" for mark, symbol in symbols(table).items()]
     lines += [""] if lines[-1] else []
     lines.append("| " + " | ".join(_markdown(column.title) for column in table.shown) + " |")
-    lines.append("|" + "|".join("---:" if _numeric(table, column) else ":---" for column in table.shown) + "|")
+    lines.append("|" + "|".join("---:" if is_numeric(table, column) else ":---" for column in table.shown) + "|")
     styles = {"best": "**{}**", "second": "<ins>{}</ins>"}
     lines += ["| " + " | ".join(row) + " |" for row in _texts(table, _markdown, styles)]
     lines += ["", *(f"- {_markdown(note)}" for note in table.notes)] if table.notes else []
@@ -33,7 +33,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A table environment; needs the packages booktabs, graphicx and textcomp. Marks stand in the caption."""
+    """A table environment; needs the packages booktabs, graphicx and textcomp. The caption has the marks."""
     caption = " ".join([f"{latex(table.title)}.", *(f"{latex(s)} {latex(m)}." for m, s in symbols(table).items())])
     lines = [
         "% needs \\usepackage{booktabs,graphicx,textcomp}",
@@ -42,7 +42,7 @@ def to_latex(table: Table) -> str:
         f"\\caption{{{caption}}}",
         f"\\label{{tab:{table.name}}}",
         "\\resizebox{\\linewidth}{!}{%",
-        f"\\begin{{tabular}}{{{''.join('r' if _numeric(table, c) else 'l' for c in table.shown)}}}",
+        f"\\begin{{tabular}}{{{''.join('r' if is_numeric(table, c) else 'l' for c in table.shown)}}}",
         "\\toprule",
         " & ".join(latex(column.title) for column in table.shown) + " \\\\",
         "\\midrule",
@@ -75,7 +75,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_json(table: Table) -> str:
-    """Everything in the table, a row to a line: raw numbers, spreads, standings, marks in words, notes."""
+    """The whole table, a row per line: raw numbers, spreads, standings, marks in words, notes."""
     standing = standings(table)
     rows = [
         {
@@ -100,7 +100,7 @@ WRITERS: dict[str, Callable[[Table], str]] = {"md": to_markdown, "tex": to_latex
 
 
 def latex(text: str) -> str:
-    """Text with every character that LaTeX would read as a command, or lacks, replaced."""
+    """Text without characters that LaTeX reads as commands or lacks."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
@@ -113,13 +113,8 @@ def _texts(table: Table, escape: Callable[[str], str], styles: dict[str, str]) -
 
     def styled(index: int, cell: Cell, column: Column) -> str:
         text = escape(text_of(cell, column))
-        found = standing.get((index, column.key))
-        text = styles[found].format(text) if found else text
+        place = standing.get((index, column.key))
+        text = styles[place].format(text) if place else text
         return text + (escape(signs[cell.mark]) if cell.mark else "")
 
     return [[styled(i, cell_of(row, c), c) for c in table.shown] for i, row in enumerate(table.rows)]
-
-
-def _numeric(table: Table, column: Column) -> bool:
-    known = any(isinstance(cell_of(row, column).value, int | float) for row in table.rows)
-    return known or column.better is not None or column.signed

@@ -1,1 +1,1 @@
-"""What becomes of sweeps and runs: read from the records and locks in a folder of runs, told as tables or JSON."""
+"""The state of sweeps and runs, read from the records and locks in a folder of runs, as tables or JSON."""

@@ -1,4 +1,4 @@
-"""Whether the process that a record names is alive: by the lock on a run's folder, or by a process's id."""
+"""Whether the process that a record names is alive: by the lock on a run's folder, or by a process id."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sanpose.status.states import since_1970
@@ -13,8 +14,23 @@ from sanpose.status.states import since_1970
 _CLOCK_SECONDS = 5.0  # a driver notes the time of its start some moments after the start
 
 
-def held(folder: Path) -> bool | None:
-    """Whether a process holds a run's lock; None when the lock may not be looked at.
+@dataclass(frozen=True)
+class RecordedDriver:
+    """The process that runs a sweep, as the sweep's record names it. `dashboard`: the address of Ray's dashboard."""
+
+    pid: int | None
+    host: str | None
+    started: float | None
+    dashboard: str | None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this machine; a record without a host is taken to be of this machine."""
+        return self.host in (None, socket.gethostname())
+
+
+def is_locked(folder: Path) -> bool | None:
+    """Whether a process holds a run's lock; None when the lock cannot be examined.
 
     The lock is tried shared, for an instant and without waiting; its file is neither made nor changed.
     """
@@ -35,24 +51,35 @@ def held(folder: Path) -> bool | None:
     return False
 
 
-def driver(head: Mapping[str, object]) -> tuple[str, str]:
+def recorded_driver(head: Mapping[str, object]) -> RecordedDriver:
+    """The driver that a sweep's head names; without a pid where it names none."""
+    keys = head.get("driver")
+    keys = keys if isinstance(keys, Mapping) else {}
+    pid, host, dashboard = keys.get("pid"), keys.get("host"), keys.get("dashboard")
+    return RecordedDriver(
+        pid if isinstance(pid, int) else None,
+        None if host is None else str(host),
+        since_1970(keys.get("started")),
+        dashboard if isinstance(dashboard, str) else None,
+    )
+
+
+def driver_state(head: Mapping[str, object]) -> tuple[str, str]:
     """The state of a sweep by its head: "running", "ended", "stopped", "unverified" or "unknown", and why."""
     if head.get("ended"):
         return "ended", str(head["ended"])
-    told = head.get("driver")
-    pid = told.get("pid") if isinstance(told, dict) else None
-    if not isinstance(told, dict) or not isinstance(pid, int):
-        return "unknown", "the record names no process that runs it"
-    host = told.get("host")
-    if host not in (None, socket.gethostname()):
-        return "unverified", f"process {pid} on {host}, which cannot be seen from here"
-    if _alive(pid, since_1970(told.get("started"))):
-        return "running", f"process {pid}"
-    return "stopped", f"process {pid} is gone; the same command continues the sweep"
+    driver = recorded_driver(head)
+    if driver.pid is None:
+        return "unknown", "the record names no process that runs the sweep"
+    if not driver.is_here:
+        return "unverified", f"process {driver.pid} on {driver.host}, which cannot be seen from here"
+    if _is_alive(driver.pid, driver.started):
+        return "running", f"process {driver.pid}"
+    return "stopped", f"process {driver.pid} is gone; run the same command again to resume the sweep"
 
 
-def _alive(pid: int, started: float | None) -> bool:
-    """Whether a process of that id lives that is not younger than what it is said to have started."""
+def _is_alive(pid: int, started: float | None) -> bool:
+    """Whether a process of that id lives and is not younger than the recorded start."""
     import psutil
 
     try:

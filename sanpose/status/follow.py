@@ -1,4 +1,4 @@
-"""A file of lines that another process writes, read as it grows: only what is new. Knows nothing of what is in it."""
+"""A file of lines that another process writes: each reading gives the new lines. Does not know what the lines say."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ Signature = tuple[int, int, int]
 
 
 def signature(path: Path) -> Signature | None:
-    """What tells whether a file has changed: modified (ns), size, inode. None where there is no file.
+    """What shows whether a file has changed: modification time (ns), size, inode. None where there is no file.
 
-    Raises OSError when it may not be looked at.
+    Raises OSError when the file's folder cannot be searched.
     """
     try:
         stat = path.stat()
@@ -19,9 +19,9 @@ def signature(path: Path) -> Signature | None:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-class Followed:
-    """`signature`: the file's at the last look. `offset`: where the next reading begins, 0 for a file that has not been
-    read, or has been replaced since."""
+class FollowedFile:
+    """`signature`: the file's at the last call of `changed`. `offset`: where the next reading begins, 0 for a file that
+    was not read yet, or was replaced since."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -29,8 +29,7 @@ class Followed:
         self.offset = 0
 
     def changed(self) -> bool:
-        """Look at the file; whether it is another one, or a longer one, than at the last look. Raises OSError as
-        `signature` does."""
+        """Whether the file was replaced or has changed since the last call. Raises OSError as `signature` does."""
         before, self.signature = self.signature, signature(self.path)
         now = self.signature
         if before is None or now is None or now[2] != before[2] or now[1] < self.offset:
@@ -38,9 +37,9 @@ class Followed:
         return now != before
 
     def lines(self, last: int = 0) -> list[bytes]:
-        """The lines since the last reading, without their ends; one that has no end yet is left for later.
+        """The lines since the last reading, without their ends; a last line without an end is read next time.
 
-        last: of a file that has not been read, only those within so many bytes of its end; 0 for all.
+        last: read only the last so many bytes of a file that was not read yet; 0 for all.
         Raises OSError when the file cannot be read.
         """
         if self.signature is None:
@@ -51,4 +50,4 @@ class Followed:
             data = file.read()
         end = data.rfind(b"\n") + 1
         self.offset = (self.offset or skipped) + end
-        return data[:end].split(b"\n")[1 if skipped else 0 : -1]  # what was skipped may end within a line
+        return data[:end].split(b"\n")[1 if skipped else 0 : -1]  # the first piece may be the end of a skipped line

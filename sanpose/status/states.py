@@ -1,35 +1,33 @@
-"""The states of sweeps and runs at one moment, as data, and the same as plain JSON. Reads no file."""
+"""The states of sweeps and runs at one moment, as values and as plain JSON. Reads no file."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sanpose.runs.ledger import Broken
 
 STATES = (
     "running", "unverified", "stopped", "failed", "broken", "interrupted", "waiting", "pruned", "done",
 )  # fmt: skip
-SETTLED = ("done", "failed", "pruned", "broken")  # nobody will go on with these unless asked to
+SETTLED = ("done", "failed", "pruned", "broken")  # nothing resumes these by itself
 JSON_SCHEMA = 1
-_FINITE = 1e100  # numbers beyond are none: sums and products of those below are finite
 
 
 @dataclass(frozen=True)
 class RunState:
     """One run.
 
-    `state`: one of STATES. "stopped": the record says running, but no process holds it; "unverified": so it says, on
-    another machine, where its process cannot be seen; "waiting": planned, without a record. `reason`: why it is so.
-    `epoch`: the one being trained, from 1, or the last one trained; `progress`: the share of the optimiser steps done.
-    `loss`: the mean of the epoch so far. `figures`: `headline` of the last evaluation (MPJPE mm, PCKh@0.5 %, AP 0..1);
-    `measured`: "untrained", "evaluation" (a part of the samples) or "final". `wall_s`: training time of an ended run.
-    `ends_at`, `changed`: seconds since 1970; the first is an estimate by the worker. `problem`: what of its files
-    cannot be read.
+    `state`: one of STATES. "stopped": the record says running, but no process holds the run's lock; "unverified": the
+    record says running on another machine, whose processes cannot be seen; "waiting": planned, without a record.
+    `reason`: why the run is in this state. `epoch`: the epoch in training, from 1, or the last trained epoch;
+    `progress`: the share of the optimiser steps done. `loss`: the mean of the epoch so far. `figures`: `headline` of
+    the last evaluation (MPJPE mm, PCKh@0.5 %, AP 0..1); `measured`: "untrained", "evaluation" (a part of the samples)
+    or "final". `wall_s`: training time of a run that has ended. `ends_at`, `changed`: seconds since 1970; the first is
+    the worker's estimate. `problem`: which of the run's files cannot be read, and why.
     """
 
     id: str
@@ -59,18 +57,18 @@ class RunState:
 
     @property
     def label(self) -> str:
-        """A run that no sweep has named, for people."""
+        """A name for people, for a run that belongs to no sweep."""
         return ", ".join(part for part in (self.cell and f"cell {self.cell}", self.preset) if part) or "run"
 
 
 @dataclass(frozen=True)
 class TrialState:
     """A trial of a sweep, and the state of its run. `number`, `label`, `values`, `seed`: as in the sweep's record; a
-    trial that has not begun has no number, and its run no id."""
+    trial that has not started has no number, and its run has no id."""
 
     number: int | None
     label: str
-    values: dict[str, Any]
+    values: Mapping[str, object]
     seed: int
     run: RunState
 
@@ -83,10 +81,9 @@ class TrialState:
 @dataclass(frozen=True)
 class SweepState:
     """`state`: "running", "ended", "stopped" (its driver is gone), "unverified" (its driver is on another machine) or
-    "unknown" (no driver recorded); `reason`: the same in words. `dashboard`: Ray's address, None where none is
-    recorded. `trials`: those that have begun, then those of a grid that have not; `to_draw`: how many more a search
-    will draw. `ends_at`: an estimate, seconds since 1970, None where there is nothing to estimate it from, or nobody at
-    work."""
+    "unknown" (no driver recorded); `reason`: the same in words. `dashboard`: the address of Ray's dashboard, None where
+    none is recorded. `trials`: the started trials, then a grid's trials that have not started; `to_draw`: how many more
+    a search will draw. `ends_at`: an estimate, seconds since 1970; None where nothing runs or no time is known."""
 
     name: str
     title: str
@@ -99,13 +96,14 @@ class SweepState:
 
     @property
     def counts(self) -> dict[str, int]:
-        """State -> number of trials; those that a search will draw are waiting."""
+        """State -> number of trials; the trials that a search will draw count as waiting."""
         return counts((trial.run.state for trial in self.trials), self.to_draw)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything at the moment `at`, seconds since 1970. `loose`: runs in no sweep. `broken`: what cannot be read."""
+    """The state of a folder of runs at the moment `at`, seconds since 1970. `loose`: runs in no sweep. `broken`: the
+    records that cannot be read."""
 
     at: float
     runs: Path
@@ -115,18 +113,18 @@ class Snapshot:
 
 
 def counts(states: Iterable[str], waiting: int = 0) -> dict[str, int]:
-    """State -> how many are in it, in the order of STATES, without those that none is in. waiting: that many more."""
-    found = Counter(states)
-    found["waiting"] += waiting
-    return {state: found[state] for state in STATES if found[state]}
+    """State -> how many are in it, in the order of STATES, without empty states. waiting: so many more that wait."""
+    numbers = Counter(states)
+    numbers["waiting"] += waiting
+    return {state: numbers[state] for state in STATES if numbers[state]}
 
 
-def plain(snapshot: Snapshot) -> dict[str, Any]:
-    """What `sanpose status --json` prints. Times are UTC in ISO 8601, durations seconds; what is unknown is null.
+def plain(snapshot: Snapshot) -> dict[str, object]:
+    """What `sanpose status --json` prints. Times are UTC in ISO 8601, durations seconds; an unknown value is null.
 
     Keys: `schema`, `at`, `runs` (the folder), `sweeps`, `loose` (runs in no sweep, each as `run_plain`), `broken` (each
     `path`, `reason`). A sweep: `name`, `title`, `state`, `reason`, `dashboard`, `counts`, `eta_s`, `trials`. A trial:
-    `number` (null before it has begun), `label`, `values`, `seed`, `run` (its `id` is empty before it has begun).
+    `number` (null before its start), `label`, `values`, `seed`, `run` (its `id` is empty before its start).
     """
     return {
         "schema": JSON_SCHEMA,
@@ -138,31 +136,26 @@ def plain(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def run_plain(run: RunState, now: float) -> dict[str, Any]:
+def run_plain(run: RunState, now: float) -> dict[str, object]:
     """A run's keys: `id`, `state`, `reason`, `host`, `cell`, `preset`, `seed`, `synthetic`, `started`, `ended`,
     `wall_s`, `epoch`, `epochs`, `step`, `steps`, `progress`, `loss`, `mpjpe_mm`, `pckh`, `ap`, `measured`, `delta`,
     `images_per_s`, `eta_s`, `changed`, `problem`: as in RunState."""
-    told = {k: getattr(run, k) for k in RunState.__dataclass_fields__ if k not in ("figures", "ends_at", "changed")}
-    told |= {name: run.figures.get(name) for name in ("mpjpe_mm", "pckh", "ap")}
-    return told | {"eta_s": left(run.ends_at, now), "changed": iso(run.changed)}
+    keys = {k: getattr(run, k) for k in RunState.__dataclass_fields__ if k not in ("figures", "ends_at", "changed")}
+    keys |= {name: run.figures.get(name) for name in ("mpjpe_mm", "pckh", "ap")}
+    return keys | {"eta_s": seconds_left(run.ends_at, now), "changed": iso(run.changed)}
 
 
-def left(ends_at: float | None, now: float) -> float | None:
-    """Seconds until then, 0 when it has passed."""
+def seconds_left(ends_at: float | None, now: float) -> float | None:
+    """Seconds until an end, 0 for one in the past."""
     return None if ends_at is None else max(0.0, round(ends_at - now, 1))
 
 
 def iso(seconds: float | None) -> str | None:
+    """Seconds since 1970 in ISO 8601, UTC; None for a time beyond the calendar."""
     try:
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):  # a file's time can lie beyond every calendar
         return None
-
-
-def number(value: Any, kind: type[Any]) -> Any:
-    """`value` as a number of that kind, None where it is none, or not finite."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FINITE
-    return kind(value) if known else None
 
 
 def since_1970(text: object) -> float | None:
@@ -173,7 +166,7 @@ def since_1970(text: object) -> float | None:
         return None
 
 
-def _sweep_plain(sweep: SweepState, now: float) -> dict[str, Any]:
+def _sweep_plain(sweep: SweepState, now: float) -> dict[str, object]:
     return {
         "name": sweep.name,
         "title": sweep.title,
@@ -181,7 +174,7 @@ def _sweep_plain(sweep: SweepState, now: float) -> dict[str, Any]:
         "reason": sweep.reason,
         "dashboard": sweep.dashboard,
         "counts": sweep.counts,
-        "eta_s": left(sweep.ends_at, now),
+        "eta_s": seconds_left(sweep.ends_at, now),
         "trials": [
             {
                 "number": trial.number,

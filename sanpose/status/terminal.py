@@ -1,4 +1,4 @@
-"""The state of sweeps and runs as tables in a terminal. Text from records is shown without its control characters."""
+"""The state of sweeps and runs as tables in a terminal. Control characters in texts from records are replaced."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sanpose.status.states import STATES, RunState, Snapshot, SweepState, counts, left
+from sanpose.status.states import STATES, RunState, Snapshot, SweepState, counts, seconds_left
 
-FOLDED = ("waiting", "pruned", "done")  # states of which a sweep's table shows SHOWN trials, without --all
+FOLDED = ("waiting", "pruned", "done")  # states with at most SHOWN trials in a table, without --all
 SHOWN = 20
-_REASON = 160  # characters; the whole of it is in the run's record
+_REASON = 160  # characters; the record has the whole reason
 _STYLES = {
     "running": "cyan", "unverified": "yellow", "stopped": "bold yellow", "failed": "bold red", "broken": "bold red",
     "interrupted": "yellow", "waiting": "dim", "pruned": "magenta", "done": "green", "ended": "green",
@@ -22,10 +22,10 @@ _Row = tuple[str, int | None, RunState]
 
 
 def to_terminal(snapshot: Snapshot, *, everything: bool = False) -> RenderableType:
-    """A line and a table for each sweep, one for the runs in no sweep, and what is broken.
+    """A line and a table for each sweep, a table of the runs in no sweep, and the broken records.
 
-    Unfinished and failed trials come first, those of one state in the order of the plan; of those that wait, are pruned
-    or done SHOWN at most, the newest, unless `everything`.
+    Unfinished and failed trials come first; trials of one state are in the order of the plan. A table shows the newest
+    SHOWN trials that wait, are pruned or are done, or all of them with `everything`.
     """
     parts: list[RenderableType] = []
     for sweep in snapshot.sweeps:
@@ -44,7 +44,7 @@ def to_terminal(snapshot: Snapshot, *, everything: bool = False) -> RenderableTy
 
 
 def clean(text: str) -> str:
-    """Text on one line in which nothing commands a terminal."""
+    """Text on one line, without control characters."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
 
 
@@ -67,23 +67,23 @@ def _sweep_line(sweep: SweepState, now: float) -> Text:
         line.append(f"{clean(sweep.title)}  ")
     line.append_text(_counts(sweep.counts)).append(f" of {len(sweep.trials) + sweep.to_draw}; ")
     line.append(sweep.state, _STYLES[sweep.state]).append(f" ({clean(sweep.reason)})")
-    eta = left(sweep.ends_at, now)
-    return line if eta is None else line.append(f"; about {duration(eta)} left")
+    remaining = seconds_left(sweep.ends_at, now)
+    return line if remaining is None else line.append(f"; about {duration(remaining)} left")
 
 
-def _counts(found: dict[str, int]) -> Text:
-    return Text(", ").join(Text(f"{number} {state}", _STYLES[state]) for state, number in found.items())
+def _counts(numbers: dict[str, int]) -> Text:
+    return Text(", ").join(Text(f"{number} {state}", _STYLES[state]) for state, number in numbers.items())
 
 
 def _table(rows: Sequence[_Row], now: float, everything: bool) -> list[RenderableType]:
     shown: list[_Row] = []
     hidden: dict[str, int] = {}
     for state in STATES:
-        found = [row for row in rows if row[2].state == state]
-        limit = SHOWN if state in FOLDED and not everything else len(found)
-        newest = sorted(range(len(found)), key=[-(row[2].changed or 0) for row in found].__getitem__)[:limit]
-        shown += [found[place] for place in sorted(newest)]
-        hidden |= {state: len(found) - limit} if len(found) > limit else {}
+        same = [row for row in rows if row[2].state == state]
+        limit = SHOWN if state in FOLDED and not everything else len(same)
+        newest = sorted(range(len(same)), key=[-(row[2].changed or 0) for row in same].__getitem__)[:limit]
+        shown += [same[place] for place in sorted(newest)]
+        hidden |= {state: len(same) - limit} if len(same) > limit else {}
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name, justify in _COLUMNS:
         table.add_column(name, justify=justify, no_wrap=name != "state", overflow="fold")  # type: ignore[arg-type]
@@ -102,14 +102,14 @@ _COLUMNS = (
 
 
 def _cells(label: str, seed: int | None, run: RunState, now: float) -> list[Text]:
-    eta = duration(left(run.ends_at, now))
+    remaining = duration(seconds_left(run.ends_at, now))
     changed = duration(max(0.0, now - run.changed)) + " ago" if run.changed is not None else ""
-    told = [clean(label), "" if seed is None else str(seed), clean(run.id), _epoch(run), _figure(run.loss, ".4f")]
-    told += [_mpjpe(run), _figure(run.delta, "+.4f"), _figure(run.images_per_s, ".1f"), eta, changed]
+    texts = [clean(label), "" if seed is None else str(seed), clean(run.id), _epoch(run), _figure(run.loss, ".4f")]
+    texts += [_mpjpe(run), _figure(run.delta, "+.4f"), _figure(run.images_per_s, ".1f"), remaining, changed]
     state = Text(run.state, _STYLES[run.state])
     if run.reason:
         state.append(f": {_short(run.reason)}", "default")
-    return [*(Text(text) for text in told), state]
+    return [*(Text(text) for text in texts), state]
 
 
 def _epoch(run: RunState) -> str:
@@ -120,7 +120,7 @@ def _epoch(run: RunState) -> str:
 
 
 def _mpjpe(run: RunState) -> str:
-    """The figure; those of the untrained network, and of a part of the samples, are marked."""
+    """The figure, with a mark where it is of the untrained network or of a part of the samples."""
     value = run.figures.get("mpjpe_mm")
     mark = {"untrained": " (untrained)", "evaluation": " (part)"}.get(run.measured or "", "")
     return "" if value is None else f"{value:.1f}{mark}"

@@ -22,7 +22,7 @@ from sanpose.evaluation import sheets
 from sanpose.evaluation.measure import evaluate, mean_pose_mpjpe
 from sanpose.metrics.headline import headline
 from sanpose.metrics.headline import score as score_of
-from sanpose.model import complexity
+from sanpose.model.cost import network_cost
 from sanpose.runs import checkpoints, control
 from sanpose.runs.checkpoints import Checkpoint, Position
 from sanpose.runs.journal import Journal, read
@@ -75,7 +75,7 @@ def threads(config: Config, place: WorkerPlace) -> int:
 
 def result_of(config: Config, figures: dict[str, Any], device: str) -> TrainingResult:
     """The result of a training in this process, with the cost of the network per image."""
-    cost = complexity.count(config.model, config.data.input_height, config.data.input_width).total
+    cost = network_cost(config.model, config.data.input_height, config.data.input_width).total
     return TrainingResult(figures, device, torch.get_num_threads(), cost.macs, cost.parameters)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from sanpose.config.compose import from_plain
 from sanpose.config.schema import Config, DataConfig
 from sanpose.errors import UserError
-from sanpose.model.cost import cost
+from sanpose.model.cost import recorded_cost
 from sanpose.runs import active
 from sanpose.runs.ledger import RunRecord
 
@@ -164,7 +164,7 @@ def _size(file: str, data: DataConfig, joints: str, purpose: str) -> int:
 
 
 def _macs(plain: dict[str, object]) -> int:
-    network = cost(plain)
+    network = recorded_cost(plain)
     return network.macs if network else 0
 
 

@@ -65,7 +65,7 @@ def add(
         for key in path:
             node = node[key]
         node[last] = value
-    told = {
+    provenance = {
         "at": "2026-01-02T03:04:05+00:00",
         "command": ["sanpose", "train"],
         "git": {"commit": "0123456789abcdef", "dirty": True},
@@ -73,7 +73,7 @@ def add(
         "python": "3.11.7",
         "machine": {"hostname": "node7", "cpus": 2},
     }
-    folder = ledger.create(root, name, config, told)
+    folder = ledger.create(root, name, config, provenance)
     attends = config["model"]["attention"] != "none"
     for epoch in range(1, epochs + 1):
         loss, delta = 0.1 + 0.1 / epoch, 0.02 * epoch if attends else None
@@ -162,9 +162,9 @@ def hostile(root: Path) -> Path:
     add(root, "c100000000", status="failed", reason=HOSTILE, settings={"train.seed": 1})
     maps(add(root, 'x"><b>', settings={**settings, "train.seed": 2}))
     folder = root / "c000000000"
-    told = json.loads((folder / "provenance.json").read_text())
-    told["machine"]["hostname"], told["command"] = HOSTILE, [HOSTILE]
-    write_atomic(folder / "provenance.json", to_json(told))
+    provenance = json.loads((folder / "provenance.json").read_text())
+    provenance["machine"]["hostname"], provenance["command"] = HOSTILE, [HOSTILE]
+    write_atomic(folder / "provenance.json", to_json(provenance))
     result = json.loads((folder / "result.json").read_text())
     result["protocol"]["h36m"] = HOSTILE
     write_atomic(folder / "result.json", to_json(result))

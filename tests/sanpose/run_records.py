@@ -46,12 +46,19 @@ def write_run(
     """A run's folder with its record; `keys` are more keys of result.json."""
     plain = config(seed=keys.get("seed", 0))
     folder = ledger.create(root, name, plain, {"machine": {"hostname": host or socket.gethostname()}})
-    told = {"started": "2026-01-01T10:00:00+00:00", "config": plain, "cell": "c", "seed": 0, "synthetic": True, **keys}
+    result = {
+        "started": "2026-01-01T10:00:00+00:00",
+        "config": plain,
+        "cell": "c",
+        "seed": 0,
+        "synthetic": True,
+        **keys,
+    }
     if status == "failed":
-        told.setdefault("reason", "the loss is nan in epoch 2, step 7")
+        result.setdefault("reason", "the loss is nan in epoch 2, step 7")
     if status != "running":
-        told.setdefault("ended", "2026-01-01T10:10:00+00:00")
-    ledger.write_result(folder, {**told, "status": status, "metrics": figures(mpjpe) if mpjpe is not None else {}})
+        result.setdefault("ended", "2026-01-01T10:10:00+00:00")
+    ledger.write_result(folder, {**result, "status": status, "metrics": figures(mpjpe) if mpjpe is not None else {}})
     return folder
 
 
@@ -62,14 +69,14 @@ def journal(folder: Path, *lines: dict[str, Any]) -> None:
 
 def within(epoch: int, step: int, loss: float = 0.25, **values: Any) -> dict[str, Any]:
     """A line written within an epoch (from 0)."""
-    told = {"loss": loss, "loss_plane": 0.2, "loss_depth": 0.05, "steps": STEPS, "delta": 0.125}
-    return {"kind": "train", "epoch": epoch, "step": step, **told, "images_per_s": 80.0, "eta_s": 60.0, **values}
+    means = {"loss": loss, "loss_plane": 0.2, "loss_depth": 0.05, "steps": STEPS, "delta": 0.125}
+    return {"kind": "train", "epoch": epoch, "step": step, **means, "images_per_s": 80.0, "eta_s": 60.0, **values}
 
 
 def after(epoch: int, loss: float = 0.2, **values: Any) -> dict[str, Any]:
     """The line of an epoch's means."""
-    told = {"loss": loss, "loss_plane": 0.15, "loss_depth": 0.05, "delta": 0.25, "learning_rate": 0.001}
-    return {"kind": "epoch", "epoch": epoch, "step": 0, **told, **values}
+    means = {"loss": loss, "loss_plane": 0.15, "loss_depth": 0.05, "delta": 0.25, "learning_rate": 0.001}
+    return {"kind": "epoch", "epoch": epoch, "step": 0, **means, **values}
 
 
 def measured(epoch: int, mpjpe: float, kind: str = "evaluation") -> dict[str, Any]:

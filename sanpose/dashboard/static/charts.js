@@ -1,4 +1,4 @@
-// Line charts as SVG: small, with axes, a legend in words, and what they show told for those who cannot see them.
+// Small line charts as SVG, with axes, a legend, and their last values as text for screen readers.
 
 import { el } from "./format.js";
 
@@ -93,5 +93,5 @@ export function charts(runs, curves) {
     chart("MPJPE of evaluations, mm", " mm", lines("mpjpe_mm"), 1),
     chart("delta, the weight of the attention", "", lines("delta"), 4),
   ].filter(Boolean);
-  return drawn.length ? el("div", { class: "charts" }, ...drawn) : el("p", { class: "quiet" }, "No line of a journal yet.");
+  return drawn.length ? el("div", { class: "charts" }, ...drawn) : el("p", { class: "quiet" }, "The journal has no line yet.");
 }

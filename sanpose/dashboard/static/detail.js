@@ -1,10 +1,10 @@
-// One run in a dialog: its figures, curves, the end of its log, its configuration.
+// One run in a dialog: its figures, its curves, the end of its log, its configuration.
 
 import { charts } from "./charts.js";
-import { ask, known, now } from "./feed.js";
+import { ask, store, now } from "./feed.js";
 import { duration, el, epoch, figure, measured, number, signed } from "./format.js";
 
-const LONG = ["why", "files"];
+const LONG = ["reason", "unreadable"];
 let shown = null; // {id, label}
 let drawnFrom = null;
 
@@ -17,23 +17,23 @@ export async function open(id, label) {
   await refresh();
 }
 
-/** Draw the open run again if its state has changed. */
+/** Draw the run in the dialog again if its state has changed. */
 export async function refresh() {
   const dialog = document.getElementById("run");
   if (!shown || !dialog.open) return;
-  const run = known.runs.get(shown.id), id = shown.id;
+  const run = store.runs.get(shown.id), id = shown.id;
   if (run === drawnFrom) return;
   drawnFrom = run;
   const part = (name) => dialog.querySelector(`[data-part=${name}]`);
   part("facts").replaceChildren(...facts(run ?? { state: "waiting" }));
   try {
-    const [curves, told] = await Promise.all([ask(`api/curves?runs=${encodeURIComponent(id)}`), ask(`api/run/${encodeURIComponent(id)}`)]);
+    const [curves, details] = await Promise.all([ask(`api/curves?runs=${encodeURIComponent(id)}`), ask(`api/run/${encodeURIComponent(id)}`)]);
     if (shown.id !== id) return;
     part("curves").replaceChildren(charts([shown], curves));
-    part("log").textContent = told.log.join("\n") || "no log";
+    part("log").textContent = details.log.join("\n") || "no log";
     part("log").scrollTop = part("log").scrollHeight;
-    part("config").textContent = told.config || "no configuration recorded";
-    part("folder").textContent = told.folder;
+    part("config").textContent = details.config || "no configuration recorded";
+    part("folder").textContent = details.folder;
   } catch (error) {
     part("curves").replaceChildren(el("p", { class: "trouble" }, error.message));
   }
@@ -59,10 +59,10 @@ function moment(text) {
 function facts(run) {
   const left = run.ends_at === undefined ? "" : `about ${duration(run.ends_at - now())}`;
   const rows = [
-    ["state", run.state], ["why", run.reason], ["files", run.problem], ["seed", run.seed], ["progress", epoch(run)],
+    ["state", run.state], ["reason", run.reason], ["unreadable", run.problem], ["seed", run.seed], ["progress", epoch(run)],
     ["loss", number(run.loss, 4)], ["figure", [figure(run), measured(run)].filter(Boolean).join(", ")],
     ["delta", signed(run.delta, 4)], ["images/s", number(run.images_per_s, 1)], ["left", left],
-    ["took", duration(run.wall_s)], ["data", run.synthetic ? "synthetic" : ""], ["started", moment(run.started)], ["ended", moment(run.ended)],
+    ["duration", duration(run.wall_s)], ["data", run.synthetic ? "synthetic" : ""], ["started", moment(run.started)], ["ended", moment(run.ended)],
   ];
   return rows.filter(([, value]) => value !== undefined && value !== "").map(([name, value]) => el("div", { class: LONG.includes(name) ? "long" : null },
     el("dt", {}, name), el("dd", { class: name === "state" ? `s-${run.state}` : null }, String(value))));

@@ -1,4 +1,4 @@
-// Elements and figures for people. Text goes into the page as text, never as markup.
+// Elements and figures for people. Text is inserted as text, never as markup.
 
 export const STATES = ["running", "unverified", "stopped", "failed", "broken", "interrupted", "waiting", "pruned", "done"];
 export const TROUBLE = ["failed", "broken", "stopped", "interrupted"];
@@ -34,7 +34,7 @@ export function bytes(count) {
   return count >= 1e12 ? `${(count / 1e12).toFixed(1)} TB` : `${(count / 1e9).toFixed(count < 1e10 ? 1 : 0)} GB`;
 }
 
-/** The one figure of a run that a cell has room for, with its unit; "" when the network was not measured trained. */
+/** The main figure of a run, with its unit; "" without figures of the trained network. */
 export function figure(run) {
   if (run.measured === "untrained") return "";
   if (run.mpjpe_mm !== undefined) return `${run.mpjpe_mm.toFixed(1)} mm`;
@@ -43,7 +43,7 @@ export function figure(run) {
   return "";
 }
 
-/** How a figure was measured, where it is not the final one. */
+/** A note for a figure that is not the final one. */
 export function measured(run) {
   return run.measured === "evaluation" ? "on a part of the samples" : "";
 }
@@ -53,7 +53,7 @@ export function epoch(run) {
   return `epoch ${run.epoch} of ${run.epochs ?? "?"}`;
 }
 
-/** A bar of what is done; beside it stands a text, so that it need not be read out. */
+/** A progress bar; screen readers skip it, as a text beside it says the same. */
 export function bar(share) {
   const inside = el("span");
   inside.style.width = `${Math.round(1000 * Math.min(1, Math.max(0, share || 0))) / 10}%`;

@@ -1,7 +1,7 @@
-// The grid of a sweep: a row for every point, a column for every seed, a page of rows at a time.
+// The grid of a sweep: a row for every point, a column for every seed, in pages of rows.
 
 import { STATES, bar, el, epoch, figure, measured } from "./format.js";
-import { known } from "./feed.js";
+import { store } from "./feed.js";
 
 const ROWS = 50;
 
@@ -9,39 +9,39 @@ export const view = { state: "", text: "", page: 0 };
 let layout = "";
 let cells = [];
 
-/** Rows of {label, runs: seed -> [run id, ...]} of what is selected: a sweep's name, or null for runs in no sweep. */
+/** Rows of {label, runs: seed -> [run id, ...]} of a sweep, or of the runs in no sweep for null. */
 export function rowsOf(sweep) {
-  if (sweep === null) return known.loose.map((id) => ({ label: known.runs.get(id)?.label ?? "run", runs: new Map([["", [id]]]) }));
+  if (sweep === null) return store.loose.map((id) => ({ label: store.runs.get(id)?.label ?? "run", runs: new Map([["", [id]]]) }));
   const rows = new Map();
-  for (const [label, seed, id] of known.trials.get(sweep) ?? []) {
+  for (const [label, seed, id] of store.trials.get(sweep) ?? []) {
     if (!rows.has(label)) rows.set(label, { label, runs: new Map() });
     const runs = rows.get(label).runs;
-    const there = runs.get(seed) ?? [];
-    if (id === "" || !there.includes(id)) runs.set(seed, [...there, id]); // a search can draw a point again
+    const ids = runs.get(seed) ?? [];
+    if (id === "" || !ids.includes(id)) runs.set(seed, [...ids, id]); // a search can draw a point twice
   }
   return [...rows.values()];
 }
 
 export function draw(sweep, open) {
   const rows = rowsOf(sweep);
-  const wanted = rows.filter(matches);
-  const pages = Math.max(1, Math.ceil(wanted.length / ROWS));
+  const filtered = rows.filter(matches);
+  const pages = Math.max(1, Math.ceil(filtered.length / ROWS));
   view.page = Math.min(view.page, pages - 1);
-  const shown = wanted.slice(view.page * ROWS, (view.page + 1) * ROWS);
+  const shown = filtered.slice(view.page * ROWS, (view.page + 1) * ROWS);
   const seeds = [...new Set(rows.flatMap((row) => [...row.runs.keys()]))].sort((a, b) => a - b);
-  const wantedLayout = JSON.stringify([sweep, seeds, shown.map((row) => [row.label, [...row.runs]])]);
-  if (wantedLayout !== layout) {
-    layout = wantedLayout;
+  const newLayout = JSON.stringify([sweep, seeds, shown.map((row) => [row.label, [...row.runs]])]);
+  if (newLayout !== layout) {
+    layout = newLayout;
     build(sweep, seeds, shown, open);
-    pager(wanted.length, pages, () => draw(sweep, open));
+    pager(filtered.length, pages, () => draw(sweep, open));
   }
-  for (const [id, button] of cells) paint(button, known.runs.get(id), sweep);
+  for (const [id, button] of cells) paint(button, store.runs.get(id), sweep);
   for (const [row, cell] of means(shown)) cell.textContent = row;
 }
 
 function matches(row) {
   const runs = [...row.runs.values()].flat();
-  if (view.state && !runs.some((id) => (known.runs.get(id)?.state ?? "waiting") === view.state)) return false;
+  if (view.state && !runs.some((id) => (store.runs.get(id)?.state ?? "waiting") === view.state)) return false;
   const text = view.text.toLowerCase();
   return !text || row.label.toLowerCase().includes(text) || runs.some((id) => id.includes(text));
 }
@@ -51,7 +51,7 @@ function build(sweep, seeds, rows, open) {
   const several = seeds.length > 1;
   const head = el("tr", {}, el("th", { scope: "col" }, sweep === null ? "configuration" : "point"));
   for (const seed of seeds) head.append(el("th", { scope: "col" }, sweep === null ? "run" : `seed ${seed}`));
-  if (several) head.append(el("th", { scope: "col", title: "over the seeds that are done" }, "mean \u00b1 std"));
+  if (several) head.append(el("th", { scope: "col", title: "over the finished seeds" }, "mean \u00b1 std"));
   const body = el("tbody");
   for (const row of rows) {
     const line = el("tr", {}, el("th", { scope: "row" }, row.label));
@@ -69,16 +69,16 @@ function build(sweep, seeds, rows, open) {
   }
   const grid = document.getElementById("grid");
   if (rows.length) grid.replaceChildren(el("table", { class: "grid" }, el("thead", {}, head), body));
-  else grid.replaceChildren(el("p", { class: "quiet" }, "No trials to show here."));
+  else grid.replaceChildren(el("p", { class: "quiet" }, "No trials match."));
 }
 
 function paint(button, run, sweep) {
   const state = run?.state ?? "waiting";
   const parts = [figure(run ?? {}), state === "done" ? "" : epoch(run ?? {}), run ? measured(run) : ""];
   const text = parts.filter(Boolean).join(", ");
-  const told = `${state} ${text} ${run?.progress ?? ""} ${run?.seed}`;
-  if (button.dataset.told === told) return;
-  button.dataset.told = told;
+  const key = `${state} ${text} ${run?.progress ?? ""} ${run?.seed}`;
+  if (button.dataset.key === key) return;
+  button.dataset.key = key;
   button.className = `cell s-${state}`;
   button.replaceChildren(el("span", { class: "state" }, state), el("span", { class: "figure" }, figure(run ?? {}) || "\u2013"));
   if (run && measured(run)) button.append(el("span", { class: "small" }, "part of samples"));
@@ -92,7 +92,7 @@ function paint(button, run, sweep) {
 function means(rows) {
   const marked = [...document.querySelectorAll("#grid td.mean")];
   return marked.map((cell, i) => {
-    const runs = [...rows[i].runs.values()].flat().map((id) => known.runs.get(id));
+    const runs = [...rows[i].runs.values()].flat().map((id) => store.runs.get(id));
     const values = runs.filter((run) => run?.state === "done" && run.mpjpe_mm !== undefined).map((run) => run.mpjpe_mm);
     if (!values.length) return ["", cell];
     const mean = values.reduce((a, b) => a + b) / values.length;

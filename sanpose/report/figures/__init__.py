@@ -1,1 +1,1 @@
-"""The report's pictures: each a function from records to a matplotlib Figure; written by `files` alone."""
+"""The report's pictures: functions from records to matplotlib Figures; only `files` turns a Figure into a file."""

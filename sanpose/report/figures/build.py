@@ -1,31 +1,29 @@
-"""From a report to its pictures, each drawn once; what can't be drawn is named with the reason. Writes SVG and PDF."""
+"""From a report to its pictures, as SVG and PDF. A picture that cannot be drawn has a reason instead."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from sanpose.report.figures import cells, files, style, sweeps
 from sanpose.report.figures.plan import FigurePlan
 from sanpose.report.gather import Report
 from sweeps.files import write_atomic
 
-Draw = Callable[[], Any]
-SWEEPS = 12  # whose pictures are drawn; of the others the page says how to have them
-_TOO_MANY = "those of the {} sweeps that changed last are drawn; `sanpose report --sweep {}` draws these"
-_EACH = 12  # pictures for which a process is worth its start
+SWEEPS = 12  # sweeps whose pictures are drawn; for the others the page names the command that draws them
+_TOO_MANY = "only the {} sweeps that changed last have pictures; `sanpose report --sweep {}` draws these pictures"
+_EACH = 12  # pictures per process: for fewer, starting a process takes longer than it saves
 _CHUNK = 4
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture as text and bytes. `section`: the name of the table that it belongs to. `missing`: why there is no
-    picture; then `svg` and `pdf` are empty."""
+    """A picture as text and bytes. `section`: the name of its table. `missing`: why there is no picture; `svg` and
+    `pdf` are then empty."""
 
     name: str
     section: str
@@ -37,8 +35,8 @@ class Drawing:
 
 
 def drawings(report: Report, processes: int = 1) -> tuple[Drawing, ...]:
-    """Every picture of a report, in the order of reading. processes: how many may share the work; they start by
-    importing the main module again, which must bear it."""
+    """Every picture of a report, in the order of reading. processes: the number that may share the work; each imports
+    the main module again at its start."""
     plans = list(_plans(report))
     processes = min(processes, sum(plan.draw is not None for plan in plans) // _EACH)
     if processes < 2:
@@ -47,11 +45,11 @@ def drawings(report: Report, processes: int = 1) -> tuple[Drawing, ...]:
         return tuple(pool.map(_drawn, plans, chunksize=_CHUNK))
 
 
-def write(found: tuple[Drawing, ...], out: Path) -> list[Path]:
-    """Write each picture as <name>.svg and <name>.pdf, each file whole; gives the files. Raises OSError."""
+def write(pictures: tuple[Drawing, ...], out: Path) -> list[Path]:
+    """Write each picture as <name>.svg and <name>.pdf, each file whole; returns the files. Raises OSError."""
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for drawing in found:
+    for drawing in pictures:
         for ending, content in (("svg", drawing.svg), ("pdf", drawing.pdf)):
             if content:
                 path = out / f"{drawing.name}.{ending}"
@@ -88,5 +86,5 @@ def _drawn(plan: FigurePlan) -> Drawing:
         return make(missing=plan.missing)
     with style.house():
         figure = plan.draw()
-        files.place(figure)
+        files.fix_layout(figure)
         return make(svg=files.svg(figure), pdf=files.pdf(figure))

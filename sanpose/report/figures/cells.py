@@ -7,13 +7,13 @@ from functools import partial
 
 from sanpose.data.actions import ACTIONS
 from sanpose.errors import UserError
-from sanpose.model.cost import cost
+from sanpose.model.cost import recorded_cost
 from sanpose.report.figures import bars, joints, training
 from sanpose.report.figures.bars import Bars
 from sanpose.report.figures.claims import Step, forest
 from sanpose.report.figures.plan import FigurePlan
 from sanpose.report.figures.searches import Compute, pareto
-from sanpose.report.figures.series import MPJPE, CurveGroup, curves
+from sanpose.report.figures.series import CurveGroup, curves
 from sanpose.report.gather import Report
 from sanpose.report.selection.runs import scale_of
 from sanpose.report.table import Cell, Table, cell_of
@@ -39,23 +39,23 @@ def curve_plans(
 ) -> Iterator[FigurePlan]:
     """The learning curves and delta over training of groups of runs."""
     try:
-        found = [(group.label, [curves(run) for run in group.runs]) for group in groups]
+        lines = [(group.label, [curves(run) for run in group.runs]) for group in groups]
     except UserError as error:
         yield FigurePlan(f"{prefix}learning", section, "Learning curves", "", missing=error.what)
         return
     caption = (
         "Left: the training loss, mean over an epoch. Right: MPJPE (mm, protocol #1 in the paper's naming) on the"
-        f" samples that each evaluation takes (eval.every_samples); hollow circles: on all test frames. {BAND} {note}"
+        f" samples of each evaluation (eval.every_samples); hollow circles: on all test frames. {BAND} {note}"
     ).strip()
     yield FigurePlan(
         f"{prefix}learning", section, "Learning curves", caption,
-        draw=partial(training.learning, found) if any(c.loss or c.mpjpe for _, own in found for c in own) else None,
-        missing=none.format("a journal with an epoch in it"),
+        draw=partial(training.learning, lines) if any(c.loss or c.mpjpe for _, own in lines for c in own) else None,
+        missing=none.format("an epoch in its journal"),
     )  # fmt: skip
     yield FigurePlan(
         f"{prefix}delta", section, "δ over training",
-        f"The trained weight of the attention after every epoch, no unit. {BAND} Runs without attention have none.",
-        draw=partial(training.delta, found) if any(c.delta for _, own in found for c in own) else None,
+        f"The trained weight of the attention after every epoch, no unit. {BAND} Runs without attention have no δ.",
+        draw=partial(training.delta, lines) if any(c.delta for _, own in lines for c in own) else None,
         missing=none.format("attention and a finished epoch"),
     )  # fmt: skip
 
@@ -63,16 +63,14 @@ def curve_plans(
 def bill(report: Report) -> FigurePlan:
     rows: list[tuple[str, float, float | None]] = []
     for row in report.bill.rows:
-        what, hours, used = (row.get(key, Cell(None)).value for key in ("what", "hours", "accelerator_hours"))
+        label, hours, used = (row.get(key, Cell(None)).value for key in ("what", "hours", "accelerator_hours"))
         if isinstance(hours, int | float):
-            rows.append((str(what), float(hours), float(used) if isinstance(used, int | float) else None))
-    caption = (
-        "Measured: the wall-clock time of the runs, added up, and that time multiplied by the accelerators in use."
-    )
-    most = rows[-24:]
+            rows.append((str(label), float(hours), float(used) if isinstance(used, int | float) else None))
+    caption = "Measured: the sum of the runs' wall-clock times, and this time multiplied by the number of accelerators."
+    last = rows[-24:]
     return FigurePlan(
-        "bill", "bill", "The bill", caption + (f" The last {len(most)} of {len(rows)} rows." if most != rows else ""),
-        draw=partial(bars.bill, most) if rows else None, missing="no run has recorded what it took",
+        "bill", "bill", "The bill", caption + (f" The last {len(last)} of {len(rows)} rows." if last != rows else ""),
+        draw=partial(bars.bill, last) if rows else None, missing="no run has recorded its time",
     )  # fmt: skip
 
 
@@ -85,29 +83,29 @@ def _claims(table: Table) -> FigurePlan:
             label = f"{row['step'].value}  {row['choice'].value}"
             steps.append(Step(label, published, ours, (low, high) if low is not None and high is not None else None))
     caption = (
-        "Difference of MPJPE (mm) that each step of Table 1 makes, later cell minus earlier, the paper's beside ours."
-        " Bars: 95 % t interval of the mean paired difference over seeds."
+        "Difference of MPJPE (mm) of each step of Table 1, later cell minus earlier cell: the paper's and ours. Bars:"
+        " 95 % t interval of the mean paired difference over seeds."
     )
-    return FigurePlan("claims", "claims", "What each choice buys", caption, draw=partial(forest, steps))
+    return FigurePlan("claims", "claims", "Effect of each step of Table 1", caption, draw=partial(forest, steps))
 
 
 def _per_action(report: Report) -> FigurePlan:
     table = next(table for table in report.tables if table.name == "table3a")
     columns = table.columns[1 : 1 + len(ACTIONS)]
     names = list(ACTIONS.values())
-    # The last published row is the paper's own; rows of our cells carry another rank.
+    # The last published row is the paper's own; rows of our cells have another rank.
     published = [row for row in table.rows if cell_of(row, columns[0]).rank == "paper"][-1]
     values = {
         n: (v, None) for n, c in zip(names, columns, strict=True) if (v := _number(published.get(c.key))) is not None
     }
     ours = []
     for letter, cell in report.cells.items():
-        found = {name: cell.figure("h36m", "mpjpe", "per_action", name) for name in names}
-        known = {name: (f.value, f.spread) for name, f in found.items() if isinstance(f.value, float)}
-        if known:
-            ours.append(Bars(f"cell {letter}", known))
+        figures = {name: cell.figure("h36m", "mpjpe", "per_action", name) for name in names}
+        measured = {name: (f.value, f.spread) for name, f in figures.items() if isinstance(f.value, float)}
+        if measured:
+            ours.append(Bars(f"cell {letter}", measured))
     caption = (
-        "MPJPE (mm) of the fifteen actions of Human3.6M, the paper's own row (Table 3 a) beside our cells. Lines:"
+        "MPJPE (mm) of the fifteen actions of Human3.6M: the paper's own row (Table 3 a) and our cells. Lines:"
         f" ± one sample standard deviation over seeds. {_warning(report)}"
     ).strip()
     return FigurePlan(
@@ -120,25 +118,25 @@ def _per_action(report: Report) -> FigurePlan:
 def _compute(report: Report) -> FigurePlan:
     points = []
     for letter, cell in report.cells.items():
-        mean, count = cell.figure(*MPJPE), cost(cell.config) if cell.runs else None
-        if isinstance(mean.value, float) and count is not None:
-            points.append(Compute(letter, "cells of Table 1", count.macs / 1e9, mean.value, mean.spread))
+        mpjpe, cost = cell.mpjpe, recorded_cost(cell.config)
+        if isinstance(mpjpe.value, float) and cost is not None:
+            points.append(Compute(letter, "cells of Table 1", cost.macs / 1e9, mpjpe.value, mpjpe.spread))
     caption = (
         "MPJPE (mm, all test frames) against the network's true multiply-accumulates for one image, counted from its"
-        " configuration. Dashed: the points that no other beats in both."
+        " configuration. Dashed: the Pareto front, where no other point is better in one and as good in the other."
     )
     return FigurePlan(
         "pareto", "table2", "MPJPE against compute", f"{caption} {_warning(report)}".strip(),
         draw=partial(pareto, points) if len(points) > 1 else None,
-        missing="fewer than two cells have a finished run that was measured on Human3.6M",
+        missing="fewer than two cells have a finished run with an MPJPE on Human3.6M",
     )  # fmt: skip
 
 
-_NO_MAPS = "no run has maps: `sanpose relationship --sweep NAME`, or `--run ID`, makes them"
+_NO_MAPS = "no run has maps; `sanpose relationship --sweep NAME` or `--run ID` makes them"
 
 
 def _joints(report: Report) -> Iterator[FigurePlan]:
-    """Figure 3 for each run that has been measured by `sanpose relationship`."""
+    """Figure 3 for each run whose maps `sanpose relationship` has measured."""
     title = "Figure 3. Joint relationships for values of δ"
     measured = [run for run in report.records if (run.folder / joint_maps.NAME).is_file()]
     if not measured:
@@ -148,36 +146,36 @@ def _joints(report: Report) -> Iterator[FigurePlan]:
     for run in measured[:_MAPS]:
         yield from _maps(run, title, f"cell {letters[run.id]}, run {run.id}" if run.id in letters else f"run {run.id}")
     if len(measured) > _MAPS:
-        left = ", ".join(run.id for run in measured[_MAPS:])
+        others = ", ".join(run.id for run in measured[_MAPS:])
         yield FigurePlan(
-            "joints-more", "table1", f"{title}, more runs", "", missing=f"{_MAPS} runs are shown; left out: {left}"
+            "joints-more", "table1", f"{title}, more runs", "", missing=f"the page shows {_MAPS} runs, not {others}"
         )
 
 
 def _letters(report: Report) -> dict[str, str]:
-    """A run's id -> its cell's letter, one run of every cell before a second of any."""
+    """A run's id -> its cell's letter, first one run of every cell, then second runs."""
     places = [(n, letter, run.id) for letter, cell in report.cells.items() for n, run in enumerate(cell.runs)]
     return {id: letter for _, letter, id in sorted(places)}
 
 
-def _maps(run: RunRecord, title: str, which: str) -> Iterator[FigurePlan]:
-    title = f"{title}, {which}"
+def _maps(run: RunRecord, title: str, label: str) -> Iterator[FigurePlan]:
+    title = f"{title}, {label}"
     try:
-        found = joint_maps.read(run.folder / joint_maps.NAME)
+        maps = joint_maps.read(run.folder / joint_maps.NAME)
     except UserError as error:
         yield FigurePlan(f"joints-{run.id}", "table1", title, "", missing=error.what)
         return
-    numbers = ", ".join(f"{i} {name.replace('_', ' ')}" for i, name in enumerate(found.joints))
+    numbers = ", ".join(f"{i} {name.replace('_', ' ')}" for i, name in enumerate(maps.joints))
     caption = (
-        f"{found.protocol} The paper does not define its maps; this is our reading. Below: bones in grey, and lines to"
-        f" each joint's three most similar others, as strong as they are alike. Joints: {numbers}."
+        f"{maps.protocol} The paper does not define its maps; this is our reading. Below: bones in grey, and lines from"
+        f" each joint to the three most similar joints; a stronger line means more similarity. Joints: {numbers}."
     )
-    yield FigurePlan(f"joints-{run.id}", "table1", title, caption, draw=partial(joints.by_delta, found))
-    if len(found.along) > 1:
+    yield FigurePlan(f"joints-{run.id}", "table1", title, caption, draw=partial(joints.by_delta, maps))
+    if len(maps.along) > 1:
         yield FigurePlan(
-            f"joints-along-{run.id}", "table1", f"Joint relationships along training, {which}",
-            "The same maps for the run's own checkpoints, with the δ that each had reached.",
-            draw=partial(joints.along_training, found),
+            f"joints-along-{run.id}", "table1", f"Joint relationships during training, {label}",
+            "The same maps for the run's own checkpoints, with the δ of each checkpoint.",
+            draw=partial(joints.along_training, maps),
         )  # fmt: skip
 
 

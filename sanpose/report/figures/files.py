@@ -1,13 +1,16 @@
-"""Where a Figure becomes a file, and only here: SVG with text as text, in a page's colours where it asks, and PDF."""
+"""A Figure as SVG and PDF. Text in the SVG stays text; `inline` puts an SVG into a page, in the page's colours."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Set
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sanpose.report.figures import font, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _VARIABLES = {
     style.INK: "currentColor",
@@ -16,21 +19,23 @@ _VARIABLES = {
 }
 
 
-def place(figure: Any) -> None:
-    """Find where everything stands, once: otherwise each saving draws the figure one more time to find it."""
-    figure.get_layout_engine().execute(figure)
+def fix_layout(figure: Figure) -> None:
+    """Compute the layout once: otherwise every savefig draws the figure one more time for it."""
+    engine = figure.get_layout_engine()
+    assert engine, "style.figure sets one"
+    engine.execute(figure)
     figure.set_layout_engine(None)
 
 
-def svg(figure: Any) -> str:
+def svg(figure: Figure) -> str:
     """A standalone SVG document; the same figure gives the same text."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 
 
-def pdf(figure: Any) -> bytes:
-    """A page as large as the figure, fonts embedded as TrueType."""
+def pdf(figure: Figure) -> bytes:
+    """A page of the figure's size, with fonts embedded as TrueType."""
     import matplotlib
 
     font.added()
@@ -41,29 +46,32 @@ def pdf(figure: Any) -> bytes:
 
 
 def inline(document: str, name: str, title: str) -> str:
-    """An SVG document of ours as an element of a page: the page's colours and font, ids that begin with `name`.
+    """An SVG document from `svg` as an element of a page: in the page's colours and font, with ids that begin with
+    `name`.
 
-    title: what the picture is, for those who can't see it; it must be escaped already.
+    title: an escaped title of the picture, for screen readers.
     """
     text = document[document.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     used = set(re.findall(r"(?:url\(#|href=\"#)([^\")]+)", text))
-    own = re.sub(r"[^A-Za-z0-9.-]", lambda m: f"_{ord(m[0]):x}", name)  # a run's folder may be called anything
-    # Only what stands in a tag is drawing; between tags stand the words and numbers that a reader reads.
+    own = re.sub(
+        r"[^A-Za-z0-9.-]", lambda m: f"_{ord(m[0]):x}", name
+    )  # the name of a run's folder can hold any character
+    # Tags hold the drawing; the text between tags is for readers and stays as it is.
     text = re.sub(r"<[^>]*>", lambda tag: _tag(tag[0], own, used), text)
-    head, rest = text.split(">", 1)
+    head, body = text.split(">", 1)
     points = float(re.search(r'width="([0-9.]+)pt"', head)[1])  # type: ignore[index]  # matplotlib writes it
     head = re.sub(r' (?:width|height|version|xmlns:xlink|xmlns)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{title}" style="--points: {points:g}">{rest}'
+    return f'{head} role="img" aria-label="{title}" style="--points: {points:g}">{body}'
 
 
 def _tag(tag: str, name: str, used: Set[str]) -> str:
-    """One tag of an SVG document in the page's colours and font. used: the ids that something refers to."""
+    """One tag of an SVG document in the page's colours and font. used: the ids that other elements refer to."""
     tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
     tag = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", tag)
     for colour, variable in _VARIABLES.items():
         tag = tag.replace(colour, variable)
-    tag = re.sub(r"(\d\.\d\d)\d+", r"\1", tag)  # a hundredth of a point is finer than any screen
+    tag = re.sub(r"(\d\.\d\d)\d+", r"\1", tag)  # no screen shows less than a hundredth of a point
     return re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", tag)

@@ -1,7 +1,7 @@
-"""The house's font with the letters that pictures are likely to need, and nothing else.
+"""A copy of DejaVu Sans with only the letters that pictures are likely to need.
 
-A PDF holds the letters that it uses. To pick them from the whole of DejaVu Sans takes longer than to draw a picture;
-from this copy it does not. What it lacks is taken from DejaVu Sans itself.
+A PDF embeds the letters that it uses. Selecting them from the whole of DejaVu Sans takes longer than drawing a picture;
+selecting them from this copy is fast. Letters that the copy lacks come from DejaVu Sans itself.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ _LETTERS = ((0x20, 0x7E), (0xA0, 0x17F), (0x370, 0x3FF), (0x2010, 0x2027), (0x20
 
 @functools.cache
 def added() -> tempfile.TemporaryDirectory[str]:
-    """Make FAMILY known to matplotlib, once in a process; the folder that its file lies in for as long."""
+    """Register FAMILY with matplotlib, once per process. Returns the folder of the font file, which must not be
+    deleted."""
     from fontTools import subset  # type: ignore[import-untyped]
     from matplotlib import font_manager
 
-    logging.getLogger("fontTools.subset").setLevel(logging.ERROR)  # it tells of tables that a font can do without
+    logging.getLogger("fontTools.subset").setLevel(logging.ERROR)  # it warns about tables that a font does not need
     options = subset.Options(layout_features=[], legacy_kern=True, name_IDs=[1, 2, 4, 6], notdef_outline=True)
     font = subset.load_font(font_manager.findfont("DejaVu Sans"), options)
     letters = subset.Subsetter(options)
     letters.populate(unicodes=[code for first, last in _LETTERS for code in range(first, last + 1)])
     letters.subset(font)
     for entry in list(font["name"].names):
-        if entry.nameID in (1, 4, 6):  # family, full name, name in PostScript, which has no room for spaces
+        if entry.nameID in (1, 4, 6):  # family, full name, PostScript name, which must not have spaces
             text = FAMILY.replace(" ", "") if entry.nameID == 6 else FAMILY
             font["name"].setName(text, entry.nameID, entry.platformID, entry.platEncID, entry.langID)
     folder = tempfile.TemporaryDirectory(prefix="sanpose-font-")

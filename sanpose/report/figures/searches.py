@@ -1,4 +1,4 @@
-"""Pictures of sweeps: an objective against a swept key, all keys side by side, which of them matter, and the front."""
+"""Pictures of sweeps: an objective against a swept key, all keys side by side, their importance, the Pareto front."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sanpose.report.figures import style
+from sanpose.runs.facts import is_number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _NAMES = 30  # along an axis
-_POINTS = 20  # of a front's picture that all have a name in it
-_SHORT = 22  # characters of a name that fit beside a point
+_POINTS = 20  # in a picture of the front with a label at every point
+_SHORT = 22  # characters of a label that fit beside a point
 
 
 @dataclass(frozen=True)
@@ -20,14 +25,15 @@ class Measured:
     """A point of a sweep with its figure: mean and sample deviation over seeds (None for one seed)."""
 
     label: str
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     mean: float
     spread: float | None = None
 
 
 @dataclass(frozen=True)
 class Compute:
-    """A network's true multiply-accumulates for one image, 10^9, and its MPJPE in mm. `series`: what it belongs to."""
+    """A network's true multiply-accumulates for one image, 10^9, and its MPJPE in mm. `series`: the name of its
+    group."""
 
     label: str
     series: str
@@ -36,8 +42,8 @@ class Compute:
     spread: float | None = None
 
 
-def against(points: Sequence[Measured], key: str, what: str) -> Any:
-    """The objective against one key: at the numbers themselves, or side by side where the values are none.
+def against(points: Sequence[Measured], key: str, objective: str) -> Figure:
+    """The objective against one key: on a numeric axis, or side by side where not all values are numbers.
 
     A line joins the means over the points of the same value; with one swept key those are the points themselves.
     """
@@ -51,20 +57,21 @@ def against(points: Sequence[Measured], key: str, what: str) -> Any:
     joined = [statistics.fmean(values) for values in means.values()]
     axes.plot(list(means), joined, color=style.SERIES[0], alpha=1 if len(means) == len(points) else 0.4)
     axes.plot(x, mean, "o", color=style.SERIES[0], ms=6, mec=style.PAPER, mew=0.8, zorder=3)
-    known = [(place, p.mean, p.spread) for place, p in zip(x, points, strict=True) if p.spread is not None]
-    if known:
-        axes.errorbar(*zip(*known, strict=True), fmt="none", ecolor=style.SERIES[0], elinewidth=1.2, capsize=3)
+    spread = [(place, p.mean, p.spread) for place, p in zip(x, points, strict=True) if p.spread is not None]
+    if spread:
+        at, centres, errors = zip(*spread, strict=True)
+        axes.errorbar(at, centres, errors, fmt="none", ecolor=style.SERIES[0], elinewidth=1.2, capsize=3)
     if ticks is not None:
         named = range(0, len(ticks), _step(ticks))
         names = [style.clipped(ticks[place], 22) for place in named]
         axes.set_xticks(named, names, rotation=20 if len(ticks) > 4 else 0)
         axes.margins(x=0.12)
-    axes.set(xlabel=style.clipped(key, 60), ylabel=what)
+    axes.set(xlabel=style.clipped(key, 60), ylabel=objective)
     return figure
 
 
-def parallel(points: Sequence[Measured], keys: Sequence[str], what: str, *, low_is_best: bool = True) -> Any:
-    """Parallel coordinates: an upright axis for each swept key and, last, the objective; the best tenth in colour."""
+def parallel(points: Sequence[Measured], keys: Sequence[str], objective: str, *, low_is_best: bool = True) -> Figure:
+    """Parallel coordinates: a vertical axis for each swept key and, last, the objective; the best tenth in colour."""
     from matplotlib.collections import LineCollection
 
     figure = style.figure(9.4, 3.9)
@@ -79,15 +86,15 @@ def parallel(points: Sequence[Measured], keys: Sequence[str], what: str, *, low_
     lines = [list(enumerate(h[i] for h in heights)) for i in order]
     axes.add_collection(LineCollection(lines[best:], colors=style.INK, linewidths=0.9, alpha=0.3))
     axes.add_collection(LineCollection(lines[:best], colors=style.SERIES[0], linewidths=2.2))
-    names = [style.clipped(name, 24) for name in (*keys, what)]
+    names = [style.clipped(name, 24) for name in (*keys, objective)]
     axes.set_xticks(range(len(columns)), names)
     axes.set(yticks=[], xlim=(-0.25, len(columns) - 0.55), ylim=(-0.06, 1.08))
     axes.tick_params(length=0)
     return figure
 
 
-def importance(shares: Mapping[str, float]) -> Any:
-    """How much of the objective's variation each key explains, shares of 1."""
+def importance(shares: Mapping[str, float]) -> Figure:
+    """The share (of 1) of the objective's variation that each key explains."""
     figure = style.figure(9.4, 0.9 + 0.36 * len(shares))
     axes = figure.subplots()
     axes.grid(visible=False, axis="y")
@@ -103,8 +110,8 @@ def importance(shares: Mapping[str, float]) -> Any:
     return figure
 
 
-def pareto(points: Sequence[Compute]) -> Any:
-    """MPJPE against multiply-accumulates, and as a line of steps the points that no other beats in both."""
+def pareto(points: Sequence[Compute]) -> Figure:
+    """MPJPE against multiply-accumulates, with the Pareto front as a line of steps."""
     figure = style.figure(9.4, 3.7)
     axes = figure.subplots()
     for place, series in enumerate(dict.fromkeys(point.series for point in points)):
@@ -131,8 +138,8 @@ def pareto(points: Sequence[Compute]) -> Any:
     return figure
 
 
-def _key(figure: Any, lines: Sequence[str]) -> None:
-    """What the numbers in a picture stand for, below it."""
+def _key(figure: Figure, lines: Sequence[str]) -> None:
+    """The key to the numbers in a picture, below it."""
     from matplotlib.lines import Line2D
 
     columns = 2 if max(map(len, lines)) <= 60 else 1
@@ -149,28 +156,29 @@ def _front(points: Sequence[Compute]) -> list[Compute]:
     return best
 
 
-def _places(values: Sequence[Any]) -> tuple[list[float], list[str] | None]:
-    """Where values stand on an axis, and the axis' names where they are not all numbers."""
-    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        return [float(v) for v in values], None
+def _places(values: Sequence[object]) -> tuple[list[float], list[str] | None]:
+    """The positions of values on an axis, and the axis' names where not all values are numbers."""
+    numbers = [float(v) for v in values if is_number(v)]
+    if len(numbers) == len(values):
+        return numbers, None
     texts = [v if isinstance(v, str) else json.dumps(v, sort_keys=True) for v in values]
     names = {text: float(place) for place, text in enumerate(dict.fromkeys(texts))}
     return [names[text] for text in texts], list(names)
 
 
 def _step(names: Sequence[str]) -> int:
-    """Every which name an axis has room for."""
+    """The step between the names that an axis has room for."""
     return -(-len(names) // _NAMES)
 
 
 def _ends(low: float, high: float) -> tuple[str, str]:
-    """Two numbers in four digits, or in as many as tell them apart."""
+    """Two numbers with four digits, or with as many digits as make them different."""
     pairs = [(f"{low:.{digits}g}", f"{high:.{digits}g}") for digits in range(4, 18)]
     return next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
 
 
-def _column(axes: Any, place: int, values: Sequence[float], names: list[str] | None) -> list[float]:
-    """Draw one upright axis with its ends (or names) written beside it; the values' heights on it, 0 to 1."""
+def _column(axes: Axes, place: int, values: Sequence[float], names: list[str] | None) -> list[float]:
+    """Draw one vertical axis with the labels of its ends, or its names; returns the heights of the values, 0 to 1."""
     low, high = (min(values), max(values)) if names is None else (0.0, float(len(names) - 1))
     span = high - low or 1.0
     axes.axvline(place, 0.05, 0.94, color=style.INK, linewidth=0.8, alpha=0.6)

@@ -1,4 +1,4 @@
-"""Runs as lines over epochs, and several seeds' lines as one with a band. Reads journals; draws nothing."""
+"""Runs as lines over epochs, and the lines of several seeds as a band. Reads journals; draws nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sanpose.errors import UserError
-from sanpose.report.selection.runs import lookup
+from sanpose.runs.facts import MPJPE, number_at
 from sanpose.runs.journal import NAME
 from sanpose.runs.ledger import RunRecord
 from sweeps.files import BrokenRecord, read_lines
 
 Line = dict[int, float]  # epoch -> value
-MPJPE = ("h36m", "mpjpe", "mean_over_frames")
-_WITHIN = b'{"kind": "train"'  # how a line of progress within an epoch begins: nine of ten lines, and none of a curve
+# Nine lines in ten begin so: they are written within an epoch, and no curve needs them.
+_WITHIN = b'{"kind": "train"'
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class CurveGroup:
 
 @dataclass(frozen=True)
 class TrainingCurves:
-    """One run's lines by epoch: mean loss (no unit), delta, MPJPE in mm on the evaluation's samples and, at the end,
-    on all of them."""
+    """One run's lines by epoch: mean loss (no unit), delta, MPJPE in mm on the samples of the evaluations, and `final`,
+    at the end, on all test frames."""
 
     loss: Line
     delta: Line
@@ -38,32 +38,33 @@ class TrainingCurves:
 
 @dataclass(frozen=True)
 class Band:
-    """Means over the seeds that have a value at an epoch, and the sample deviation, 0 where there is one seed."""
+    """Mean and sample standard deviation over the seeds that have a value at an epoch; the deviation of one seed is 0.
+    `count`: the number of seeds."""
 
     epochs: tuple[int, ...]
     mean: tuple[float, ...]
     spread: tuple[float, ...]
-    seeds: int
+    count: int
 
 
 def curves(run: RunRecord) -> TrainingCurves:
-    """What a run's journal says; empty for a run without one. Raises UserError for a journal that can't be read."""
+    """The curves in a run's journal; empty without a journal. Raises UserError for an unreadable journal."""
     path = run.folder / NAME
     try:
         lines = read_lines(path, _WITHIN) if path.is_file() else []
     except (BrokenRecord, OSError) as error:
         raise UserError(f"a run's journal cannot be read: {error}", where=path) from error
-    found = TrainingCurves({}, {}, {}, {})
+    curve = TrainingCurves({}, {}, {}, {})
     for line in lines:
         epoch, kind = line.get("epoch"), line.get("kind")
         if not isinstance(epoch, int):
             continue
         if kind == "epoch":
-            _put(found.loss, epoch, lookup(line, "loss"))
-            _put(found.delta, epoch, lookup(line, "delta"))
+            _put(curve.loss, epoch, number_at(line, "loss"))
+            _put(curve.delta, epoch, number_at(line, "delta"))
         elif kind in ("evaluation", "final"):
-            _put(found.final if kind == "final" else found.mpjpe, epoch, lookup(line, "figures", *MPJPE))
-    return found
+            _put(curve.final if kind == "final" else curve.mpjpe, epoch, number_at(line, "figures", *MPJPE))
+    return curve
 
 
 def band(lines: Sequence[Line]) -> Band:

@@ -1,5 +1,5 @@
-"""A sweep's Optuna study, where it left one, in its folder or in a database: how much each key matters. Optuna is
-imported only where there may be one."""
+"""The importance of each swept key, from a sweep's Optuna study in its folder or in a database. Optuna is imported only
+for a sweep that may have a study."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-_ALONE = "only {} was varied: importance is a matter between keys"
+_ALONE = "only {} was varied; importance compares several keys"
 
 
 class NoImportanceError(Exception):
-    """Why there are no importances, in words for the report."""
+    """The reason why there are no importances, in words for the report."""
 
 
 def importances(sweep: SweepRecord) -> Mapping[str, float]:
     """Key -> its share (of 1) in the variation of the first objective, by PED-ANOVA, which needs no further package.
 
-    Raises NoImportanceError when the sweep has no study, one with too few finished trials, or one that varied one key.
+    Raises NoImportanceError for a sweep without a study, with too few finished trials, or with a single varied key.
     """
     axes = sweep.head.get("axes")
     if isinstance(axes, list) and len(axes) == 1 and isinstance(axes[0], Mapping):
@@ -34,24 +34,24 @@ def importances(sweep: SweepRecord) -> Mapping[str, float]:
     try:
         url = record.storage(sweep)
     except OSError as error:
-        raise NoImportanceError("the URL of its study's database, with a password, is for its owner to read") from error
+        raise NoImportanceError(
+            "only the owner of its study's database can read the database URL, which holds a password"
+        ) from error
     if not url and not (sweep.folder / storage.JOURNAL).is_file():
-        raise NoImportanceError("the sweep kept no Optuna study: there is none in its folder")
+        raise NoImportanceError("the sweep has no Optuna study in its folder")
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         study = storage.load(sweep.folder, sweep.name, url)
         if study is None:
-            raise NoImportanceError(
-                "the sweep kept no Optuna study: there is none in the storage that its record names"
-            )
+            raise NoImportanceError("the sweep has no Optuna study in the storage that its record names")
         return _shares(study)
     except BadSweep as error:
         raise NoImportanceError(str(error)) from error
     except (ValueError, RuntimeError, KeyError, OSError) as error:
         raise NoImportanceError(
-            f"Optuna cannot say ({' '.join(str(error).split()) or type(error).__name__})"
+            f"Optuna cannot compute the importances ({' '.join(str(error).split()) or type(error).__name__})"
         ) from error
 
 
@@ -62,17 +62,17 @@ def _shares(study: optuna.Study) -> dict[str, float]:
 
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     values = {name: {repr(trial.params[name]) for trial in done if name in trial.params} for name in _names(done)}
-    varied = [name for name, found in values.items() if len(found) > 1]
+    varied = [name for name, different in values.items() if len(different) > 1]
     if len(varied) < 2:
         raise NoImportanceError(_ALONE.format(varied[0]) if varied else "no two finished trials differ in a key")
-    # PED-ANOVA asks what makes the target low, and warns whoever names a target that this may not be meant.
+    # PED-ANOVA explains low values of the target; it warns about any explicit target, also about this correct one.
     sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        found = get_param_importances(
+        shares = get_param_importances(
             study, evaluator=PedAnovaImportanceEvaluator(), target=lambda trial: sign * float(trial.values[0])
         )
-    return {str(name): float(share) for name, share in found.items()}
+    return {str(name): float(share) for name, share in shares.items()}
 
 
 def _names(trials: Sequence[FrozenTrial]) -> list[str]:

@@ -1,21 +1,26 @@
-"""How every picture looks: type, lines, colours. The colours have names, so that a page can put its own in their place.
+"""The style of every picture: type, lines, colours. The colours are constants, so that a page can replace them.
 
-Uses matplotlib's Figure object alone, with no global state beyond `house()`.
+Uses only matplotlib's Figure class, without global state except in `house()`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Any
+from typing import TYPE_CHECKING
 
-INK = "#1a1b1c"  # text and axes; a page writes its own text colour in its place
-PAPER = "#fdfdfc"  # what lies under the picture, for rims around lines
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Dashes = str | tuple[float, tuple[float, ...]]  # as matplotlib's linestyle
+INK = "#1a1b1c"  # text and axes; a page replaces it by its own text colour
+PAPER = "#fdfdfc"  # the background, for rims around lines
 SERIES = ("#2f6fb3", "#c8553d", "#3b8b5a", "#8a5fb0", "#b0812a", "#2a8f9e", "#b8508f", "#6d7278")
-_LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_LINES: tuple[Dashes, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
-_RC: dict[str, Any] = {
+_RC: dict[str, object] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8.5,
@@ -55,29 +60,37 @@ _RC: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class Look:
+    """The style of a line."""
+
+    colour: str
+    dashes: Dashes
+
+
 @contextmanager
 def house() -> Iterator[None]:
-    """Within it, pictures are drawn and saved in the house style. Text is never read as TeX."""
+    """A context in which pictures are drawn and saved in the report's style. Text is never parsed as TeX."""
     import matplotlib
 
     with matplotlib.rc_context(_RC):
         yield
 
 
-def figure(width: float, height: float) -> Any:
-    """An empty Figure of so many inches."""
+def figure(width: float, height: float) -> Figure:
+    """An empty Figure; width and height in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def looks(count: int) -> list[dict[str, Any]]:
-    """So many line styles (colour and dashes), all different up to 32."""
-    every = [{"color": colour, "linestyle": line} for line in _LINES for colour in SERIES]
+def looks(count: int) -> list[Look]:
+    """Line styles, all different up to 32."""
+    every = [Look(colour, dashes) for dashes in _LINES for colour in SERIES]
     return list(islice(cycle(every), count))
 
 
 def clipped(text: str, length: int = 34) -> str:
-    """A label on one line, not longer than a legend can bear."""
+    """A label on one line, cut to the length that fits a legend."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"

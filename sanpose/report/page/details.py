@@ -1,6 +1,7 @@
-"""What the page knows of each run that a row opens, as compact plain data: what runs share is said once.
+"""The page's details of each run, as compact plain data: values that runs share are stored once.
 
-Of many runs the page holds a part: MOST with their particulars, CURVES with their curves. It says where the others are.
+The page holds the details of at most MOST runs and the curves of at most CURVES runs, and names the folder of the
+others.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice, zip_longest
-from typing import Any
 
 from sanpose.errors import UserError
 from sanpose.metrics.headline import PATHS
 from sanpose.report.figures.series import Line, curves
 from sanpose.report.gather import Report
-from sanpose.report.selection.cells import setting
 from sanpose.report.selection.points import best_first, objectives_of
-from sanpose.report.selection.runs import lookup, state
+from sanpose.report.selection.runs import state
+from sanpose.runs import facts
+from sanpose.runs.facts import number_at, setting
 from sanpose.runs.ledger import RunRecord
 from sweeps.files import BrokenRecord, read_json
 from sweeps.secrecy import masked
@@ -29,84 +30,84 @@ _SEED = "train.seed"
 
 
 def shown_runs(report: Report) -> tuple[list[RunRecord], int]:
-    """The runs of the cells, then of the sweeps, at most MOST of them; and how many more there are."""
+    """The runs of the cells, then of the sweeps, then the others, at most MOST; and the number of omitted runs."""
     by_id = {run.id: run for run in report.records}
-    wanted = dict.fromkeys(run.id for cell in report.cells.values() for run in (*cell.runs, *cell.others))
-    wanted |= dict.fromkeys(trial.run for sweep in report.sweeps for trial in sweep.trials)
-    wanted |= dict.fromkeys(by_id)
-    found = [by_id[name] for name in wanted if name in by_id]
-    return found[:MOST], max(0, len(found) - MOST)
+    order = dict.fromkeys(run.id for cell in report.cells.values() for run in (*cell.runs, *cell.others))
+    order |= dict.fromkeys(trial.run for sweep in report.sweeps for trial in sweep.trials)
+    order |= dict.fromkeys(by_id)
+    runs = [by_id[name] for name in order if name in by_id]
+    return runs[:MOST], max(0, len(runs) - MOST)
 
 
 def with_curves(report: Report, runs: Sequence[RunRecord]) -> set[str]:
-    """The ids of the runs whose curves are in the page: of the cells, then the best of every sweep in turn, then of the
-    others, at most CURVES."""
+    """The ids of the runs with curves in the page, at most CURVES: the cells' runs, then the best runs of every sweep
+    in turn, then the others."""
     by_id = {run.id: run for run in runs}
-    wanted = dict.fromkeys(run.id for cell in report.cells.values() for run in cell.runs)
+    order = dict.fromkeys(run.id for cell in report.cells.values() for run in cell.runs)
     if len(by_id) > CURVES:
         best = [
             [run.id for point in best_first(points, objectives_of(sweep)[0]) for run in point.runs]
             for sweep, points in zip(report.sweeps, report.points, strict=True)
         ]
-        wanted |= dict.fromkeys(name for names in zip_longest(*best) for name in names if name)
-    wanted |= dict.fromkeys(by_id)
-    return set(islice((name for name in wanted if name in by_id), CURVES))
+        order |= dict.fromkeys(name for names in zip_longest(*best) for name in names if name)
+    order |= dict.fromkeys(by_id)
+    return set(islice((name for name in order if name in by_id), CURVES))
 
 
 class _Shared:
-    """Values that are said once and then called by their number."""
+    """Values that are stored once; runs refer to them by number."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
-        self.values: list[Any] = []
+        self.values: list[object] = []
 
-    def number(self, value: Any) -> int:
-        found = self._numbers.setdefault(json.dumps(value), len(self.values))
-        if found == len(self.values):
+    def number(self, value: object) -> int:
+        number = self._numbers.setdefault(json.dumps(value), len(self.values))
+        if number == len(self.values):
             self.values.append(value)
-        return found
+        return number
 
 
-def details(runs: Sequence[RunRecord], curved: Collection[str]) -> dict[str, Any]:
-    """What the page's script reads. curved: the ids of those whose curves are wanted.
+def details(runs: Sequence[RunRecord], curved: Collection[str]) -> dict[str, object]:
+    """The data for the page's script. curved: the ids of the runs with curves.
 
-    `runs`: id -> what is its own, without what is empty; it calls by number: `configs`, each what differs from `base`
-    beside the seed; `origins`, label and text; `texts` of protocols; `epochs` that curves go through.
+    `runs`: id -> the run's own values, without empty ones. A run refers by number to `configs`, each the differences
+    from `base` except the seed; `origins`, label and text; `texts` of protocols; `epochs` of curves.
     """
     shared = {name: _Shared() for name in ("configs", "origins", "texts", "epochs")}
     base = runs[0].config if runs else {}
-    found = {}
+    by_id = {}
     for run in runs:
-        told = _run(run, shared) | {"config": shared["configs"].number(_less(run.config, base))}
-        told |= _curves(run, shared) if run.id in curved else {"left_out": True}
-        found[run.id] = {key: value for key, value in told.items() if value not in ("", {}) and value is not None}
+        values = _run(run, shared) | {"config": shared["configs"].number(_less(run.config, base))}
+        values |= _curves(run, shared) if run.id in curved else {"left_out": True}
+        by_id[run.id] = {key: value for key, value in values.items() if value not in ("", {}) and value is not None}
     flat = {key: value for key, value in flattened(base).items() if key != _SEED}
-    return {"base": flat, "runs": found, **{name: one.values for name, one in shared.items()}}
+    return {"base": flat, "runs": by_id, **{name: one.values for name, one in shared.items()}}
 
 
 def when(moment: str | None) -> str:
-    """A recorded moment for people: UTC, to the minute; as it stands where it is none."""
+    """A recorded time for people: UTC, to the minute; text that is no time is returned unchanged."""
     try:
         return datetime.fromisoformat(moment or "").astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError):  # OverflowError: in UTC it would be before the year 1
         return moment or "–"
 
 
-def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested configuration as dotted key -> value; lists stay whole, as text."""
-    found: dict[str, Any] = {}
+def flattened(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """A nested configuration as dotted key -> value; a list becomes one text."""
+    flat: dict[str, object] = {}
     for key, value in config.items():
         if isinstance(value, dict):
-            found |= flattened(value, f"{prefix}{key}.")
+            flat |= flattened(value, f"{prefix}{key}.")
         else:
             plain = value is None or isinstance(value, str | int | float)
-            found[f"{prefix}{key}"] = value if plain else json.dumps(value)
-    return found
+            flat[f"{prefix}{key}"] = value if plain else json.dumps(value)
+    return flat
 
 
-def _less(config: Mapping[str, Any], base: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What differs from the base beside the seed, flattened; a key that the base alone has is null."""
-    changed: dict[str, Any] = {}
+def _less(config: Mapping[str, object], base: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """The differences from the base except the seed, flattened; a key that only the base has is null."""
+    changed: dict[str, object] = {}
     for key in dict.fromkeys((*base, *config)):
         own, usual = config.get(key), base.get(key)
         if own == usual and key in config and key in base:
@@ -120,8 +121,8 @@ def _less(config: Mapping[str, Any], base: Mapping[str, Any], prefix: str = "") 
     return changed
 
 
-def _run(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, Any]:
-    figures = {name: lookup(run.metrics, *path) for name, path in PATHS.items()}
+def _run(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, object]:
+    figures = {name: number_at(run.metrics, *path) for name, path in PATHS.items()}
     protocols = {str(name): text for name, text in run.protocol.items() if isinstance(text, str)}
     return {
         "status": run.status,
@@ -129,7 +130,7 @@ def _run(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, Any]:
         "reason": run.reason,
         "started": run.started and when(run.started),
         "ended": run.ended and when(run.ended),
-        "synthetic": True if run.extra.get("synthetic") else None,
+        "synthetic": facts.is_synthetic(run) or None,
         "seed": setting(run.config, _SEED),
         "metrics": {name: value for name, value in figures.items() if value is not None},
         "protocol": {name: shared["texts"].number(text) for name, text in protocols.items()},
@@ -138,39 +139,39 @@ def _run(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, Any]:
 
 
 def _provenance(run: RunRecord) -> Iterable[tuple[str, str]]:
-    """Who made it, from what, where; or why that isn't known."""
+    """Label and text of a run's origin: commit, command, machine, packages; or why they are unknown."""
     try:
-        told = read_json(run.folder / "provenance.json")
+        record = read_json(run.folder / "provenance.json")
     except BrokenRecord as error:
         return [("provenance", error.reason)]
-    git, machine, packages = (_mapping(told.get(key)) for key in ("git", "machine", "packages"))
+    git, machine, packages = (_mapping(record.get(key)) for key in ("git", "machine", "packages"))
     dirty = " with uncommitted changes" if git.get("dirty") else ""
-    command, starts = told.get("command"), told.get("starts")
+    command, starts = record.get("command"), record.get("starts")
     lines = [
-        ("commit", f"{git['commit']}{dirty}" if git.get("commit") else "not known"),
+        ("commit", f"{git['commit']}{dirty}" if git.get("commit") else "unknown"),
         ("command", " ".join(masked(str(word)) for word in command) if isinstance(command, list) else ""),
         (
             "machine",
             ", ".join(f"{key} {value}" for key, value in machine.items() if not isinstance(value, list | dict)),
         ),
-        ("Python", " on ".join(str(told[key]) for key in ("python", "platform") if told.get(key))),
+        ("Python", " on ".join(str(record[key]) for key in ("python", "platform") if record.get(key))),
         ("packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
-        ("started again", f"{len(starts)} times" if isinstance(starts, list) and starts else ""),
+        ("restarts", f"{len(starts)}" if isinstance(starts, list) and starts else ""),
     ]
     return [(label, text) for label, text in lines if text]
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _curves(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, Any]:
-    """Name -> the number of the epochs, then the values; or why there are none."""
+def _curves(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, object]:
+    """Name -> the number of the shared epochs, then the values; or why there are no curves."""
     try:
-        found = curves(run)
+        curve = curves(run)
     except UserError as error:
         return {"curves_missing": error.what}
-    lines = {"training loss": found.loss, "validation MPJPE (mm)": found.mpjpe, "δ": found.delta}
+    lines = {"training loss": curve.loss, "validation MPJPE (mm)": curve.mpjpe, "δ": curve.delta}
     thin = {name: _thinned(line) for name, line in lines.items() if line}
     return {
         "curves": {
@@ -181,7 +182,7 @@ def _curves(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, Any]:
 
 
 def _thinned(line: Line) -> list[tuple[int, float]]:
-    """At most about _POINTS of a line's (epoch, value), the last one always."""
+    """About _POINTS of a line's (epoch, value) at most, with the last point."""
     every = sorted(line.items())
     step = -(-len(every) // _POINTS)
     chosen = every[::step] if every[-1] in every[::step] else [*every[::step], every[-1]]

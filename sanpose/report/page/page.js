@@ -1,10 +1,10 @@
 "use strict";
 (() => {
-  const LIMIT = 40; // rows of a table that are shown at first
-  const COLUMNS = 12; // runs that are compared side by side
+  const LIMIT = 40; // rows of a table that are visible at first
+  const COLUMNS = 12; // at most so many runs side by side
   const data = JSON.parse(document.getElementById("data").textContent);
 
-  // Every text goes in as text: nothing from a record is ever read as markup.
+  // Every text is inserted as text, so nothing from a record becomes markup.
   const make = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -33,7 +33,7 @@
     label();
   });
 
-  // Tables: sorted, filtered, and long ones cut.
+  // Tables: sorting, filtering, and cutting of long tables.
   const valueOf = (row, column) => {
     const cell = row.cells[column];
     return cell.dataset.sort ?? cell.textContent.trim().toLowerCase();
@@ -56,14 +56,14 @@
     };
     const update = () => {
       const words = (search?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
-      let found = 0;
+      let matches = 0;
       for (const row of body.rows) {
         const fits = words.every((word) => textOf(row).includes(word));
-        found += fits;
-        row.hidden = !fits || (!all && found > LIMIT);
+        matches += fits;
+        row.hidden = !fits || (!all && matches > LIMIT);
       }
-      if (output) output.textContent = words.length ? `${found} of ${original.length} rows` : "";
-      more.hidden = all || found <= LIMIT;
+      if (output) output.textContent = words.length ? `${matches} of ${original.length} rows` : "";
+      more.hidden = all || matches <= LIMIT;
     };
     search?.addEventListener("input", update);
     more.querySelector("button").addEventListener("click", () => { all = true; update(); });
@@ -77,8 +77,8 @@
           head.setAttribute("aria-sort", direction);
           const sign = direction === "ascending" ? 1 : -1;
           const keyed = original.map((row) => [valueOf(row, column), row]);
-          const known = keyed.filter(([value]) => value !== "").sort(([a], [b]) => sign * compare(a, b));
-          rows = [...known, ...keyed.filter(([value]) => value === "")].map(([, row]) => row);
+          const filled = keyed.filter(([value]) => value !== "").sort(([a], [b]) => sign * compare(a, b));
+          rows = [...filled, ...keyed.filter(([value]) => value === "")].map(([, row]) => row);
         }
         body.append(...rows);
         update();
@@ -91,7 +91,7 @@
   const dialog = document.getElementById("dialog");
   const content = dialog.querySelector(".body");
   const colour = (index) => `var(--series-${1 + (index % 8)})`;
-  // What is empty, and what runs share, is left out of their own data.
+  // The data of a run omits empty values, and refers to values that runs share by number.
   const runOf = (id) => {
     const run = data.runs[id];
     const curves = Object.entries(run.curves ?? {}).map(([name, [epochs, ...values]]) => [name, values.map((value, i) => [data.epochs[epochs][i], value])]);
@@ -105,7 +105,7 @@
     const whole = { ...data.base, ...run.config };
     return Object.fromEntries(Object.entries(whole).filter(([, value]) => value !== null).sort());
   };
-  const said = (value) => (value === undefined ? "–" : typeof value === "string" ? value : JSON.stringify(value));
+  const textOfValue = (value) => (value === undefined ? "–" : typeof value === "string" ? value : JSON.stringify(value));
 
   const summary = (runs) => {
     const names = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))];
@@ -115,7 +115,7 @@
       const figures = names.map((name) => make("td", { class: "num" }, run.metrics[name] === undefined ? "–" : run.metrics[name].toFixed(name === "ap" ? 3 : 1)));
       const swatch = make("span", { class: "swatch" });
       swatch.style.background = colour(index);
-      return make("tr", {}, make("th", { scope: "row" }, swatch, make("code", {}, run.id)), make("td", {}, said(run.seed)),
+      return make("tr", {}, make("th", { scope: "row" }, swatch, make("code", {}, run.id)), make("td", {}, textOfValue(run.seed)),
         make("td", {}, make("span", { class: `chip ${run.status}` }, run.status), run.more), ...figures, make("td", {}, run.started), make("td", {}, run.ended));
     });
     return scrolled(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)), "Runs");
@@ -126,12 +126,12 @@
     const ids = [...own, ...others].slice(0, COLUMNS);
     const configs = ids.map((id) => configOf(runOf(id)));
     const keys = [...new Set(configs.flatMap(Object.keys))].sort();
-    const differing = keys.filter((key) => new Set(configs.map((config) => said(config[key]))).size > 1);
-    if (ids.length < 2) return make("p", { class: "absent" }, "There is no other run here to compare its settings with.");
+    const differing = keys.filter((key) => new Set(configs.map((config) => textOfValue(config[key]))).size > 1);
+    if (ids.length < 2) return make("p", { class: "absent" }, "There is no other run to compare the settings with.");
     if (!differing.length) return make("p", { class: "absent" }, "The settings are the same.");
     const mark = (index) => (index < own.length ? { class: "own" } : {});
     const head = make("tr", {}, make("th", { scope: "col" }, "Setting"), ...ids.map((id, i) => make("th", { scope: "col", ...mark(i) }, make("code", {}, id))));
-    const rows = differing.map((key) => make("tr", {}, make("th", { scope: "row" }, make("code", {}, key)), ...configs.map((config, i) => make("td", mark(i), said(config[key])))));
+    const rows = differing.map((key) => make("tr", {}, make("th", { scope: "row" }, make("code", {}, key)), ...configs.map((config, i) => make("td", mark(i), textOfValue(config[key])))));
     return scrolled(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)), "Differences of the settings");
   };
 
@@ -159,7 +159,7 @@
     const linesOf = (name) => runs.map((run, index) => [index, run.curves[name]]).filter(([, line]) => line);
     const drawn = make("div", { class: "charts" }, ...names.map((name) => chart(name, linesOf(name))));
     const absent = runs.filter((run) => run.left_out);
-    if (absent.length) drawn.append(make("p", { class: "absent" }, `The page holds no curves of ${absent.length < runs.length ? `${absent.length} of ` : ""}these runs: they are in metrics.jsonl in each run’s folder.`));
+    if (absent.length) drawn.append(make("p", { class: "absent" }, `The page holds no curves of ${absent.length < runs.length ? `${absent.length} of ` : ""}these runs: the curves are in metrics.jsonl in each run’s folder.`));
     return names.length || absent.length ? drawn : make("p", { class: "absent" }, "No epoch is recorded yet.");
   };
 
@@ -172,7 +172,7 @@
     if (run.curves_missing) lines.push(["journal", run.curves_missing]);
     lines.push(["folder", run.folder]);
     const list = make("dl", {}, ...lines.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
-    const config = Object.entries(configOf(run)).map(([key, value]) => `${key}: ${said(value)}`).join("\n");
+    const config = Object.entries(configOf(run)).map(([key, value]) => `${key}: ${textOfValue(value)}`).join("\n");
     const whole = make("details", {}, make("summary", {}, "The whole configuration"), make("pre", {}, config));
     return make("details", open ? { open: "" } : {}, make("summary", {}, "Run ", make("code", {}, run.id), `, ${run.status}${run.more}`), list, whole);
   };
@@ -186,10 +186,10 @@
     document.getElementById("dialog-title").textContent = `${title}: ${row.cells[0].textContent.trim()}`;
     content.replaceChildren(
       summary(runs),
-      ...(row.dataset.left ? [make("p", { class: "absent" }, `${row.dataset.left} more runs of this row are not in the page: their records are in ${data.folder}.`)] : []),
-      make("h3", {}, others.length ? "Settings, beside those of the other rows" : "Settings that differ"), differences(ids, [...new Set(others)]),
+      ...(row.dataset.left ? [make("p", { class: "absent" }, `The page does not hold ${row.dataset.left} more runs of this row: their records are in ${data.folder}.`)] : []),
+      make("h3", {}, others.length ? "Settings, compared with the other rows" : "Settings that differ"), differences(ids, [...new Set(others)]),
       make("h3", {}, "Curves"), charts(runs),
-      make("h3", {}, "Where they come from"), ...runs.map((run) => particulars(run, runs.length === 1)),
+      make("h3", {}, "Origin"), ...runs.map((run) => particulars(run, runs.length === 1)),
     );
     dialog.showModal();
     dialog.scrollTop = 0;

@@ -1,4 +1,4 @@
-"""The page put together: a template, a style sheet and a script of ours, and everything from records escaped."""
+"""The page: our template, style sheet and script, with every text from records escaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -34,7 +33,7 @@ _LARGEST = 3_000_000  # bytes of one of them
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure in the page. `svg`: safe markup, or `missing`: why there is none."""
+    """A figure in the page. `svg`: safe markup, empty where `drawing.missing` says why there is no picture."""
 
     drawing: Drawing
     svg: Markup
@@ -52,8 +51,8 @@ class PagePhoto:
 def write(report: Report, out: Path, processes: int = 1) -> Path:
     """Write out/index.html, which needs no other file, and every picture in out/figures as SVG and PDF.
 
-    processes: how many may draw, as for `figures.build.drawings`.
-    Each file appears whole. Returns the page's path. Raises UserError when the folder can't be written to.
+    processes: the number that may draw, as for `figures.build.drawings`.
+    Each file is written whole. Returns the page's path. Raises UserError when the folder cannot be written to.
     """
     drawings = build.drawings(report, processes)
     with no_collection():
@@ -63,19 +62,19 @@ def write(report: Report, out: Path, processes: int = 1) -> Path:
         build.write(drawings, out / "figures")
         write_atomic(out / "index.html", text)
     except OSError as error:
-        raise UserError("the page cannot be written", where=out, expected="a folder that can be written to") from error
+        raise UserError("the page cannot be written", where=out, expected="a writable folder") from error
     return out / "index.html"
 
 
 def render(report: Report, drawings: Sequence[Drawing], made: datetime) -> str:
     """The page's HTML."""
     runs, left_out = shown_runs(report)
-    known, curved = {run.id for run in runs}, with_curves(report, runs)
+    detailed, curved = {run.id for run in runs}, with_curves(report, runs)
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    tables = {table.name: view(table, known) for table in report.all_tables}
+    tables = {table.name: view(table, detailed) for table in report.all_tables}
     photos, photos_left = _photos(runs)
     return environment.get_template("page.html.j2").render(
         report=report,
@@ -107,37 +106,37 @@ def render(report: Report, drawings: Sequence[Drawing], made: datetime) -> str:
     )
 
 
-def _data(value: Mapping[str, Any]) -> Markup:
-    """JSON that can stand in a script element: no end tag, comment or line separator can come from a value."""
+def _data(value: Mapping[str, object]) -> Markup:
+    """JSON that is safe in a script element: no value can contain an end tag, comment or line separator."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _pictures(drawings: Sequence[Drawing]) -> dict[str, list[Picture]]:
     """Section -> its pictures."""
-    found: dict[str, list[Picture]] = {}
+    pictures: dict[str, list[Picture]] = {}
     for drawing in drawings:
         svg = files.inline(drawing.svg, f"fig-{drawing.name}", str(escape(drawing.title))) if drawing.svg else ""
-        found.setdefault(drawing.section, []).append(Picture(drawing, Markup(svg)))
-    return found
+        pictures.setdefault(drawing.section, []).append(Picture(drawing, Markup(svg)))
+    return pictures
 
 
 def _photos(runs: Sequence[RunRecord]) -> tuple[list[PagePhoto], int]:
-    """The runs' sample predictions, every run's first before any's second, and how many are left out."""
+    """The runs' sample predictions, first pictures before second ones, and the number of omitted pictures."""
     ranked = [(rank, run, path) for run in runs for rank, path in enumerate(_predictions(run))]
-    ranked.sort(key=lambda found: found[0])
+    ranked.sort(key=lambda entry: entry[0])
     photos = list(islice((p for _, run, path in ranked if (p := _photo(run, path)) is not None), _PICTURES))
     return photos, len(ranked) - len(photos)
 
 
 def _predictions(run: RunRecord) -> list[Path]:
-    """A run's pictures; not folders, or links to nothing, that are called like one."""
-    found = sorted((run.folder / "predictions").glob("*"))
-    return [path for path in found if path.suffix in _KINDS and os.path.isfile(path)]  # noqa: PTH113  # never raises
+    """A run's pictures, without folders and broken links of such names."""
+    paths = sorted((run.folder / "predictions").glob("*"))
+    return [path for path in paths if path.suffix in _KINDS and os.path.isfile(path)]  # noqa: PTH113  # never raises
 
 
 def _photo(run: RunRecord, path: Path) -> PagePhoto | None:
-    """A picture for the page; None where it is too large, or can't be read."""
+    """A picture for the page; None for a file that is too large or unreadable."""
     try:
         content = path.read_bytes() if path.stat().st_size <= _LARGEST else None
     except OSError:

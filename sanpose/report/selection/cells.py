@@ -1,35 +1,39 @@
-"""Which cell of the paper's Table 1 a run stands for.
+"""The cell of the paper's Table 1 that a run stands for.
 
-Told by the run's settings, as the shipped YAML defines the cells at the scale of the run's preset. So a run of any
-sweep is found, whatever it calls itself, and a variant of a cell (another initial delta) isn't taken for it. A run's
-own label counts only where its settings fit no cell and are no variant: a cell at a scale of someone's own.
+The run's settings decide, compared with the cells that the shipped YAML defines at the scale of the run's preset. So a
+run of any sweep counts, whatever its label, and a variant of a cell (another initial delta) does not count as the cell.
+A run's own label counts only where its settings match no cell and are no variant: a cell at a user's own scale.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from sanpose.config.schema import NUISANCE
 from sanpose.errors import UserError
+from sanpose.runs import facts
+from sanpose.runs.facts import setting
 from sanpose.runs.ledger import RunRecord
 
 LETTERS = "abcdefg"
-# What makes a cell. Everything else that defines a run must be the same in the runs that are compared.
+# The settings that define a cell. Every other setting that defines a run must be equal in runs that are compared.
 SCALED = (
     "model.backbone", "data.input_width", "data.input_height", "data.sources.mpii.share", "data.sources.coco.share",
     "eval.flip_test",
 )  # fmt: skip
-_VARIANTS = {"model.delta_init": 0.0, "model.attention_scale": False, "model.attention_position": False}
+_VARIANTS: dict[str, object] = {
+    "model.delta_init": 0.0,
+    "model.attention_scale": False,
+    "model.attention_position": False,
+}
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 SETTINGS = (*SCALED, "model.attention", *_VARIANTS)
-# Keys of the YAML that don't say how a cell is trained, or are compared as SETTINGS.
+# Keys of the YAML that do not say how a cell is trained, or are compared as SETTINGS.
 _NOT_TRAINED = {
     *NUISANCE,
     *SETTINGS,
@@ -44,107 +48,112 @@ _NOT_TRAINED = {
 
 @dataclass(frozen=True)
 class CellDefinition:
-    """A cell at a preset's scale: its SETTINGS, and the whole configuration as the YAML has it."""
+    """A cell at a preset's scale: its SETTINGS, and its whole configuration from the YAML."""
 
-    settings: Mapping[str, Any]
-    config: Mapping[str, Any]
+    settings: Mapping[str, object]
+    config: Mapping[str, object]
 
 
 @dataclass(frozen=True)
-class Standing:
-    """`letter`: the cell, "" for none. `strays`: the settings in which a run is not that cell as defined, in words."""
+class CellMatch:
+    """`letter`: the cell, "" for none. `mismatches`: the settings that differ from that cell's definition, in words."""
 
     letter: str = ""
-    strays: tuple[str, ...] = ()
+    mismatches: tuple[str, ...] = ()
 
 
 def definitions(config_dir: Path, presets: Collection[str]) -> dict[str, dict[str, CellDefinition]]:
-    """Preset -> letter -> the cell at that preset's scale, for those presets that are shipped.
+    """Preset -> letter -> the cell at that preset's scale, for the shipped ones among the presets.
 
-    The YAML is merged and resolved here, since composing with Hydra takes seconds. Raises UserError when it can't be
-    read.
+    The YAML is merged and resolved here, since composing with Hydra takes seconds. Raises UserError when the YAML
+    cannot be read.
     """
     shipped = {p.stem: p for p in (config_dir / "preset").glob("*.yaml") if p.stem in presets}
     if not shipped:
         return {}
     base = _read(config_dir / "config.yaml")
     cells = {letter: _read(config_dir / "ablation" / f"{letter}.yaml") for letter in LETTERS}
-    found: dict[str, dict[str, CellDefinition]] = {}
+    defined: dict[str, dict[str, CellDefinition]] = {}
     for name, path in shipped.items():
         scaled = _merged(base, _read(path))
         merged = {letter: _merged(scaled, cell) for letter, cell in cells.items()}
         configs = {letter: _resolved(cell, cell) for letter, cell in merged.items()}
-        found[name] = {x: CellDefinition({k: setting(c, k) for k in SETTINGS}, c) for x, c in configs.items()}
-    return found
+        defined[name] = {x: CellDefinition({k: setting(c, k) for k in SETTINGS}, c) for x, c in configs.items()}
+    return defined
 
 
-def standing(run: RunRecord, defined: Mapping[str, CellDefinition]) -> Standing:
-    """The cell that a run stands for; defined: what `definitions` has for the run's preset."""
-    own = {key: setting(run.config, key, _VARIANTS.get(key)) for key in SETTINGS}
+def match_cell(run: RunRecord, defined: Mapping[str, CellDefinition]) -> CellMatch:
+    """The cell that a run stands for; defined: the cells at the scale of the run's preset, from `definitions`."""
+    own = {key: _own(run.config, key) for key in SETTINGS}
     for letter, cell in defined.items():
         if own == cell.settings:
-            return Standing(letter)
+            return CellMatch(letter)
     label = _label(run)
     if not label or own["model.attention"] == "channel" or any(own[k] != v for k, v in _VARIANTS.items()):
-        return Standing()
+        return CellMatch()
     usual = defined[label].settings if label in defined else {}
-    return Standing(label, tuple(_instead(k, own[k], usual[k]) for k in SETTINGS if k in usual and own[k] != usual[k]))
+    return CellMatch(label, tuple(_instead(k, own[k], usual[k]) for k in SETTINGS if k in usual and own[k] != usual[k]))
 
 
 def changes(run: RunRecord, defined: Mapping[str, CellDefinition], letter: str) -> tuple[str, ...]:
-    """In what a run of a cell was trained otherwise than its preset says as shipped, in words."""
-    found = _differences(run.config, defined[letter].config) if letter in defined else ()
-    return tuple(_instead(key, own, usual) for key, own, usual in found if key not in _NOT_TRAINED)
+    """The training settings of a cell's run that differ from its shipped preset, in words."""
+    differences = _differences(run.config, defined[letter].config) if letter in defined else ()
+    return tuple(_instead(key, own, usual) for key, own, usual in differences if key not in _NOT_TRAINED)
 
 
-def setting(config: Mapping[str, Any], dotted: str, default: Any = None) -> Any:
-    """A configuration's value by its dotted key, the default where it has none."""
-    value: Any = config
-    for key in _parts(dotted):
-        value = value.get(key) if isinstance(value, dict) else None
-    return default if value is None else value
-
-
-@functools.cache
-def _parts(dotted: str) -> list[str]:
-    return dotted.split(".")
+def _own(config: Mapping[str, object], key: str) -> object:
+    """A run's setting; an older record without a variant's key has the variant's usual value."""
+    value = setting(config, key)
+    return _VARIANTS.get(key) if value is None else value
 
 
 def _label(run: RunRecord) -> str:
-    letter = run.extra.get("cell", run.config.get("cell"))
-    return letter if isinstance(letter, str) and letter in tuple(LETTERS) else ""
+    letter = facts.cell(run)
+    return letter if letter in tuple(LETTERS) else ""
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     try:
         content = yaml.safe_load(path.read_bytes())
     except (OSError, yaml.YAMLError) as error:
         raise UserError(
             f"the definitions of the cells cannot be read: {error}",
             where=path,
-            expected="config.yaml, preset/ and ablation/ as shipped",
+            expected="the shipped config.yaml, preset/ and ablation/",
         ) from error
     return content if isinstance(content, dict) else {}
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    both = {k: _merged(below[k], v) for k, v in above.items() if isinstance(v, dict) and isinstance(below.get(k), dict)}
-    return {**below, **above, **both}
+def _merged(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
+    merged = {**below, **above}
+    for key, value in above.items():
+        lower = below.get(key)
+        if isinstance(value, dict) and isinstance(lower, dict):
+            merged[key] = _merged(lower, value)
+    return merged
 
 
-def _resolved(node: Any, root: Mapping[str, Any]) -> Any:
-    """A merged configuration with its references, such as ${scale.tall.0}, followed."""
-    if isinstance(node, dict):
-        return {key: _resolved(value, root) for key, value in node.items()}
-    reference = _REFERENCE.fullmatch(node) if isinstance(node, str) else None
+def _resolved(section: Mapping[str, object], root: Mapping[str, object]) -> dict[str, object]:
+    """A section of a merged configuration, with the values of its references such as ${scale.tall.0}."""
+    return {
+        key: _resolved(value, root) if isinstance(value, dict) else _referenced(value, root)
+        for key, value in section.items()
+    }
+
+
+def _referenced(value: object, root: Mapping[str, object]) -> object:
+    reference = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     if reference is None:
-        return node
+        return value
     path, _, last = reference[1].rpartition(".")
-    return setting(root, path, [])[int(last)] if last.isdigit() else setting(root, reference[1])
+    values = setting(root, path) if last.isdigit() else None
+    return values[int(last)] if isinstance(values, list) else setting(root, reference[1])
 
 
-def _differences(own: Mapping[str, Any], usual: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The keys of `usual`, dotted, whose value is another one in `own`, and both values."""
+def _differences(
+    own: Mapping[str, object], usual: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, object, object]]:
+    """The dotted keys of `usual` with another value in `own`, and both values."""
     for key, value in usual.items():
         other = own.get(key)
         if isinstance(value, dict):

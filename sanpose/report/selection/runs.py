@@ -1,6 +1,6 @@
-"""The runs of one configuration: in what state they are, and their figures over seeds.
+"""The runs of one configuration: their states, and their figures over seeds.
 
-Knows the ledger's records and the keys of our configuration and metrics; knows nothing of tables but their cells.
+Knows the ledger's records and the keys of our configuration and metrics; of tables it knows only the cells.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
-from sanpose.report.selection.cells import setting
 from sanpose.report.table import Cell, Column
+from sanpose.runs import facts
+from sanpose.runs.facts import MPJPE, is_number, number_at, preset, setting
 from sanpose.runs.ledger import RunRecord
 
 _NEEDED: dict[str, type] = {
@@ -21,23 +21,22 @@ _NEEDED: dict[str, type] = {
     "model.deconv_channels": int, "model.depth_bins": int, "data.input_width": int, "data.input_height": int,
     "data.sources": dict, "eval.flip_test": bool, "train.seed": int,
 }  # fmt: skip
-_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
-_LARGEST = 2**64  # of a configuration's numbers, seeds among them; their products are finite still
-_FINITE = 1e100  # figures beyond are none: sums and squares of those below are finite
-RUNS = Column("runs", "Runs", machine_only=True)  # the ids of the runs that a row is made of
-_REASON = 90  # characters of a failure's reason that fit a table; the whole of it is in the run's folder
+_KINDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
+_LARGEST = 2**64  # of a configuration's numbers, seeds among them; products of such numbers are finite
+RUNS = Column("runs", "Runs", machine_only=True)  # the ids of a row's runs
+_REASON = 90  # characters of a failure's reason that fit a table; the run's record has the whole reason
 
 
 @dataclass(frozen=True)
 class CellRuns:
-    """A cell of Table 1. `runs`: one per seed, of one configuration. `others`: the cell's remaining runs, which are
-    only mentioned. `strays`: the settings in which the runs are the cell by their label only, in words; `changes`: the
-    settings in which they were trained otherwise than their preset says as shipped."""
+    """A cell of Table 1. `runs`: one per seed, of one configuration. `others`: the cell's remaining runs, which the
+    notes mention. `mismatches`: the settings that differ from the cell's definition, for runs that have its label only;
+    `changes`: the training settings that differ from the shipped preset; both in words."""
 
     letter: str
     runs: tuple[RunRecord, ...] = ()
     others: tuple[RunRecord, ...] = ()
-    strays: tuple[str, ...] = ()
+    mismatches: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
 
     @property
@@ -45,16 +44,21 @@ class CellRuns:
         return tuple(run for run in self.runs if run.status == "done")
 
     @property
-    def config(self) -> Mapping[str, Any]:
-        """The configuration of the cell's runs; empty when there are none."""
+    def config(self) -> Mapping[str, object]:
+        """The configuration of the cell's runs; empty without runs."""
         return self.runs[0].config if self.runs else {}
 
     @property
+    def preset(self) -> str:
+        """The preset of the cell's runs, "" for none."""
+        return preset(self.config)
+
+    @property
     def mark(self) -> str:
-        """Why these runs can't be compared with the paper, in words; "" for a full-scale run on real data."""
+        """Why these runs cannot be compared with the paper, in words; "" for full-scale runs on real data."""
         reasons = [scale_of(self.runs)] if scale_of(self.runs) else []
-        reasons += [f"not the cell as defined ({', '.join(self.strays)})"] if self.strays else []
-        changed = self.changes if preset(self.config) == "paper" else ()
+        reasons += [f"not the cell as defined ({', '.join(self.mismatches)})"] if self.mismatches else []
+        changed = self.changes if self.preset == "paper" else ()
         reasons += [f"other settings than the paper's ({listed(changed, 3)})"] if changed else []
         return f"{', '.join(reasons)}: not comparable with the paper's column" if self.runs and reasons else ""
 
@@ -63,25 +67,31 @@ class CellRuns:
         return summary(state(run) for run in self.runs)
 
     def figure(self, *path: str, scale: float = 1.0) -> Cell:
-        """Mean and sample standard deviation (None for one seed) of a metric over the seeds that are done.
+        """Mean and sample standard deviation (None for one seed) of a metric over the finished seeds.
 
-        path: keys below `metrics`. scale: a factor, as from a share to percent. An empty cell where no run has it.
+        path: keys below `metrics`. scale: a factor, as from a share to percent. An empty cell where no run has the
+        metric.
         """
-        found = [lookup(run.metrics, *path) for run in self.done]
-        values = [value * scale for value in found if value is not None]
+        numbers = [number_at(run.metrics, *path) for run in self.done]
+        values = [number * scale for number in numbers if number is not None]
         if not values:
             return Cell(None)
         spread = statistics.stdev(values) if len(values) > 1 else None
-        rank = f"{preset(self.config)}: {self.mark or 'ours'}"
+        rank = f"{self.preset}: {self.mark or 'ours'}"
         return Cell(statistics.fmean(values), spread, rank=rank, mark=self.mark)
 
+    @property
+    def mpjpe(self) -> Cell:
+        """MPJPE in mm over all test frames, as `figure`."""
+        return self.figure(*MPJPE)
+
     def measured(self, *path: str) -> int:
-        """How many seeds that are done have a metric; path: as for `figure`."""
-        return sum(lookup(run.metrics, *path) is not None for run in self.done)
+        """How many finished seeds have a metric; path: as for `figure`."""
+        return sum(number_at(run.metrics, *path) is not None for run in self.done)
 
 
 def ids(runs: Iterable[RunRecord]) -> Cell:
-    """A row's cell of RUNS, empty where there are none."""
+    """A row's cell of RUNS, empty without runs."""
     return Cell(" ".join(run.id for run in runs) or None)
 
 
@@ -93,75 +103,55 @@ def difference(ours: Cell, published: float | None) -> Cell:
 
 
 def scale_of(runs: Sequence[RunRecord]) -> str:
-    """What keeps runs from being the paper's experiment: "synthetic", "small scale", both, or "" for nothing."""
-    reasons = ["synthetic"] if any(run.extra.get("synthetic") for run in runs) else []
+    """Why runs are not the paper's experiment: "synthetic", "small scale", both, or "" where they are."""
+    reasons = ["synthetic"] if any(map(facts.is_synthetic, runs)) else []
     reasons += ["small scale"] if any(preset(run.config) != "paper" for run in runs) else []
     return ", ".join(reasons)
 
 
 def summary(states: Iterable[str]) -> str:
-    """Several runs' states as one text, with their numbers where they differ; "missing" for none."""
+    """The states of several runs as one text, with numbers where they differ; "missing" without runs."""
     counts = Counter(states)
     if len(counts) <= 1:
         return next(iter(counts), "missing")
     return ", ".join(f"{count} {text}" for text, count in counts.items())
 
 
-def lookup(metrics: Mapping[str, Any], *path: str) -> float | None:
-    """A number in nested mappings, None where there is none, or one that is not finite."""
-    value: Any = metrics
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return float(value) if _number(value) and abs(value) <= _FINITE else None
-
-
 def protocol_of(run: RunRecord, dataset: str) -> str:
-    """How a run's figures of a data set were measured, in one line; "" where the record doesn't say.
+    """How a run's figures of a data set were measured, in one line; "" where the record does not say.
 
-    The record's own `protocol` comes first, then the one that the metrics carry.
+    The record's own `protocol` comes before the protocol among the metrics.
     """
-    figures = run.metrics.get(dataset)
-    carried = figures.get("protocol") if isinstance(figures, Mapping) else None
-    text = carried.get("text") if isinstance(carried, Mapping) else None
-    return str(run.protocol.get(dataset) or text or "")
+    return str(run.protocol.get(dataset) or setting(run.metrics, f"{dataset}.protocol.text") or "")
 
 
-def unusable(config: Mapping[str, Any]) -> str | None:
-    """What the tables need and a configuration lacks, or has in another form; None when it has it all."""
+def unusable(config: Mapping[str, object]) -> str | None:
+    """The setting that the tables need and a configuration lacks, or has in another form; None for a usable one."""
     try:
         json.dumps(config, allow_nan=False, sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
         return f"its configuration is not plain data: {error}"
     sources = setting(config, "data.sources")
     shares = [f"data.sources.{name}.share" for name in sources] if isinstance(sources, dict) else []
-    wanted = _NEEDED | dict.fromkeys(shares, float)
-    found = ((dotted, setting(config, dotted), kind) for dotted, kind in wanted.items())
-    return next((_told(dotted, value, kind) for dotted, value, kind in found if not _fits(value, kind)), None)
+    needed = _NEEDED | dict.fromkeys(shares, float)
+    values = ((dotted, setting(config, dotted), kind) for dotted, kind in needed.items())
+    return next((_wrong(dotted, value, kind) for dotted, value, kind in values if not _fits(value, kind)), None)
 
 
 def _fits(value: object, kind: type) -> bool:
     if kind is float or kind is int:
-        return _number(value) and isinstance(value, (int, kind)) and abs(value) <= _LARGEST
+        return is_number(value) and isinstance(value, (int, kind)) and abs(value) <= _LARGEST
     return isinstance(value, kind)
 
 
-def _told(dotted: str, value: object, kind: type) -> str:
+def _wrong(dotted: str, value: object, kind: type) -> str:
     if value is None:
         return f"its configuration has no '{dotted}'"
-    return f"its configuration has {dotted}={short(str(value))}: {_WORDS[kind]} was expected"
-
-
-def _number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return f"its configuration has {dotted}={short(str(value))}: {_KINDS[kind]} was expected"
 
 
 def seed_of(run: RunRecord) -> int:
-    seed = setting(run.config, "train.seed", 0)
-    return seed if isinstance(seed, int) else 0
-
-
-def preset(config: Mapping[str, Any]) -> str:
-    return str(config.get("preset", ""))
+    return facts.seed(run) or 0
 
 
 def state(run: RunRecord) -> str:
@@ -170,20 +160,20 @@ def state(run: RunRecord) -> str:
         return "done"
     if run.status == "failed":
         return f"failed: {short(run.reason or 'no reason recorded')}"
-    said = "stopped (its process is gone)" if run.status == "stopped" else run.status
+    status = "stopped (its process is gone)" if run.status == "stopped" else run.status
     if run.epoch is None:
-        return f"{said}, no epoch yet"
-    epochs = setting(run.config, "train.epochs")
-    return f"{said} at epoch {run.epoch}" + (f" of {epochs}" if isinstance(epochs, int) else "")
+        return f"{status}, no epoch yet"
+    epochs = facts.epochs(run)
+    return f"{status} at epoch {run.epoch}" + (f" of {epochs}" if epochs is not None else "")
 
 
 def short(reason: str) -> str:
-    """A reason on one line, cut to what a table has room for."""
+    """A reason on one line, cut to the length that fits a table."""
     line = " ".join(reason.split())
     return line if len(line) <= _REASON else line[: _REASON - 1] + "…"
 
 
 def listed(texts: Iterable[str], most: int = 12) -> str:
     """Texts with commas between, the first few of many: "a, b and 998 more"."""
-    found = list(texts)
-    return ", ".join(found[:most]) + (f" and {len(found) - most:,} more" if len(found) > most else "")
+    every = list(texts)
+    return ", ".join(every[:most]) + (f" and {len(every) - most:,} more" if len(every) > most else "")

@@ -1,1 +1,1 @@
-"""One module for each table of the report."""
+"""The tables of the report, a module for each; each module makes `Table` values from runs and published numbers."""

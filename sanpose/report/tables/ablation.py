@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from sanpose.model.cost import recorded_network
 from sanpose.report import paper
-from sanpose.report.selection.runs import RUNS, CellRuns, difference, ids, listed, preset, protocol_of, state
+from sanpose.report.selection.runs import RUNS, CellRuns, difference, ids, listed, protocol_of, state
 from sanpose.report.table import Cell, Column, Table
+from sanpose.runs.facts import MPJPE, preset, real, setting
 from sanpose.runs.ledger import Broken, RunRecord
 
-_BROKEN = 12  # broken records that are named below the table; all of them have a table of their own
+_BROKEN = 12  # broken records that the notes name; the table 'broken' names all
 COLUMNS = (
     Column("cell", "Cell"),
     Column("network", "Network"),
@@ -30,21 +31,21 @@ COLUMNS = (
     RUNS,
 )
 _NOTES = (
-    "MPJPE in mm, lower is better; ours is the mean over all test frames. Over several seeds: mean ± sample standard"
-    " deviation. Best in bold, second underlined, among values of the same kind.",
-    "'A → B': the paper has A, our run has B in its place. Untrained: the same network before training. Mean pose: the"
-    " training set's mean pose as the answer to every image.",
-    "The paper's text credits 3.3 mm to {e, f}; by the table's numbers that is the step from e to g. Its section 3.5"
-    " names ResNet-50 twice where 50 and 152 are meant, and gives 72×72 heat maps where a 288×384 input makes 72×96.",
-    "A run stands for a cell by its settings, at its preset's scale, whatever sweep it comes from; runs that differ in"
-    " more than the seed are never averaged.",
+    "MPJPE in mm, lower is better; ours is the mean over all test frames. Several seeds: mean ± sample standard"
+    " deviation. The best value is bold and the second is underlined, among values of the same kind.",
+    "'A → B': the paper has A, our run has B. Untrained: the same network before training. Mean pose: the training"
+    " set's mean pose as the prediction for every image.",
+    "The paper's text credits 3.3 mm to {e, f}; in the table, 3.3 mm is the step from e to g. Section 3.5 of the paper"
+    " names ResNet-50 twice where it means 50 and 152, and gives 72×72 heat maps where a 288×384 input makes 72×96.",
+    "A run's settings decide which cell it stands for, at its preset's scale, in whatever sweep it was trained. Runs"
+    " that differ in more than the seed are never averaged.",
 )
 
 
 def table1(cells: Sequence[CellRuns], others: Sequence[RunRecord], broken: Sequence[Broken], config_dir: Path) -> Table:
-    """Table 1 (ablation, MPJPE in mm): every cell of the paper, whatever became of our runs of it.
+    """Table 1 (ablation, MPJPE in mm): every cell of the paper, whatever the state of its runs.
 
-    others: the runs that stand for no cell; they and the broken records are named below the table.
+    others: the runs that stand for no cell; the notes name them and the broken records.
     """
     ours = {cell.letter: cell for cell in cells}
     rows = [
@@ -53,14 +54,14 @@ def table1(cells: Sequence[CellRuns], others: Sequence[RunRecord], broken: Seque
     notes = [*_NOTES, *_presets(cells), *_unlearned(cells), *protocol_notes(cells, "h36m"), *_left_out(cells)]
     notes += _changed(cells)
     notes += [
-        f"Cell {c.letter}'s runs bear its name, but are not the cell as defined: {', '.join(c.strays)}."
+        f"The runs of cell {c.letter} have its label, but are not the cell as defined: {', '.join(c.mismatches)}."
         for c in cells
-        if c.strays
+        if c.mismatches
     ]
     notes += [f"Runs that stand for no cell: {listed(f'{r.id} ({state(r)})' for r in others)}."] if others else []
     notes += [f"Broken record: {entry.path}: {entry.reason}" for entry in broken[:_BROKEN]]
     notes += (
-        [f"{len(broken) - _BROKEN:,} more records are broken; table 'broken' names them all."]
+        [f"{len(broken) - _BROKEN:,} more records are broken; the table 'broken' names all of them."]
         if len(broken) > _BROKEN
         else []
     )
@@ -70,7 +71,7 @@ def table1(cells: Sequence[CellRuns], others: Sequence[RunRecord], broken: Seque
 
 
 def protocol_notes(cells: Sequence[CellRuns], dataset: str) -> list[str]:
-    """How our figures of a data set were measured, once for all the cells that share it."""
+    """How our figures of a data set were measured, one note for all cells with the same protocol."""
     texts: dict[str, list[str]] = {}
     for cell in cells:
         for text in dict.fromkeys(filter(None, (protocol_of(run, dataset) for run in cell.done))):
@@ -79,46 +80,51 @@ def protocol_notes(cells: Sequence[CellRuns], dataset: str) -> list[str]:
 
 
 def _presets(cells: Sequence[CellRuns]) -> list[str]:
-    """That the cells shown are of several presets, where they are."""
-    found: dict[str, list[str]] = {}
+    """A note where the cells' runs are of several presets."""
+    presets: dict[str, list[str]] = {}
     for cell in cells:
         if cell.runs:
-            found.setdefault(preset(cell.config) or "none", []).append(cell.letter)
-    if len(found) < 2:
+            presets.setdefault(cell.preset or "none", []).append(cell.letter)
+    if len(presets) < 2:
         return []
-    told = "; ".join(f"{', '.join(letters)}: {name}" for name, letters in found.items())
-    return [f"The cells' runs are of different presets ({told}), between which figures cannot be compared."]
+    text = "; ".join(f"{', '.join(letters)}: {name}" for name, letters in presets.items())
+    return [f"The cells' runs are of different presets ({text}); their figures cannot be compared with each other."]
 
 
 def _unlearned(cells: Sequence[CellRuns]) -> list[str]:
-    """The cells that have learned less than a training must: their figures say nothing of the choices."""
+    """The cells that have learned too little for their figures to say anything about the cell's settings."""
     low = []
     for cell in cells:
-        names = ("mpjpe", "mean_over_frames"), ("untrained_mpjpe",), ("mean_pose_mpjpe",)
-        ours, untrained, mean_pose = (cell.figure("h36m", *name).value for name in names)
-        if isinstance(ours, float) and (_more(ours, untrained, 0.5) or _more(ours, mean_pose, 1.0)):
+        ours, untrained, mean_pose = (
+            cell.figure(*path).value for path in (MPJPE, ("h36m", "untrained_mpjpe"), ("h36m", "mean_pose_mpjpe"))
+        )
+        if isinstance(ours, float) and (_above(ours, untrained, 0.5) or _above(ours, mean_pose, 1.0)):
             low.append(cell.letter)
-    who = f"{'Cells' if len(low) > 1 else 'Cell'} {', '.join(low)}"
-    return [f"{who}: not half the error of the untrained network, or no better than the mean pose."] if low else []
+    letters = f"{'Cells' if len(low) > 1 else 'Cell'} {', '.join(low)}"
+    return (
+        [f"{letters}: more than half the error of the untrained network, or a larger error than the mean pose."]
+        if low
+        else []
+    )
 
 
-def _more(ours: float, other: object, share: float) -> bool:
+def _above(ours: float, other: object, share: float) -> bool:
     return isinstance(other, float) and ours > share * other
 
 
 def _changed(cells: Sequence[CellRuns]) -> list[str]:
-    """In what the cells shown were trained otherwise than their preset as shipped, once for those that share it."""
+    """The training settings of the cells' runs that differ from the shipped preset, one note for equal differences."""
     texts: dict[str, list[str]] = {}
     for cell in cells:
         if cell.changes:
-            told = f"trained otherwise than preset {preset(cell.config)} as shipped: {', '.join(cell.changes)}."
-            texts.setdefault(told, []).append(cell.letter)
+            text = f"trained with other settings than the shipped preset {cell.preset}: {', '.join(cell.changes)}."
+            texts.setdefault(text, []).append(cell.letter)
     return [f"{'Cells' if len(who) > 1 else 'Cell'} {', '.join(who)}: {text}" for text, who in texts.items()]
 
 
 def _left_out(cells: Sequence[CellRuns]) -> list[str]:
     return [
-        f"Cell {cell.letter} also has runs of another configuration, not in its row: "
+        f"Cell {cell.letter} also has runs of other configurations, which are not in its row: "
         + listed(f"{run.id} ({preset(run.config) or 'no preset'}, {state(run)})" for run in cell.others)
         + "."
         for cell in cells
@@ -128,8 +134,8 @@ def _left_out(cells: Sequence[CellRuns]) -> list[str]:
 
 def _row(published: Mapping[str, str], cell: CellRuns) -> dict[str, Cell]:
     reference = paper.number(published["mpjpe_mm"], paper.ABLATION)
-    ours = cell.figure("h36m", "mpjpe", "mean_over_frames")
-    lacking = "" if ours.value is not None or not cell.done else ", " + _unmeasured(cell)
+    ours = cell.mpjpe
+    unmeasured = "" if ours.value is not None or not cell.done else ", " + _unmeasured(cell)
     return {
         "cell": Cell(published["method"]),
         **{key: Cell(text) for key, text in _settings(published, cell.config).items()},
@@ -138,9 +144,9 @@ def _row(published: Mapping[str, str], cell: CellRuns) -> dict[str, Cell]:
         "difference_mm": difference(ours, reference),
         "untrained_mm": cell.figure("h36m", "untrained_mpjpe"),
         "mean_pose_mm": cell.figure("h36m", "mean_pose_mpjpe"),
-        "seeds": Cell(cell.measured("h36m", "mpjpe", "mean_over_frames")),
-        "status": Cell(f"{cell.status}{lacking}"),
-        "preset": Cell(preset(cell.config) or None),
+        "seeds": Cell(cell.measured(*MPJPE)),
+        "status": Cell(f"{cell.status}{unmeasured}"),
+        "preset": Cell(cell.preset or None),
         RUNS.key: ids(cell.runs),
     }
 
@@ -151,30 +157,33 @@ def _unmeasured(cell: CellRuns) -> str:
     )
 
 
-def _settings(published: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, str]:
-    there = {
-        "network": network(published["backbone"], 1.0),
+def _settings(published: Mapping[str, str], config: Mapping[str, object]) -> dict[str, str]:
+    """The settings of a cell as the paper has them, with "→" and our own where they differ."""
+    theirs = {
+        "network": network_name(published["backbone"], 1.0),
         "input": f"{published['input_width']}×{published['input_height']}",
         "data_2d": _sources(published["data_2d"].split("+")),
         "san": published["san"],
         "flip_test": published["flip_test"],
     }
-    if not config:
-        return there
-    model, data = config["model"], config["data"]
-    shares = {name: source["share"] for name, source in data["sources"].items()}
-    here = {
-        "network": network(model["backbone"], model["width"]),
-        "input": f"{data['input_width']}×{data['input_height']}",
-        "data_2d": _sources([name for name in ("mpii", "coco") if shares.get(name, 0) > 0]),
-        "san": {"none": "no", "position": "yes"}.get(model["attention"], f"yes ({model['attention']})"),
-        "flip_test": "yes" if config["eval"]["flip_test"] else "no",
+    network = recorded_network(config)
+    if network is None:
+        return theirs
+    model = network.model
+    ours = {
+        "network": network_name(model.backbone, model.width),
+        "input": f"{network.input_width}×{network.input_height}",
+        "data_2d": _sources(
+            [name for name in ("mpii", "coco") if (real(setting(config, f"data.sources.{name}.share")) or 0) > 0]
+        ),
+        "san": {"none": "no", "position": "yes"}.get(model.attention, f"yes ({model.attention})"),
+        "flip_test": "yes" if setting(config, "eval.flip_test") else "no",
     }
-    return {key: text if text == here[key] else f"{text} → {here[key]}" for key, text in there.items()}
+    return {key: text if text == ours[key] else f"{text} → {ours[key]}" for key, text in theirs.items()}
 
 
-def network(backbone: str, width: float) -> str:
-    """A backbone's name for people, with its width where that is not 1."""
+def network_name(backbone: str, width: float) -> str:
+    """A backbone's name for people, with its width unless the width is 1."""
     return backbone.replace("resnet", "ResNet-") + ("" if width == 1 else f" (width ×{width:g})")
 
 
@@ -183,7 +192,7 @@ def _sources(names: Sequence[str]) -> str:
 
 
 def broken_table(broken: Sequence[Broken]) -> Table:
-    """The records that could not be read, and why."""
+    """The unreadable records, with the reasons."""
     columns = (Column("path", "File or folder"), Column("reason", "Reason"))
     rows = tuple({"path": Cell(str(entry.path)), "reason": Cell(entry.reason)} for entry in broken)
     return Table("broken", "Records that could not be read", columns, rows)

@@ -1,4 +1,4 @@
-"""What the runs cost: hours and accelerator-hours as recorded, and an estimate of the energy."""
+"""The bill of the runs: recorded hours and accelerator-hours, and an estimate of the energy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sanpose.report.selection.runs import CellRuns, lookup
+from sanpose.report.selection.runs import CellRuns
 from sanpose.report.table import Cell, Column, Table
+from sanpose.runs import facts
 from sanpose.runs.ledger import RunRecord
 from sweeps.record import SweepRecord
 
@@ -16,14 +17,14 @@ COLUMNS = (
     Column("runs", "Runs", digits=0),
     Column("hours", "Hours", digits=2),
     Column("accelerator_hours", "Accelerator-hours", digits=2),
-    Column("energy_kwh", "Energy, estimated (kWh)", digits=3),  # more where the bill is small: `_columns`
+    Column("energy_kwh", "Energy, estimated (kWh)", digits=3),  # more digits for a small bill: `_columns`
     Column("unknown", "Runs without a bill", digits=0),
 )
 
 
 @dataclass(frozen=True)
 class Watts:
-    """What an accelerator is taken to draw: a core of a CPU, a GPU. An assumption, not a measurement."""
+    """The assumed, not measured, power in W of a CPU core and of a GPU."""
 
     core: float = 15.0
     gpu: float = 300.0
@@ -31,7 +32,7 @@ class Watts:
 
 @dataclass(frozen=True)
 class Bill:
-    """Of a number of runs; `unknown` of them have not recorded what they took and are in no sum."""
+    """The sums over a number of runs; `unknown` of these runs recorded no times and are in no sum."""
 
     runs: int = 0
     hours: float = 0.0
@@ -41,37 +42,36 @@ class Bill:
 
 
 def bill_of(run: RunRecord, watts: Watts) -> Bill:
-    """One run's. Hours are from start to end, over all its starts; a run that hasn't ended has no bill yet."""
-    told = run.extra.get("bill")
-    told = told if isinstance(told, Mapping) else {}
-    seconds, accelerators = lookup(told, "wall_s"), lookup(told, "accelerators")
-    if seconds is None or accelerators is None:
+    """The bill of one run. Hours are from start to end, over all starts; a run that has not ended has no bill yet."""
+    recorded = facts.bill(run)
+    if recorded.wall_s is None or recorded.accelerators is None:
         return Bill(1, unknown=1)
-    hours = seconds / 3600
-    draw = watts.gpu if told.get("device") == "cuda" else watts.core
-    return Bill(1, hours, hours * accelerators, hours * accelerators * draw / 1000)
+    hours = recorded.wall_s / 3600
+    accelerator_hours = hours * recorded.accelerators
+    draw = watts.gpu if recorded.device == "cuda" else watts.core
+    return Bill(1, hours, accelerator_hours, accelerator_hours * draw / 1000)
 
 
 def bill_table(
     records: Sequence[RunRecord], cells: Sequence[CellRuns], sweeps: Sequence[SweepRecord], watts: Watts
 ) -> Table:
-    """The bill of every cell of Table 1 (all its runs), of every sweep, and of everything."""
+    """The bill of every cell of Table 1 (all its runs), of every sweep, and of all runs."""
     bills = {run.id: bill_of(run, watts) for run in records}
     rows = [_row(f"Cell {c.letter}", [r.id for r in (*c.runs, *c.others)], bills) for c in cells if c.runs or c.others]
     rows += [_row(f"Sweep {sweep.name}", [trial.run for trial in sweep.trials], bills) for sweep in sweeps]
     rows.append(_row("All runs", list(bills), bills))
     notes = (
         f"Energy is an estimate: accelerator-hours times an assumed {watts.core:g} W per CPU core or {watts.gpu:g} W"
-        " per GPU (--watts), without the rest of the machine. On a CPU an accelerator is a core given to the run.",
-        "Hours are wall-clock time over all starts of a run, added up over runs, which may have run side by side. A run"
-        " can stand for a cell and belong to several sweeps: rows overlap, and the last one counts each run once.",
-        "Runs without a bill are in no sum: they have not ended, or were recorded without one.",
+        " per GPU (--watts), without the rest of the machine. On a CPU, an accelerator is a core of the run.",
+        "Hours are the sum of the runs' wall-clock times over all their starts; runs may have run side by side. A run"
+        " can stand for a cell and belong to several sweeps, so rows overlap; the last row counts each run once.",
+        "Runs without a bill are in no sum: they have not ended, or their record has no times.",
     )
     return Table("bill", "The bill", _columns(rows), tuple(rows), notes)
 
 
 def _columns(rows: Sequence[Mapping[str, Cell]]) -> tuple[Column, ...]:
-    """COLUMNS with digits enough, up to six, for two of the smallest energy: that of a small run is not 0."""
+    """COLUMNS with enough digits, at most six, to show two of the smallest energy: a small run does not show 0."""
     energies = [float(v) for row in rows if isinstance(v := row["energy_kwh"].value, int | float) and v > 0]
     digits = 1 - math.floor(math.log10(min(energies, default=1.0)))
     return tuple(replace(c, digits=min(6, max(c.digits, digits))) if c.key == "energy_kwh" else c for c in COLUMNS)
@@ -79,13 +79,13 @@ def _columns(rows: Sequence[Mapping[str, Cell]]) -> tuple[Column, ...]:
 
 def _row(what: str, ids: Sequence[str], bills: Mapping[str, Bill]) -> dict[str, Cell]:
     total = _sum([bills[name] for name in dict.fromkeys(ids) if name in bills])
-    known = total.runs > total.unknown
+    billed = total.runs > total.unknown
     return {
         "what": Cell(what),
         "runs": Cell(total.runs),
-        "hours": Cell(total.hours if known else None),
-        "accelerator_hours": Cell(total.accelerator_hours if known else None),
-        "energy_kwh": Cell(total.energy_kwh if known else None),
+        "hours": Cell(total.hours if billed else None),
+        "accelerator_hours": Cell(total.accelerator_hours if billed else None),
+        "energy_kwh": Cell(total.energy_kwh if billed else None),
         "unknown": Cell(total.unknown),
     }
 

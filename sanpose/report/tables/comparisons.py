@@ -1,4 +1,4 @@
-"""The paper's Tables 3 (per action), 4 (MPII) and 5 (COCO): published rows, then a row for each of our cells."""
+"""The paper's Tables 3 (per action), 4 (MPII) and 5 (COCO): the published rows, then a row for each of our cells."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sanpose.report.table import Cell, Column, Table
 from sanpose.report.tables.ablation import protocol_notes
 
 _PUBLISHED = "Ours, as published"
-_COCO = {"APM": "AP_M", "APL": "AP_L"}  # the paper's names, and COCO's own as our metrics write them
+_COCO = {"APM": "AP_M", "APL": "AP_L"}  # the paper's name -> COCO's name, which our metrics use
 _MEAN = Column("mean_of_columns", "Mean of 15", "low")
 _SHIFTED = (
-    "Some rows of other papers look shifted from 'Photo' on, as those papers order the actions differently; they are"
-    " shown as published."
+    "Some rows of other papers look shifted from 'Photo' on, since those papers order the actions differently; this"
+    " table shows them as published."
 )
 _SCALED = Column("average_with_scale", "Avg. + scale", "low")
 _SEEDS = Column("seeds", "Seeds", digits=0)
 _STATUS = Column("status", "Status")
 _AVERAGES = (
-    "Avg.: as published; ours over all frames. Mean of 15: the mean of the row's action columns, by arithmetic, for"
-    " every row."
+    "Avg.: as published; ours is the mean over all frames. Mean of 15: the mean of the row's fifteen action columns,"
+    " computed for every row."
 )
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """The figure that rows are compared by: its column's key, and where our metrics have it."""
+class _Compared:
+    """The figure that rows are compared by: its column's key, and its path in our metrics."""
 
     key: str
     path: tuple[str, ...]
@@ -47,7 +47,7 @@ def table3(cells: Sequence[CellRuns], config_dir: Path, protocol: int) -> Table:
     actions = columns[1:-1]
     if len(actions) != len(ACTIONS):
         raise UserError(
-            f"Table 3 has {len(actions)} actions", where=name, expected=f"{len(ACTIONS)} columns, then the average"
+            f"Table 3 has {len(actions)} actions", where=name, expected=f"{len(ACTIONS)} columns and the average"
         )
 
     def ours(cell: CellRuns) -> dict[str, Cell]:
@@ -60,14 +60,14 @@ def table3(cells: Sequence[CellRuns], config_dir: Path, protocol: int) -> Table:
             row[_SCALED.key] = cell.figure("h36m", "pa_mpjpe_scaled", "mean_over_frames")
         return row
 
-    judged = _Judged(columns[-1].key, ("h36m", metric, "mean_over_frames"))
+    compared = _Compared(columns[-1].key, ("h36m", metric, "mean_over_frames"))
     extra = (_MEAN, _SCALED) if protocol == 2 else (_MEAN,)
-    rows = _compared(published, name, columns, cells, ours, judged)
+    rows = _rows(published, name, columns, cells, ours, compared)
     rows = [{**row, _MEAN.key: _mean(row, actions)} for row in rows]
     average = [(row[columns[-1].key].value, row[_MEAN.key].value) for row in rows if _is_papers_own(row)]
     notes = [_note(columns[-1]), _AVERAGES, *(_disagreement(*pair) for pair in average), _SHIFTED, _PROTOCOLS[protocol]]
     notes = [note for note in notes if note] + protocol_notes(cells, "h36m")
-    shown = _with_difference(columns, judged, extra)
+    shown = _with_difference(columns, compared, extra)
     return Table(f"table3{'ab'[protocol - 1]}", _TITLES[protocol], shown, tuple(rows), tuple(notes))
 
 
@@ -80,15 +80,15 @@ def table4(cells: Sequence[CellRuns], config_dir: Path) -> Table:
         names = {c.key: "Mean" if c.key == "average" else c.key.capitalize() for c in columns[1:]}
         return {key: cell.figure("mpii", "pckh@0.5", name) for key, name in names.items()}
 
-    judged = _Judged("average", ("mpii", "pckh@0.5", "Mean"))
-    rows = _compared(published, paper.MPII, columns, cells, ours, judged)
+    compared = _Compared("average", ("mpii", "pckh@0.5", "Mean"))
+    rows = _rows(published, paper.MPII, columns, cells, ours, compared)
     notes = (
         _note(columns[-1]),
-        "Average: over all labelled joints but pelvis and thorax, each counted once; the upper neck counts in it,"
-        " though no column shows it, so it isn't the mean of the columns.",
+        "Average: over all labelled joints except pelvis and thorax, each counted once. The average includes the upper"
+        " neck, which has no column, so the average is not the mean of the columns.",
         *protocol_notes(cells, "mpii"),
     )
-    shown = _with_difference(columns, judged)
+    shown = _with_difference(columns, compared)
     return Table("table4", "Table 4. PCKh@0.5 on MPII (%)", shown, tuple(rows), notes)
 
 
@@ -100,15 +100,15 @@ def table5(cells: Sequence[CellRuns], config_dir: Path) -> Table:
     def ours(cell: CellRuns) -> dict[str, Cell]:
         return {c.key: cell.figure("coco", _COCO.get(c.key, c.key), scale=100.0) for c in columns[1:]}
 
-    judged = _Judged("AP", ("coco", "AP"))
-    rows = _compared(published, paper.COCO, columns, cells, ours, judged)
+    compared = _Compared("AP", ("coco", "AP"))
+    rows = _rows(published, paper.COCO, columns, cells, ours, compared)
     notes = (
         _note(columns[1]),
-        "The published figures are of test-dev, by COCO's server; ours of the set stated below. Eyes and ears are not"
-        " among the paper's 18 joints, though AP counts them; ours are from the joint set union22.",
+        "The published figures are for test-dev, from COCO's server; ours are for the set stated below. Eyes and ears"
+        " are not among the paper's 18 joints, but AP counts them; ours come from the joint set union22.",
         *protocol_notes(cells, "coco"),
     )
-    shown = _with_difference(columns, judged)
+    shown = _with_difference(columns, compared)
     return Table("table5", "Table 5. Keypoint AP on COCO (%)", shown, tuple(rows), notes)
 
 
@@ -117,10 +117,11 @@ _TITLES = {
     2: "Table 3 b. Human3.6M, protocol #2: PA-MPJPE per action (mm)",
 }
 _PROTOCOLS = {
-    1: "Protocol #1 by the paper's name: trained on S1, 5, 6, 7, 8, tested on S9, 11.",
-    2: "Protocol #2 by the paper's name: trained on S1, 5, 6, 7, 8, 9, tested on S11, after rigid alignment; other"
-    " authors swap the two numbers. Ours is aligned by rotation and translation, in 'Avg. + scale' by scale too, on the"
-    " subjects stated below: it is protocol #2 only where those are its subjects.",
+    1: "Protocol #1 in the paper's naming: trained on S1, 5, 6, 7, 8, tested on S9, 11.",
+    2: "Protocol #2 in the paper's naming: trained on S1, 5, 6, 7, 8, 9, tested on S11, after rigid alignment; other"
+    " authors swap the two numbers. Our poses are aligned by rotation and translation, and in 'Avg. + scale' also by"
+    " scale, on the subjects stated below. Our figures follow protocol #2 only if these are the subjects of protocol"
+    " #2.",
 }
 
 
@@ -129,29 +130,31 @@ def _columns(published: Sequence[Mapping[str, str]], better: Literal["low", "hig
     return (Column(method, "Method"), *(Column(key, key, better) for key in figures))
 
 
-def _with_difference(columns: Sequence[Column], judged: _Judged, extra: Sequence[Column] = ()) -> tuple[Column, ...]:
-    """The published columns, the difference behind the one that it is of, and what is known of our rows."""
-    place = next(i for i, column in enumerate(columns) if column.key == judged.key) + 1
-    behind = Column("difference", f"Diff. of {columns[place - 1].title}", signed=True)
-    return (*columns[:place], behind, *columns[place:], *extra, _SEEDS, _STATUS, RUNS)
+def _with_difference(
+    columns: Sequence[Column], compared: _Compared, extra: Sequence[Column] = ()
+) -> tuple[Column, ...]:
+    """The published columns with the difference after its column, then the columns of our rows only."""
+    place = next(i for i, column in enumerate(columns) if column.key == compared.key) + 1
+    difference_column = Column("difference", f"Diff. of {columns[place - 1].title}", signed=True)
+    return (*columns[:place], difference_column, *columns[place:], *extra, _SEEDS, _STATUS, RUNS)
 
 
 def _note(column: Column) -> str:
     return (
-        f"Diff.: our {column.title} minus that of '{_PUBLISHED}', which is the network of cell g. Our figures are means"
-        " over the seeds of the row, ± one sample standard deviation."
+        f"Diff.: our {column.title} minus {column.title} of '{_PUBLISHED}', which is the network of cell g. Our figures"
+        " are means over the row's seeds, ± one sample standard deviation."
     )
 
 
-def _compared(
+def _rows(
     published: Sequence[Mapping[str, str]],
     name: str,
     columns: Sequence[Column],
     cells: Sequence[CellRuns],
     ours: Callable[[CellRuns], Mapping[str, Cell]],
-    judged: _Judged,
+    compared: _Compared,
 ) -> list[dict[str, Cell]]:
-    """The published rows, then each of our cells, whatever became of its runs."""
+    """The published rows, then each of our cells, whatever the state of its runs."""
     first, figures = columns[0].key, columns[1:]
     rows: list[dict[str, Cell]] = [
         {
@@ -160,18 +163,18 @@ def _compared(
         }
         for row in published
     ]
-    reference = next((paper.number(row[judged.key], name) for row in published if row[first] == paper.OURS), None)
+    reference = next((paper.number(row[compared.key], name) for row in published if row[first] == paper.OURS), None)
     for cell in cells:
-        seeds = cell.measured(*judged.path)
-        told = cell.status if seeds or not cell.done else f"{cell.status}, without this metric"
+        seeds = cell.measured(*compared.path)
+        status = cell.status if seeds or not cell.done else f"{cell.status}, without this metric"
         figure = ours(cell)
         rows.append(
             {
                 first: Cell(f"Ours here, cell {cell.letter}"),
                 **figure,
-                "difference": difference(figure[judged.key], reference),
+                "difference": difference(figure[compared.key], reference),
                 _SEEDS.key: Cell(seeds),
-                _STATUS.key: Cell(told),
+                _STATUS.key: Cell(status),
                 RUNS.key: ids(cell.runs),
             }
         )
@@ -194,6 +197,6 @@ def _disagreement(average: object, mean: object) -> str:
     if not isinstance(average, float) or not isinstance(mean, float) or abs(average - mean) < 0.1:
         return ""
     return (
-        f"The paper gives its own row an average of {average:.1f} mm, but its fifteen columns average {mean:.2f} mm;"
-        " both are shown."
+        f"The paper prints an average of {average:.1f} mm in its own row, but the row's fifteen columns average"
+        f" {mean:.2f} mm; this table shows both."
     )

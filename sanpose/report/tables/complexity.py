@@ -1,18 +1,18 @@
-"""The paper's Table 2: what the attention costs, counted for the published network and for those that were run."""
+"""The paper's Table 2: parameters and operations without and with attention, of the published and of our networks."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sanpose.config.schema import DataConfig, ModelConfig
-from sanpose.model.cost import Cost, cost
+from sanpose.model.cost import Cost, NetworkCost, network_cost, recorded_cost, recorded_network
 from sanpose.report import paper
 from sanpose.report.selection.runs import RUNS, CellRuns, difference, ids
 from sanpose.report.table import Cell, Column, Table
-from sanpose.report.tables.ablation import network
+from sanpose.report.tables.ablation import network_name
+from sanpose.runs.facts import MPJPE
 
 COLUMNS = (
     Column("network", "Network, for one image"),
@@ -28,36 +28,79 @@ COLUMNS = (
     Column("status", "Status"),
     RUNS,
 )
-_NOTES = (
+RULES = (
     "The paper's 'Flops' are multiply-accumulates, counted its way: transposed convolutions at output positions, one"
     " per bias, 2 per element of batch normalisation, no matrix products. True: transposed convolutions at input"
-    " positions, matrix products of the attention included.",
-    "Counts are exact, by arithmetic from the configuration; they need no run. The published network has 18 joints, 64"
-    " depth bins and an input of 256×256 px. Its MPJPE is that of Table 1's cells b and c.",
-    "Diff.: our MPJPE minus the paper's of the same cell; of the other cells this table of the paper has none, Table 1"
-    " has.",
+    " positions, matrix products of the attention included."
 )
-_MPJPE = ("h36m", "mpjpe", "mean_over_frames")
-_CELLS = {"resnet50": "b", "resnet50+san": "c"}
+_NOTES = (
+    RULES,
+    "Counts are exact: they are computed from the configuration and need no run. The published network has 18 joints,"
+    " 64 depth bins and an input of 256×256 px. The published MPJPE figures are those of cells b and c of Table 1.",
+    "Diff.: our MPJPE minus the paper's MPJPE of the same cell. The paper's Table 2 has cells b and c only; Table 1 has"
+    " the others.",
+)
+_CELLS = {("resnet50", "none"): "b", ("resnet50", "position"): "c"}
+
+
+@dataclass(frozen=True)
+class PublishedCost:
+    """What the paper prints for a network: parameters in 10^6, its "Flops" in 10^9, MPJPE in mm; None for a gap."""
+
+    parameters_m: float | None
+    gflops: float | None
+    mpjpe_mm: float | None
+
+
+@dataclass(frozen=True)
+class CountedNetwork:
+    """A network at an input size in px, its cost, and the paper's figures where Table 2 has this network."""
+
+    model: ModelConfig
+    input_width: int
+    input_height: int
+    cost: NetworkCost
+    paper: PublishedCost | None = None
+
+
+def published_networks(config_dir: Path) -> list[CountedNetwork]:
+    """The networks of the paper's Table 2, counted. Raises UserError when that table cannot be read."""
+    networks, size = [], DataConfig()
+    for row in paper.rows(config_dir, paper.COMPLEXITY):
+        backbone, _, san = row["model"].partition("+")
+        model = ModelConfig(backbone=backbone, attention="position" if san else "none")
+        keys = ("params_millions", "flops_giga", "mpjpe_mm")
+        figures = PublishedCost(*(paper.number(row[key], paper.COMPLEXITY) for key in keys))
+        cost = network_cost(model, size.input_height, size.input_width)
+        networks.append(CountedNetwork(model, size.input_width, size.input_height, cost, figures))
+    return networks
+
+
+def counted(model: ModelConfig, width: int, height: int, published: Sequence[CountedNetwork]) -> CountedNetwork:
+    """A network at an input size in px, as in `published` where it is there. Raises UserError as `network_cost`."""
+    for network in published:
+        if (network.model, network.input_width, network.input_height) == (model, width, height):
+            return network
+    return CountedNetwork(model, width, height, network_cost(model, height, width))
 
 
 def table2(cells: Sequence[CellRuns], config_dir: Path) -> Table:
-    """Table 2: the published rows with our count beside them, then every cell that is not one of them, as it was run
-    here or was not."""
-    found = {cell.letter: cell for cell in cells}
+    """Table 2: the published networks with our count and runs, then every cell that was run as another network or is
+    not in the paper's table."""
+    by_letter = {cell.letter: cell for cell in cells}
     rows, shown, references = [], set(), {}
-    for published in paper.rows(config_dir, paper.COMPLEXITY):
-        model, config = published["model"], _published(published["model"])
-        cell = found.get(_CELLS.get(model, ""), CellRuns(""))
-        here, reference = cost(config), paper.number(published["mpjpe_mm"], paper.COMPLEXITY)
+    for network in published_networks(config_dir):
+        assert network.paper
+        cell = by_letter.get(_CELLS.get((network.model.backbone, network.model.attention), ""), CellRuns(""))
+        reference, total = network.paper.mpjpe_mm, network.cost.total
         references[cell.letter] = reference
-        row = _counts(here) | {
-            "network": Cell(_name(config)),
-            "paper_params_m": Cell(paper.number(published["params_millions"], paper.COMPLEXITY)),
-            "paper_gflops": Cell(paper.number(published["flops_giga"], paper.COMPLEXITY)),
+        row = _counts(total) | {
+            "network": Cell(_name(network.model, network.input_width, network.input_height)),
+            "paper_params_m": Cell(network.paper.parameters_m),
+            "paper_gflops": Cell(network.paper.gflops),
             "paper_mm": Cell(reference, rank="paper"),
         }
-        if not cell.runs or cost(cell.config) == here:
+        if not cell.runs or recorded_cost(cell.config) == total:
             row |= _figures(cell, reference)
             shown.add(cell.letter)
         else:
@@ -68,37 +111,31 @@ def table2(cells: Sequence[CellRuns], config_dir: Path) -> Table:
 
 
 def _cell(cell: CellRuns, reference: float | None) -> dict[str, Cell]:
-    """A cell's row: the network that was run here, none where there is no run."""
-    name = f"Cell {cell.letter} here" + (f": {_name(cell.config)}" if cell.runs else "")
-    counts = _counts(cost(cell.config)) if cell.runs else {}
-    return {"network": Cell(name), **counts, **_figures(cell, reference)}
+    """A cell's row: the network that was run here, without counts where there is no run."""
+    network = recorded_network(cell.config)
+    name = f": {_name(network.model, network.input_width, network.input_height)}" if network else ""
+    counts = _counts(recorded_cost(cell.config))
+    return {"network": Cell(f"Cell {cell.letter} here{name}"), **counts, **_figures(cell, reference)}
 
 
-def _published(model: str) -> dict[str, Any]:
-    backbone, _, san = model.partition("+")
-    network = ModelConfig(backbone=backbone, attention="position" if san else "none")
-    return {"model": dataclasses.asdict(network), "data": dataclasses.asdict(DataConfig())}
+def _name(model: ModelConfig, width: int, height: int) -> str:
+    kind = {"none": "", "position": " + SAN"}.get(model.attention, f" + SAN ({model.attention})")
+    return f"{network_name(model.backbone, model.width)}{kind}, {width}×{height}"
 
 
-def _name(config: Mapping[str, Any]) -> str:
-    model, data = config["model"], config["data"]
-    kind = {"none": "", "position": " + SAN"}.get(model["attention"], f" + SAN ({model['attention']})")
-    return f"{network(model['backbone'], model['width'])}{kind}, {data['input_width']}×{data['input_height']}"
-
-
-def _counts(found: Cost | None) -> dict[str, Cell]:
-    if found is None:
+def _counts(cost: Cost | None) -> dict[str, Cell]:
+    if cost is None:
         return {}
     return {
-        "params_m": Cell(found.parameters / 1e6),
-        "gflops": Cell(found.paper / 1e9),
-        "gmacs": Cell(found.macs / 1e9),
+        "params_m": Cell(cost.parameters / 1e6),
+        "gflops": Cell(cost.paper / 1e9),
+        "gmacs": Cell(cost.macs / 1e9),
     }
 
 
 def _figures(cell: CellRuns, reference: float | None) -> dict[str, Cell]:
-    """Our MPJPE and its difference from the paper's, over how many seeds, and what became of the runs."""
-    figure, seeds = cell.figure(*_MPJPE), cell.measured(*_MPJPE)
+    """Our MPJPE and its difference from the paper's, the number of seeds, and the state of the runs."""
+    figure, seeds = cell.mpjpe, cell.measured(*MPJPE)
     return {
         "ours_mm": figure,
         "difference_mm": difference(figure, reference),

@@ -1,6 +1,6 @@
-"""What a handful of paired differences allows one to say: interval, test, and how many more would be needed.
+"""Statistics of a few paired differences: interval, test, and the number of pairs that a decision needs.
 
-Plain numbers in and out; knows nothing of runs.
+Plain numbers in and out; does not know runs.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 LEVEL = 0.95  # of the intervals; a test decides at 1 - LEVEL
 POWER = 0.8
-MOST = 1000  # pairs beyond which no number is suggested
+MOST = 1000  # larger numbers of pairs are not suggested
 _RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences of pairs, in their own unit. `interval`: Student's t; `bootstrap`: percentile, if asked for; `p`: of
-    the two-sided paired t-test. All three None for fewer than two pairs, and where the pairs do not differ
-    among themselves."""
+    """Differences of pairs, in their own unit. `interval`: Student's t; `bootstrap`: percentile, on request; `p`: of
+    the two-sided paired t-test. All three are None for fewer than two pairs, and where all differences are equal."""
 
     mean: float
     deviation: float | None
@@ -37,11 +40,11 @@ class Paired:
 
 
 def paired(differences: Sequence[float], *, resampled: bool = True) -> Paired:
-    """Mean, spread, intervals and test of at least one difference; the same to the bit for the same numbers.
+    """Mean, spread, intervals and test of one or more differences; equal numbers give results equal to the last bit.
 
-    resampled: whether with the bootstrap's interval, which takes most of the time.
+    resampled: whether to compute the bootstrap interval, which takes most of the time.
     """
-    values = sorted(differences)  # so that the order of the seeds changes no bit
+    values = sorted(differences)  # so that the order of the seeds does not change the last bits
     n = len(values)
     mean = math.fsum(values) / n
     if n < 2:
@@ -66,17 +69,18 @@ def _bootstrap(values: Sequence[float]) -> tuple[float, float]:
 
 
 @functools.lru_cache(4)
-def _draws(n: int) -> Any:
-    """Which of n values each resample takes, a column each: the same for every point of a sweep."""
+def _draws(n: int) -> npt.NDArray[np.int64]:
+    """The indices of n values that each resample takes, a column each: the same for every point of a sweep."""
     import numpy as np
 
     return np.ascontiguousarray(np.random.default_rng(0).integers(0, n, (_RESAMPLES, n)).T)
 
 
 def pairs_needed(mean: float, deviation: float) -> int | None:
-    """The least number of pairs with which a two-sided paired t-test finds a true difference of `mean`, with POWER.
+    """The smallest number of pairs with which a two-sided paired t-test detects a true difference of `mean`, with
+    POWER.
 
-    deviation: of the pairs' differences. None when MOST pairs are too few.
+    deviation: standard deviation of the pairs' differences. None when MOST pairs are too few.
     """
     effect, numbers = abs(mean) / deviation, range(2, MOST + 1)
     place = bisect.bisect_left(numbers, True, key=lambda n: _power(effect, n) >= POWER)  # more pairs, more power
@@ -84,10 +88,10 @@ def pairs_needed(mean: float, deviation: float) -> int | None:
 
 
 def _power(effect: float, n: int) -> float:
-    """Of the test at 1 - LEVEL, for an effect in standard deviations; by the noncentral t distribution."""
+    """The power of the test at 1 - LEVEL, for an effect in standard deviations, by the noncentral t distribution."""
     from scipy import special
 
     critical, shift = special.stdtrit(n - 1, (1 + LEVEL) / 2), effect * math.sqrt(n)
     below = special.nctdtr(n - 1, shift, critical)
-    # For a large effect the distribution function underflows to NaN; nearly everything lies above the threshold then.
+    # For a large effect the distribution function underflows to NaN: nearly all of the mass is above the threshold.
     return 1.0 if math.isnan(below) else float(1 - below)

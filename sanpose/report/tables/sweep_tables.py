@@ -1,4 +1,4 @@
-"""A recorded sweep as a table: one row per point, its objectives over seeds, and what became of its trials."""
+"""A recorded sweep as a table: one row per point, with its objectives over seeds and the states of its trials."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from sanpose.report.selection.points import Objective, Point, front, key_of, objectives_of
 from sanpose.report.selection.runs import RUNS, ids, listed, summary
 from sanpose.report.table import Cell, Column, Table, text_of
 from sweeps.record import SweepRecord
 
-_OTHER = "A point whose runs differ in more than the seed has a row for each configuration: they are never averaged."
+_OTHER = (
+    "A point whose runs differ in more than the seed has a row for each configuration: such runs are never averaged."
+)
 _SEEDS = (
-    "Mean ± sample standard deviation over the seeds that are done. Best in bold, second underlined, whatever the"
-    " number of seeds: differences within the spread mean nothing."
+    "Mean ± sample standard deviation over the finished seeds. The best value is bold and the second is underlined,"
+    " whatever the number of seeds: differences within the spread are not meaningful."
 )
 
 
@@ -39,13 +40,13 @@ def sweep_table(sweep: SweepRecord, points: Sequence[Point]) -> Table:
 
 
 def slug(name: str, kind: str = "sweep") -> str:
-    """A sweep's name as the name of the files of a table of some kind, and of a LaTeX label."""
+    """The name of a sweep's table of some kind, for file names and LaTeX labels."""
     return f"{kind}-" + re.sub(r"[^A-Za-z0-9._-]", "-", name)
 
 
 def _row(point: Point, aims: Sequence[Objective]) -> dict[str, Cell]:
     return {
-        **{f"values.{axis}": Cell(_said(value)) for axis, value in point.values.items()},
+        **{f"values.{axis}": Cell(_text(value)) for axis, value in point.values.items()},
         **{aim.name: point.figure(aim, "points") for aim in aims},
         "seeds": Cell(f"{len(point.done)} of {point.seeds}"),
         "status": Cell(summary(point.states)),
@@ -54,12 +55,12 @@ def _row(point: Point, aims: Sequence[Objective]) -> dict[str, Cell]:
 
 
 def _trials(points: Sequence[Point]) -> str:
-    """How many trials are in which state, and why those failed that did."""
+    """The number of trials in each state, and the reasons of failures."""
     states = Counter(text.partition(" ")[0].rstrip(":,") for point in points for text in point.states)
     failed = [text for point in points for text in point.states if text.startswith("failed: ")]
     reasons = Counter(text.removeprefix("failed: ") for text in failed).most_common()
-    told = f"Runs: {', '.join(f'{n:,} {text}' for text, n in states.most_common()) or 'none'}."
-    return told + (f" Failed: {listed(f'{n} × {reason}' for reason, n in reasons)}." if failed else "")
+    counts = f"Runs: {', '.join(f'{n:,} {text}' for text, n in states.most_common()) or 'none'}."
+    return counts + (f" Failed: {listed(f'{n} × {reason}' for reason, n in reasons)}." if failed else "")
 
 
 def _best(points: Sequence[Point], aims: Sequence[Objective]) -> list[str]:
@@ -71,9 +72,13 @@ def _best(points: Sequence[Point], aims: Sequence[Objective]) -> list[str]:
         f", {len(point.done)} of {point.seeds} seeds)"
         for point in best
     ]
-    what = "Best so far" if len(aims) == 1 else "Points that no other one beats in everything"
-    return [f"{what}: {listed(texts)}."]
+    title = (
+        "Best so far"
+        if len(aims) == 1
+        else "Pareto front (no other point is better in one objective and at least as good in the others)"
+    )
+    return [f"{title}: {listed(texts)}."]
 
 
-def _said(value: Any) -> str:
+def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)

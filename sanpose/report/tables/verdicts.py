@@ -1,6 +1,6 @@
-"""How a tested difference is said in a table: its columns, its cells, and what more an undecided one would take.
+"""A tested difference in a table: its columns, its cells, and what an undecided difference still needs.
 
-Knows paired differences; does not know between what they are.
+Knows paired differences; does not know what is compared.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ BOOTSTRAP_NUMBERS = (
     Column("bootstrap_high", "Bootstrap, high", machine_only=True),
 )
 UNDECIDED = (
-    "Undecided: 'about n more' is the number of seeds with which the test would find the mean difference seen so far"
-    " in 80 % of cases, given the spread seen so far. One seed has no spread; two more are the least to ask for."
+    "Undecided: 'about n more' is the number of seeds with which the test would detect the current mean difference in"
+    " 80 % of cases, given the current spread. One seed has no spread, so at least two more are needed."
 )
 DECIDES = (
-    "The t interval decides because the bootstrap (percentile, 10,000 resamples, fixed seed) is too narrow for few"
-    " seeds: with three it can never reach beyond the smallest and largest difference."
+    "The t interval decides, because the bootstrap interval (percentile, 10,000 resamples, fixed seed) is too narrow"
+    " for few seeds: with three seeds it never extends beyond the smallest and the largest difference."
 )
 
 
-def tested(found: Paired, digits: int = 2) -> dict[str, Cell]:
-    """The cells of the columns above, without those of intervals where there are none; digits: of their ends."""
-    row = {"p": Cell(found.p), "p_text": Cell(_p(found.p))}
-    for name, interval in (("interval", found.interval), ("bootstrap", found.bootstrap)):
+def tested(difference: Paired, digits: int = 2) -> dict[str, Cell]:
+    """The cells of the columns above, without cells for missing intervals; digits: of an interval's ends."""
+    row = {"p": Cell(difference.p), "p_text": Cell(_p(difference.p))}
+    for name, interval in (("interval", difference.interval), ("bootstrap", difference.bootstrap)):
         if interval is not None:
             low, high = interval
             row |= {
@@ -43,18 +43,18 @@ def tested(found: Paired, digits: int = 2) -> dict[str, Cell]:
     return row
 
 
-def undecided(found: Paired | None, where: str) -> str:
-    """What is lacking for a verdict. found: None where there is no pair; where: in what a seed must be done."""
-    if found is None:
+def undecided(difference: Paired | None, where: str) -> str:
+    """What a verdict still needs. difference: None without a pair; where: what a seed must be finished in."""
+    if difference is None:
         return f"undecided: no seed done in {where}, at least 3 are needed"
-    if found.deviation is None:
+    if difference.deviation is None:
         return "undecided: one seed, at least 2 more"
-    if found.deviation == 0:
-        return "undecided: the seeds differ by the same amount to the last digit, which separate trainings do not"
-    needed = pairs_needed(found.mean, found.deviation)
+    if difference.deviation == 0:
+        return "undecided: every seed has the same difference to the last digit, which separate trainings never give"
+    needed = pairs_needed(difference.mean, difference.deviation)
     if needed is None:
         return f"undecided: more than {MOST:,} seeds for so small a difference"
-    return f"undecided: about {_plural(max(1, needed - found.pairs))}"
+    return f"undecided: about {_plural(max(1, needed - difference.pairs))}"
 
 
 def _p(p: float | None) -> str | None:

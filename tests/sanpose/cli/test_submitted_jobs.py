@@ -89,12 +89,12 @@ def test_logs_follow_a_job_through_a_requeue_to_its_end(project: Path, data: lis
 
 def test_status_tells_of_jobs_what_slurm_does(project: Path, data: list[str], slurm: Commands) -> None:
     submitted(data)
-    said = []
+    shown = []
     for word in ("PENDING", "RUNNING", "COMPLETING", "REQUEUED", "TIMEOUT", "TELEPORTED"):
         says(slurm, j41=word)
         (job,) = states()["jobs"]
-        said.append((job["state"], job["stage"], job["slurm"]))
-    assert said == [
+        shown.append((job["state"], job["stage"], job["slurm"]))
+    assert shown == [
         ("pending", "waiting", "PENDING"),
         ("running", "running", "RUNNING"),
         ("ending", "running", "COMPLETING"),
@@ -132,7 +132,7 @@ def test_one_question_for_all_jobs(project: Path, data: list[str], slurm: Comman
     [
         ("running", "RUNNING", "running", "job 41 is running on n1"),
         ("running", "PENDING", "waiting", "job 41 is pending: Resources"),
-        ("running", "TIMEOUT", "stopped", "job 41 is timed out; sanpose resubmit"),
+        ("running", "TIMEOUT", "stopped", "job 41 is timed out; `sanpose resubmit"),
         ("interrupted", "PENDING", "waiting", "job 41 is pending: Resources"),
         ("interrupted", "FAILED", "interrupted", None),
         ("running", "TELEPORTED", "unverified", "running on n1, unverified"),
@@ -146,9 +146,9 @@ def test_a_job_tells_of_its_run_what_the_record_cannot(
     ledger.create(project / "runs", target, {"preset": "smoke"}, {"machine": {"hostname": "n1"}})
     ledger.write_result(project / "runs" / target, {"status": recorded})
     says(slurm, j41=word)
-    (told,) = states()["loose"]
-    assert told["state"] == state
-    assert (told["reason"] or "").startswith(reason or "")
+    (loose,) = states()["loose"]
+    assert loose["state"] == state
+    assert (loose["reason"] or "").startswith(reason or "")
     assert states()["jobs"][0]["recorded"] in (recorded, "unverified")
 
 
@@ -159,18 +159,18 @@ def test_a_job_tells_of_its_sweep(project: Path, data: list[str], slurm: Command
     record.write_head(project / "runs", "rates-smoke", {"title": "rates", "driver": driver, "ended": None})
     for word, state in {"RUNNING": "running", "PENDING": "stopped", "NODE_FAIL": "stopped", "X": "unverified"}.items():
         says(slurm, j41=word)
-        told = states("--sweep", "rates-smoke")
-        assert (told["sweeps"][0]["state"], len(told["jobs"])) == (state, 1), word
+        content = states("--sweep", "rates-smoke")
+        assert (content["sweeps"][0]["state"], len(content["jobs"])) == (state, 1), word
     says(slurm, j41="NODE_FAIL")
-    assert "sanpose resubmit rates-smoke continues it" in states()["sweeps"][0]["reason"]
+    assert "`sanpose resubmit rates-smoke` resumes the sweep" in states()["sweeps"][0]["reason"]
 
 
 def test_a_broken_job_record_is_shown(project: Path, data: list[str], slurm: Commands) -> None:
     submitted(data)
     (Path(only(project).folder) / "job.json").write_text("{")
-    told = states()
-    assert told["jobs"] == []
-    assert "job's record cannot be read" in told["broken"][0]["reason"]
+    content = states()
+    assert content["jobs"] == []
+    assert "job's record cannot be read" in content["broken"][0]["reason"]
 
 
 def test_jobs_are_no_runs(project: Path, data: list[str], slurm: Commands) -> None:

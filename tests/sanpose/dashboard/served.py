@@ -41,7 +41,7 @@ class Served:
         connection.close()
         return found
 
-    def told(self, path: str) -> Any:
+    def json(self, path: str) -> Any:
         status, _, body = self.ask(path)
         assert status == 200, body
         return json.loads(body)

@@ -253,15 +253,15 @@ def test_a_real_sweep_is_seen_from_its_begin_to_its_end(page: Any, sweep: tuple[
             "[window.ended, Object.fromEntries(Object.entries(window.shown).map(([id, texts]) => [id, [...texts]]))]"
         )
         assert driver.wait(60) == 0, (runs.parent / "log").read_text()
-        told = record.read(runs, "deltas-smoke")
-        assert sorted(seen) == sorted([*(trial.run for trial in told.trials), "sweep"])
-        for trial in told.trials:
+        sweep = record.read(runs, "deltas-smoke")
+        assert sorted(seen) == sorted([*(trial.run for trial in sweep.trials), "sweep"])
+        for trial in sweep.trials:
             run = ledger.read(runs / trial.run)
             assert -0.5 < seen[trial.run] - run.changed < 5, "the page shows the end soon after the record"
             epochs = [text for text in shown[trial.run] if text.startswith("running") and "epoch" in text]
             assert len(set(epochs)) >= 2, f"its progress was seen: {shown[trial.run]}"
             assert f"{headline(run.metrics)['mpjpe_mm']:.1f} mm" in cell(page, trial.run)
-        assert -0.5 < seen["sweep"] - (told.folder / "sweep.json").stat().st_mtime < 5
+        assert -0.5 < seen["sweep"] - (sweep.folder / "sweep.json").stat().st_mtime < 5
 
 
 @pytest.mark.slow
@@ -270,7 +270,7 @@ def test_optuna_s_dashboard_has_the_trials_of_a_real_sweep(sweep: tuple[Path, su
     runs, driver = sweep
     assert driver.wait(200) == 0, (runs.parent / "log").read_text()
     with dashboard(runs) as served:
-        served.told("/api/changes")
+        served.json("/api/changes")
         status, _, body = served.ask("/tools/optuna?sweep=deltas-smoke", method="POST", **served.origin)
         assert status == 200, body
         port = json.loads(body)["port"]
@@ -278,9 +278,9 @@ def test_optuna_s_dashboard_has_the_trials_of_a_real_sweep(sweep: tuple[Path, su
         found = json.loads(get(port, f"/api/studies/{study['study_id']}?after=0"))
     assert (found["name"], found["directions"]) == ("deltas-smoke", ["minimize"])
     trials = {trial["number"]: trial for trial in found["trials"]}
-    told = record.read(runs, "deltas-smoke").trials
-    assert sorted(trials) == [trial.number for trial in told] == [0, 1]
-    for trial in told:
+    recorded = record.read(runs, "deltas-smoke").trials
+    assert sorted(trials) == [trial.number for trial in recorded] == [0, 1]
+    for trial in recorded:
         its = trials[trial.number]
         points = {param["name"]: float(param["param_external_value"]) for param in its["params"]}
         notes = {note["key"]: note["value"] for note in its["user_attrs"]}

@@ -128,33 +128,33 @@ def test_a_change_must_come_from_the_page_itself(served: Served) -> None:
     assert served.ask("/tools/tensorboard")[0] == 405
 
 
-def test_what_the_page_is_told(served: Served) -> None:
-    told = served.told("/api/changes")
-    items = {(kind, name): value for kind, name, value in told["items"]}
-    assert told["full"]
+def test_what_the_page_gets(served: Served) -> None:
+    content = served.json("/api/changes")
+    items = {(kind, name): value for kind, name, value in content["items"]}
+    assert content["full"]
     assert items["trials", "delta"] == [["delta 0", 0, A], ["delta 0.1", 0, B], ["delta 1", 0, "d" * 10]]
     assert items["sweep", "delta"]["counts"] == {"failed": 1, "waiting": 1, "done": 1}
     assert items["run", A]["mpjpe_mm"] == 60.0
     assert items["run", B]["reason"] == "<b>out of memory</b>"
     assert items["loose", ""] == [C]
-    assert {"cpu", "memory", "disk", "gpus"} <= told["machine"].keys()
-    again = served.told(f"/api/changes?started={told['started']}&version={told['version']}")
+    assert {"cpu", "memory", "disk", "gpus"} <= content["machine"].keys()
+    again = served.json(f"/api/changes?started={content['started']}&version={content['version']}")
     assert (again["items"], again["full"]) == ([], False)
-    assert served.told(f"/api/changes?started=another&version={told['version']}")["full"]
-    assert served.told("/api/changes?version=nonsense")["full"]
+    assert served.json(f"/api/changes?started=another&version={content['version']}")["full"]
+    assert served.json("/api/changes?version=nonsense")["full"]
 
 
 def test_curves_and_the_log(served: Served) -> None:
-    curves = served.told(f"/api/curves?runs={A},{B}")
+    curves = served.json(f"/api/curves?runs={A},{B}")
     assert curves[A] == {
         "loss": [[0.5, 0.25], [1.0, 0.2], [1.5, 0.25]],
         "delta": [[0.5, 0.125], [1.0, 0.25], [1.5, 0.125]],
         "mpjpe_mm": [[1.0, 90.0]],
     }
     assert curves[B]["loss"] == []
-    told = served.told(f"/api/run/{B}")
-    assert told["log"] == ["one", "two"]
-    assert "delta_init" in told["config"]
+    content = served.json(f"/api/run/{B}")
+    assert content["log"] == ["one", "two"]
+    assert "delta_init" in content["config"]
 
 
 def test_odd_runs_take_nothing_from_the_others(tmp_path: Path) -> None:
@@ -170,13 +170,13 @@ def test_odd_runs_take_nothing_from_the_others(tmp_path: Path) -> None:
         (runs / "sweeps" / file / file).touch()
     shown = r"run-\udcff"
     with dashboard(runs) as served:
-        items = {(kind, name): value for kind, name, value in served.told("/api/changes")["items"]}
+        items = {(kind, name): value for kind, name, value in served.json("/api/changes")["items"]}
         assert items["run", shown]["reason"] == "no 'a-\udcff.png' \ud800"
         assert items["trials", r"sweep-\udcff"] == [["\udcff", 0, shown]]
         assert items["loose", ""] == [A, B, C, "circle"]
         assert [reason for _, reason in items["broken", ""]][:2] == ["sweep.json is missing"] * 2
-        assert served.told("/api/run/" + quote(shown))["folder"] == str(runs / name)
-        curves = served.told(f"/api/curves?runs={A},{B},{C},circle,{quote(shown)}")
+        assert served.json("/api/run/" + quote(shown))["folder"] == str(runs / name)
+        curves = served.json(f"/api/curves?runs={A},{B},{C},circle,{quote(shown)}")
     assert curves[A]["loss"] == [[0.5, 0.25]] and curves[B]["loss"] == curves[B]["delta"] == []
     assert curves.keys() == {A, B, C, "circle", shown}
 
@@ -187,18 +187,18 @@ def test_an_answer_holds_whatever_is_in_a_record() -> None:
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         ("new Response('Internal Server Error', {status: 500, statusText: 'oh'})", "lost the server answers 500: oh"),
         ('new Response(\'{"error": "why"}\', {status: 503})', "lost the server answers 503: why"),
-        ("Promise.reject(new TypeError())", "lost no connection: trying again"),
+        ("Promise.reject(new TypeError())", "lost no connection; trying again"),
     ],
 )
-def test_the_page_says_what_a_server_in_trouble_answers(answer: str, told: str) -> None:
+def test_the_page_says_what_a_server_in_trouble_answers(answer: str, message: str) -> None:
     ends = "(state, text) => { console.log(state, text); process.exit(); }"
     script = (STATIC / "feed.js").read_text() + f"\nglobalThis.fetch = async () => {answer};\nfollow(null, {ends});"
     command = ["node", "--input-type=module", "-"]
-    assert subprocess.run(command, input=script, capture_output=True, text=True, timeout=60).stdout == told + "\n"
+    assert subprocess.run(command, input=script, capture_output=True, text=True, timeout=60).stdout == message + "\n"
 
 
 def test_ctrl_c_ends_it_quietly_and_the_next_one_has_the_same_address(tmp_path: Path) -> None:
@@ -217,9 +217,9 @@ def test_ctrl_c_ends_it_quietly_and_the_next_one_has_the_same_address(tmp_path: 
 
 def test_a_kept_token_that_others_can_read_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    from sanpose.dashboard.address import keep
+    from sanpose.dashboard.address import store
 
-    keep(tmp_path, "t" * 43, 1234)
+    store(tmp_path, "t" * 43, 1234)
     assert token_and_port(tmp_path) == ("t" * 43, 1234)
     (kept,) = (tmp_path / "state" / "sanpose").iterdir()
     kept.chmod(0o644)

@@ -55,7 +55,7 @@ def test_optuna_s_dashboard_shows_the_study_and_ends_with_ours(tmp_path: Path, s
     write_run(tmp_path / "runs", A, "done", 60.0)
     _study(write_sweep(tmp_path / "runs", "delta", [("delta 0", 0, A)]))
     with dashboard(tmp_path / "runs") as served:
-        served.told("/api/changes")
+        served.json("/api/changes")
         status, _, body = served.ask("/tools/optuna?sweep=delta", method="POST", **served.origin)
         assert status == 200, body
         port = json.loads(body)["port"]
@@ -154,7 +154,7 @@ def test_tensorboard_shows_a_sweep_s_runs_and_all_runs_where_no_sweep_is_named(
 
 DRIVER = """
 import sys
-from cluster.ray_cluster import ray_cluster
+from cluster.raycluster.connect import ray_cluster
 with ray_cluster(1):
     print("there", flush=True)
     sys.stdin.readline()

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from sanpose.config.schema import BACKBONES, ModelConfig
 from sanpose.errors import UserError
-from sanpose.model import complexity
 from sanpose.model.attention import ChannelAttention, PositionAttention
 from sanpose.model.backbone import Backbone, build_backbone
+from sanpose.model.cost import network_cost
 from sanpose.model.network import SAN
 from sanpose.model.softargmax import soft_argmax_plain
 
@@ -262,7 +262,7 @@ def test_channel_attention_is_its_formula_and_nothing_at_delta_0(scale: bool) ->
 
 def test_a_network_with_channel_attention_has_only_delta_more() -> None:
     none, channel = (ModelConfig(backbone="resnet18", attention=a) for a in ("none", "channel"))
-    plain, attending = (complexity.count(c, 64, 64).total for c in (none, channel))
+    plain, attending = (network_cost(c, 64, 64).total for c in (none, channel))
     assert attending.parameters == plain.parameters + 1
     assert attending.macs - plain.macs == 2 * 512**2 * 4
     network = SAN(channel, 64, 64)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sanpose.errors import UserError
-from sanpose.report.build import Report, gather
+from sanpose.report.gather import Report, gather
 from sanpose.report.selection.groups import select, settings_of
 from sanpose.report.table import Table
 from sanpose.report.tables.claims import Claim, claims
@@ -80,7 +80,7 @@ def test_the_order_of_the_seeds_changes_nothing(values: list[float], shuffler: r
 @settings(deadline=None, max_examples=100)
 def test_never_more_verdict_than_data(values: list[float], published: float) -> None:
     claim = Claim("b", "c", "SAN", published, tuple(range(len(values))), paired(values), ())
-    ours = claim.found
+    ours = claim.ours
     assert ours is not None
     if claim.verdict in ("confirmed", "contradicted"):
         assert len(values) >= 2 and ours.interval is not None
@@ -172,8 +172,8 @@ def test_no_other_group_of_a_cell_hides_the_one_that_fits(tmp_path: Path, newest
     assert column(table, "ours_mm")["d → e"] == -10.0
     shown, left = (-10.0, "+20.00") if newest == "1" else (20.0, "-10.00")
     assert column(table, "ours_mm")["c → d"] == shown
-    note = next(note for note in table.notes if note.startswith("c → d can also be tested on other runs"))
-    assert f"{left} (quick, 1 seed, as c0quick0 and d0quick" in note
+    note = next(note for note in table.notes if note.startswith("c → d can also be tested on runs that"))
+    assert f"{left} (quick, 1 seed, such as c0quick0 and d0quick" in note
 
 
 def test_an_unmeasured_run_makes_no_pair(tmp_path: Path) -> None:

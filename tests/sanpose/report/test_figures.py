@@ -73,8 +73,8 @@ def test_every_picture_is_drawn_as_svg_and_pdf(drawn: dict[str, Drawing], tmp_pa
 
 
 def test_text_stays_text_and_says_which_run_is_which(drawn: dict[str, Drawing]) -> None:
-    said = texts(drawn["learning"].svg)
-    assert {"cell a (3 seeds)", "cell f (3 seeds)", "Validation MPJPE", "mm", "epoch"} <= set(said)
+    shown = texts(drawn["learning"].svg)
+    assert {"cell a (3 seeds)", "cell f (3 seeds)", "Validation MPJPE", "mm", "epoch"} <= set(shown)
     assert {"cell c (3 seeds)", "cell e (3 seeds)"} <= set(texts(drawn["delta"].svg))
     assert not any(text.startswith("cell a") for text in texts(drawn["delta"].svg))
     assert {"Directions", "WalkTogether", "paper, own row", "cell e"} <= set(texts(drawn["per-action"].svg))
@@ -90,7 +90,7 @@ def test_every_cell_has_its_map_before_any_has_a_second() -> None:
 
 def test_sweeps_have_their_pictures(drawn: dict[str, Drawing]) -> None:
     assert drawn["sweep-one-against-0"].svg and "sweep-one-parallel" not in drawn
-    assert drawn["sweep-one-importance"].missing.startswith("the sweep kept no Optuna study")
+    assert drawn["sweep-one-importance"].missing.startswith("the sweep has no Optuna study")
     assert {"model.delta_init", "data.input_width", "MPJPE (mm)"} <= set(texts(drawn["sweep-two-parallel"].svg))
     ranked = [text for text in texts(drawn["sweep-two-importance"].svg) if "." in text and text.islower()]
     assert ranked[0] == "data.input_width"
@@ -101,7 +101,7 @@ def test_importances_out_of_a_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     many_runs.sweep(tmp_path, "two", {"model.delta_init": [0.1, 0.5], "data.input_width": [64, 96]}, 1, storage=url)
     found = record.read(tmp_path, "two")
-    with pytest.raises(NoImportanceError, match="none in the storage that its record names"):
+    with pytest.raises(NoImportanceError, match="no Optuna study in the storage that its record names"):
         importances(found)
     assert not (tmp_path / "studies.db").exists(), "nothing is made by looking"
     study(tmp_path, "two", url)
@@ -114,9 +114,9 @@ def test_importances_out_of_a_database(tmp_path: Path) -> None:
 
 def test_one_key_alone_has_no_importance(tmp_path: Path) -> None:
     axes = [{"name": "ablation", "values": ["a", "b"]}]
-    many_runs.sweep(tmp_path, "told", {"model.delta_init": [0.1, 0.5]}, 1, axes=axes)
-    many_runs.sweep(tmp_path, "seen", {"model.delta_init": [0.1, 0.5]}, 1)
-    for name, key in (("told", "ablation"), ("seen", "model.delta_init")):
+    many_runs.sweep(tmp_path, "recorded", {"model.delta_init": [0.1, 0.5]}, 1, axes=axes)
+    many_runs.sweep(tmp_path, "varied", {"model.delta_init": [0.1, 0.5]}, 1)
+    for name, key in (("recorded", "ablation"), ("varied", "model.delta_init")):
         study(tmp_path, name, widths=1)
         with pytest.raises(NoImportanceError, match=f"only {key} was varied"):
             importances(record.read(tmp_path, name))
@@ -130,7 +130,7 @@ def test_an_empty_folder_says_why_nothing_is_drawn(tmp_path: Path) -> None:
 
 def test_bands_are_means_and_deviations_over_the_seeds_that_are_there() -> None:
     found = series.band([{1: 1.0, 2: 4.0}, {1: 3.0}, {}])
-    assert (found.epochs, found.mean, found.seeds) == ((1, 2), (2.0, 4.0), 2)
+    assert (found.epochs, found.mean, found.count) == ((1, 2), (2.0, 4.0), 2)
     assert found.spread == pytest.approx((2**0.5, 0.0))
     assert series.band([]).epochs == ()
 
@@ -176,9 +176,9 @@ def test_points_of_a_front_with_long_names_are_numbered_and_named_below() -> Non
     names = [f"delta_init 0, input tall, joints {joints}" for joints in ("all", "some")]
     with style.house():
         figure = searches.pareto([searches.Compute(n, "s", i, 9 - i) for i, n in enumerate(names, 1)])
-        said = texts(files.svg(figure))
+        shown = texts(files.svg(figure))
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2"]
-    assert {f"{i}: {name}" for i, name in enumerate(names, 1)} <= {*said}
+    assert {f"{i}: {name}" for i, name in enumerate(names, 1)} <= {*shown}
 
 
 def test_values_that_are_nearly_equal_are_told_apart() -> None:

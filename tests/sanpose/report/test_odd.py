@@ -15,7 +15,7 @@ import pytest
 from sanpose.report.build import write
 from sanpose.report.figures import build
 from sanpose.report.gather import Report, gather
-from sanpose.report.page import write as page
+from sanpose.report.page.write import write as page
 from sanpose.report.selection import groups
 from sanpose.report.selection.cells import definitions
 from sanpose.report.writers import to_json
@@ -30,9 +30,14 @@ BILL = {"wall_s": 3600.0, "workers": 1, "device": "cpu", "accelerators": 2, "ima
 
 
 def good(root: Path, seed: int = 0) -> dict[str, Any]:
-    told = {"reason": "none", "started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T04:04:05+00:00"}
-    told |= {"protocol": {"h36m": "MPJPE [mm]"}, "fingerprints": {"h36m": "1", "mpii": "2"}, "macs": 3e9, "bill": BILL}
-    folder = add(root, "c", seed=seed, status="done", metrics=figures(60.0), **told)
+    result = {"reason": "none", "started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T04:04:05+00:00"}
+    result |= {
+        "protocol": {"h36m": "MPJPE [mm]"},
+        "fingerprints": {"h36m": "1", "mpii": "2"},
+        "macs": 3e9,
+        "bill": BILL,
+    }
+    folder = add(root, "c", seed=seed, status="done", metrics=figures(60.0), **result)
     return read_json(folder / "result.json")
 
 
@@ -97,7 +102,7 @@ def test_the_page_of_all_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"),
+    ("path", "value", "message"),
     [
         ("model.joints", REMOVED, "has no 'model.joints'"),
         ("data.sources.mpii.share", None, "has no 'data.sources.mpii.share'"),
@@ -108,13 +113,13 @@ def test_the_page_of_all_of_them(tmp_path: Path) -> None:
         ("train.learning_rate", float("inf"), "not plain data"),
     ],
 )
-def test_an_odd_configuration_is_named(tmp_path: Path, path: str, value: object, told: str) -> None:
+def test_an_odd_configuration_is_named(tmp_path: Path, path: str, value: object, message: str) -> None:
     content = good(tmp_path)
     one = changed(content, ("config", *path.split(".")), value)
     (tmp_path / content["id"] / "result.json").write_text(json.dumps(one))
     found = gather(tmp_path, CONFIGS)
-    assert found.records == () and told in found.broken[0].reason
-    assert any(told in note for note in found.tables[0].notes)
+    assert found.records == () and message in found.broken[0].reason
+    assert any(message in note for note in found.tables[0].notes)
 
 
 def test_figures_that_are_no_numbers_are_none(tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ import pytest
 
 from sanpose.config.compose import configs_dir
 from sanpose.pose import draw
-from sanpose.report import page
 from sanpose.report.gather import gather
-from sanpose.report.page.write import render
+from sanpose.report.page.write import render, write
 from tests.sanpose import many_runs
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -45,18 +44,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pictures.mkdir()
     (pictures / "street.overlay.png").write_bytes(many_runs.PNG)
     draw.write_jpeg(pictures / "samples-h36m.jpg", np.zeros((3, 5, 3), np.uint8))
-    return page.write(gather(root, configs_dir()), base / "out")
+    return write(gather(root, configs_dir()), base / "out")
 
 
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("hostile")
     (base / "runs").mkdir()
-    return page.write(gather(many_runs.hostile(base / "runs"), configs_dir()), base / "out")
+    return write(gather(many_runs.hostile(base / "runs"), configs_dir()), base / "out")
 
 
 class Visit:
-    """A page that is open, and everything that it complained of or asked the network for."""
+    """A page that is open, and everything that it complained of or requested from the network."""
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
@@ -168,7 +167,7 @@ def test_a_cell_opens_its_runs(browser: Any, made: Path) -> None:
         visit.page.get_by_role("button", name="c", exact=True).click()
         dialog = visit.page.locator("dialog[open]")
         text = dialog.inner_text()
-        for said in (
+        for text_part in (
             "c000000000",
             "c200000000",
             "model.attention",
@@ -176,11 +175,11 @@ def test_a_cell_opens_its_runs(browser: Any, made: Path) -> None:
             "validation MPJPE (mm)",
             "2026-01-02",
         ):
-            assert said in text, said
+            assert text_part in text, text_part
         dialog.locator("summary").first.click()
         text = dialog.inner_text()
-        for said in ("0123456789abcdef with uncommitted changes", "hostname node7", "torch 2.14.1", "S9, S11"):
-            assert said in text, said
+        for text_part in ("0123456789abcdef with uncommitted changes", "hostname node7", "torch 2.14.1", "S9, S11"):
+            assert text_part in text, text_part
         visit.page.keyboard.press("Escape")
         assert visit.page.locator("dialog[open]").count() == 0
         visit.page.fill("#runs input", "f200000000")
@@ -218,9 +217,11 @@ def test_what_a_page_of_many_runs_leaves_out_is_said(
     many_runs.add(tmp_path / "runs", "c000000000", mpjpe=110.0)
     for name in ("one", "two"):
         many_runs.sweep(tmp_path / "runs", name, {"model.delta_init": [0.1, 0.3]})
-    with Visit(browser, page.write(gather(tmp_path / "runs", configs_dir()), tmp_path / "out")) as visit:
-        said = visit.text("#runs")
-        assert "2 more runs are not listed here" in said and "curves of 4 of these runs are not in the page" in said
+    with Visit(browser, write(gather(tmp_path / "runs", configs_dir()), tmp_path / "out")) as visit:
+        section = visit.text("#runs")
+        assert (
+            "2 more runs are not listed here" in section and "curves of 4 of these runs are not in the page" in section
+        )
         drawn = [visit.page.locator(f"#sweep-{name} svg").count() for name in ("one", "two")]
         assert sorted(map(bool, drawn)) == [False, True]
         assert "`sanpose report --sweep" in visit.text(f"#sweep-{('one', 'two')[drawn.index(0)]}")
@@ -259,7 +260,7 @@ def test_pictures_and_predictions_are_there(browser: Any, made: Path) -> None:
             assert box and box["width"] > 300 and box["height"] > 100, name
         assert "street.overlay.png" in visit.text("#predictions")
         assert visit.page.eval_on_selector_all("#predictions img", "all => all.map(i => i.naturalWidth)") == [5, 1]
-        assert "not drawn, as the sweep kept no Optuna study" in visit.text("main")
+        assert "not drawn: the sweep has no Optuna study" in visit.text("main")
 
 
 def test_without_predictions_the_section_says_so(tmp_path: Path) -> None:
@@ -312,7 +313,7 @@ def test_print_shows_every_row(browser: Any, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     for seed in range(45):
         many_runs.add(tmp_path / "runs", f"{seed:010x}", settings={"train.seed": seed}, epochs=1)
-    with Visit(browser, page.write(gather(tmp_path / "runs", configs_dir()), tmp_path / "out")) as visit:
+    with Visit(browser, write(gather(tmp_path / "runs", configs_dir()), tmp_path / "out")) as visit:
         assert len(visit.column("runs", 0)) == 40
         visit.page.emulate_media(media="print", color_scheme="dark")
         rows = visit.page.locator("#runs tbody tr")

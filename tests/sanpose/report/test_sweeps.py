@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sanpose.cli.report import report
 from sanpose.errors import UserError
-from sanpose.report.build import gather, write
+from sanpose.report.build import write
+from sanpose.report.gather import gather
 from sanpose.report.selection.points import Objective, Point, front
 from sanpose.report.table import standings
 from sanpose.report.tables.bill import Watts, bill_of
@@ -144,7 +145,7 @@ def test_every_point_is_tested_against_the_first(tmp_path: Path) -> None:
     report = gather(tmp_path, CONFIGS)
     table = next(table for table in report.all_tables if table.name == "compared-delta")
     rows = {str(row["point"].value): row for row in table.rows}
-    assert table.title == "Sweep delta, tested: each point against delta_init 0.0"
+    assert table.title == "Sweep delta, tested: each point compared with delta_init 0.0"
     verdicts = {name.removeprefix("delta_init "): row["verdict"].value for name, row in rows.items()}
     assert {name: verdicts[name] for name in ("0.1", "0.5")} == {"0.1": "better", "0.5": "worse"}
     assert str(verdicts["1.0"]).startswith("undecided: about ") and str(verdicts["1.0"]).endswith(" more seeds")
@@ -169,7 +170,7 @@ def test_a_figure_that_is_to_be_high_is_better_above(tmp_path: Path) -> None:
             points.append(({"model.delta_init": place / 10}, seed, run))
     add_sweep(tmp_path, "ap", points, objectives=[{"name": "ap", "direction": "maximize"}], seeds=3)
     (table,) = (table for table in gather(tmp_path, CONFIGS).compared if table)
-    assert table.rows[0]["verdict"].value == "better" and "above 0 the point is better" in table.notes[0]
+    assert table.rows[0]["verdict"].value == "better" and "better where the difference is above 0" in table.notes[0]
     assert table.rows[0]["interval"].value == "+0.0876 to +0.1124"
 
 
@@ -223,7 +224,7 @@ def test_two_objectives_have_a_front(tmp_path: Path) -> None:
     add_sweep(tmp_path, "both", points, objectives=aims)
     table = gather(tmp_path, CONFIGS).sweep_tables[0]
     assert table.rows[0]["macs"].value == pytest.approx(3.0)
-    note = next(note for note in table.notes if note.startswith("Points that no other one beats"))
+    note = next(note for note in table.notes if note.startswith("Pareto front"))
     assert [f"x {i}" in note for i in range(5)] == [True, True, False, True, True]
 
 
@@ -256,9 +257,9 @@ def test_the_bill_by_hand(runs: Path) -> None:
     assert any("10 W per CPU core or 250 W per GPU" in note for note in table.notes)
 
 
-@pytest.mark.parametrize("told", [None, {}, {"wall_s": 5.0}, {"wall_s": None, "accelerators": 1}, "nonsense"])
-def test_an_unknown_bill_is_unknown_not_zero(tmp_path: Path, told: object) -> None:
-    run = ledger.read(add(tmp_path, "a", status="running", bill=told))
+@pytest.mark.parametrize("bill", [None, {}, {"wall_s": 5.0}, {"wall_s": None, "accelerators": 1}, "nonsense"])
+def test_an_unknown_bill_is_unknown_not_zero(tmp_path: Path, bill: object) -> None:
+    run = ledger.read(add(tmp_path, "a", status="running", bill=bill))
     assert bill_of(run, Watts()).unknown == 1
     row = gather(tmp_path, CONFIGS).bill.rows[-1]
     assert row["hours"].value is None and row["unknown"].value == 1
@@ -287,7 +288,7 @@ def test_the_command_takes_a_sweep(runs: Path, tmp_path: Path) -> None:
     arguments = ["--runs", str(runs), "--out", str(tmp_path / "out"), "--config-dir", str(CONFIGS), "--no-page"]
     result = CliRunner().invoke(report, [*arguments, "--sweep", "delta", "--watts", "20", "400"])
     assert result.exit_code == 0, result.output
-    assert "What each choice buys" in result.output and (tmp_path / "out" / "sweep-delta.tex").is_file()
+    assert "Effect of each step" in result.output and (tmp_path / "out" / "sweep-delta.tex").is_file()
     assert "20 W per CPU core" in (tmp_path / "out" / "bill.md").read_text()
     assert "## Sweep delta: The sweep delta" in (tmp_path / "out" / "report.md").read_text()
     assert isinstance(CliRunner().invoke(report, [*arguments, "--sweep", "detla"]).exception, UserError)

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from sanpose.cli.report import report
 from sanpose.errors import UserError
-from sanpose.report.build import gather, tables, write
+from sanpose.report.build import tables, write
+from sanpose.report.gather import gather
 from sanpose.report.table import Cell, Column, Table, standings, symbols
 from sanpose.report.terminal import to_terminal
 from sanpose.report.writers import WRITERS, to_csv, to_json, to_latex, to_markdown
@@ -87,15 +88,15 @@ def test_cells_that_have_not_learned_are_named(tmp_path: Path) -> None:
     few = figures(190.0)
     few["h36m"] |= {"untrained_mpjpe": 300.0, "mean_pose_mpjpe": 250.0}
     add(tmp_path, "d", status="done", metrics=few)
-    (told,) = (note for note in tables(tmp_path, CONFIGS)[0].notes if "mean pose." in note and "half" in note)
-    assert told.startswith("Cells b, d: not half the error of the untrained network")
+    (low,) = (note for note in tables(tmp_path, CONFIGS)[0].notes if "mean pose." in note and "half" in note)
+    assert low.startswith("Cells b, d: more than half the error of the untrained network")
 
 
 def test_a_run_whose_process_is_gone_is_not_called_running(tmp_path: Path) -> None:
     append_line(add(tmp_path, "e", status="running") / "metrics.jsonl", {"epoch": 3})
     epochs = composed("e", "quick")["train"]["epochs"]
-    told = f"stopped (its process is gone) at epoch 3 of {epochs}"
-    assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == told
+    status = f"stopped (its process is gone) at epoch 3 of {epochs}"
+    assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == status
 
 
 @pytest.mark.parametrize("last", ["train", "epoch", "evaluation", "note", "untrained"])
@@ -114,8 +115,8 @@ def test_report_and_status_name_the_same_epoch(tmp_path: Path, last: str) -> Non
     expected = {"train": 3, "note": 3, "untrained": None}.get(last, 2)
     assert ledger.read(folder).epoch == RunFiles(folder).refresh().epoch == expected
     epochs = composed("e", "quick")["train"]["epochs"]
-    told = f"interrupted at epoch {expected} of {epochs}" if expected else "interrupted, no epoch yet"
-    assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == told
+    status = f"interrupted at epoch {expected} of {epochs}" if expected else "interrupted, no epoch yet"
+    assert values(tables(tmp_path, CONFIGS)[0], "status")["e"] == status
 
 
 def test_a_setting_that_strays_from_the_papers_is_shown(runs: Path) -> None:
@@ -207,8 +208,8 @@ def test_cells_of_different_presets_are_named_and_not_ranked_against_each_other(
     assert {at: what for at, what in standings(table).items() if at[1] == "ours_mm"} == {(0, "ours_mm"): "best"}
     assert any("different presets (a, c: quick; b: smoke)" in note for note in table.notes)
     verdicts = {str(row["step"].value): str(row["verdict"].value) for row in claims.rows}
-    told = "undecided: no run of one was trained as a run of the other, on the same files (b: smoke; c: quick)"
-    assert verdicts["b → c"] == told and "no seed done in both cells" in verdicts["c → d"]
+    status = "undecided: no runs of the two cells were trained in the same way on the same files (b: smoke; c: quick)"
+    assert verdicts["b → c"] == status and "no seed done in both cells" in verdicts["c → d"]
 
 
 def test_seeds_are_those_that_the_mean_is_of(tmp_path: Path) -> None:
@@ -226,9 +227,9 @@ def test_only_one_preset_leaves_out_the_sweeps_of_others_and_must_exist(tmp_path
     add(tmp_path, "a", preset="smoke", status="done", metrics=figures(300.0))
     assert [sweep.name for sweep in gather(tmp_path, CONFIGS, only_preset="quick").sweeps] == ["cells"]
     assert gather(tmp_path, CONFIGS, only_preset="smoke").sweeps == ()
-    with pytest.raises(UserError, match="no run is of preset 'smok'") as told:
+    with pytest.raises(UserError, match="no run has preset 'smok'") as error:
         gather(tmp_path, CONFIGS, only_preset="smok")
-    assert "did you mean 'smoke'?" in str(told.value)
+    assert "did you mean 'smoke'?" in str(error.value)
 
 
 def test_marked_in_every_format_and_every_format_is_well_formed(runs: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sanpose.config.compose import configs_dir
-from sanpose.report.build import gather
+from sanpose.report.gather import gather
 from sanpose.report.table import Cell, Column, Table
 from sanpose.report.writers import to_csv, to_latex, to_markdown
 from tests.sanpose import many_runs

@@ -53,6 +53,6 @@ def opened() -> Iterator[list[str]]:
         if listening and event == "open" and isinstance(arguments[0], str | os.PathLike):
             files.append(str(arguments[0]))
 
-    sys.addaudithook(hook)  # cannot be taken away again, only told to be quiet
+    sys.addaudithook(hook)  # cannot be taken away again, only silenced
     yield files
     listening.clear()

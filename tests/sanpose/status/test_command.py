@@ -32,17 +32,17 @@ def test_json_has_the_documented_keys(tmp_path: Path) -> None:
     (tmp_path / C).mkdir()
     result = CliRunner().invoke(status, ["--runs", str(tmp_path), "--json"])
     assert result.exit_code == 0, result.output
-    told = json.loads(result.output)
-    assert set(told) == {"schema", "at", "runs", "sweeps", "loose", "broken", "jobs"}
-    assert told["schema"] == 1
-    (sweep,) = told["sweeps"]
+    content = json.loads(result.output)
+    assert set(content) == {"schema", "at", "runs", "sweeps", "loose", "broken", "jobs"}
+    assert content["schema"] == 1
+    (sweep,) = content["sweeps"]
     assert set(sweep) == {"name", "title", "state", "reason", "dashboard", "counts", "eta_s", "trials"}
     (trial,) = sweep["trials"]
     assert set(trial) == {"number", "label", "values", "seed", "run"}
     keys = (run_plain.__doc__ or "").split("`")[1::2]
-    assert set(trial["run"]) == set(keys) == set(told["loose"][0])
+    assert set(trial["run"]) == set(keys) == set(content["loose"][0])
     assert trial["run"]["mpjpe_mm"] == 60.0
-    assert "config.yaml: is missing" in told["broken"][0]["reason"]
+    assert "config.yaml: is missing" in content["broken"][0]["reason"]
 
 
 def test_names_and_text_that_are_not_unicode(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_names_and_text_that_are_not_unicode(tmp_path: Path) -> None:
     write_run(tmp_path, name, "failed", reason="no 'a-\udcff.png' \ud800")
     write_sweep(tmp_path, os.fsdecode(b"sweep-\xff"), [("\udcff", 0, name)])
     command = [str(Path(sys.executable).with_name("sanpose")), "status", "--runs", str(tmp_path)]
-    told = subprocess.run([*command, "--json"], check=True, capture_output=True).stdout
-    (trial,) = json.loads(told)["sweeps"][0]["trials"]
+    output = subprocess.run([*command, "--json"], check=True, capture_output=True).stdout
+    (trial,) = json.loads(output)["sweeps"][0]["trials"]
     assert trial["run"]["id"] == name
     shown = subprocess.run(command, check=True, capture_output=True).stdout.decode()
     assert "run-\N{REPLACEMENT CHARACTER}" in shown and "1 failed" in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sanpose.status.follow import Followed
+from sanpose.status.follow import FollowedFile
 from sanpose.status.watch import Watcher
 from sweeps.files import write_atomic
 from tests.sanpose.run_records import (
@@ -46,7 +46,7 @@ def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
 
 def test_a_file_is_followed_as_it_grows(tmp_path: Path) -> None:
     path = tmp_path / "lines"
-    file = Followed(path)
+    file = FollowedFile(path)
     assert not file.changed() and file.lines() == []
     path.write_bytes(b"one\ntwo\nthr")
     assert file.changed() and file.lines() == [b"one", b"two"]
@@ -64,6 +64,6 @@ def test_the_end_of_a_file_begins_with_a_whole_line(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     path.write_bytes(b"".join(b"line %03d\n" % number for number in range(100)))
     for last, first in ((20, 98), (18, 99), (17, 99), (900, 0), (5000, 0)):
-        file = Followed(path)
+        file = FollowedFile(path)
         assert file.changed() and file.lines(last)[0] == b"line %03d" % first, last
         assert file.offset == 900 and file.lines(last) == []

@@ -153,7 +153,7 @@ def test_the_lines_wanted_are_found_far_from_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "told"),
+    ("file", "content", "message"),
     [
         ("result.json", "{", "cannot be read as JSON"),
         ("result.json", "[]", "not a JSON object"),
@@ -162,15 +162,17 @@ def test_the_lines_wanted_are_found_far_from_the_end(tmp_path: Path) -> None:
         ("provenance.json", "{", "cannot be read as JSON"),
     ],
 )
-def test_broken_records_are_listed_and_nothing_else_is_lost(tmp_path: Path, file: str, content: str, told: str) -> None:
+def test_broken_records_are_listed_and_nothing_else_is_lost(
+    tmp_path: Path, file: str, content: str, message: str
+) -> None:
     write_run(tmp_path, A, "done", 60.0)
     (write_run(tmp_path, B, "running") / file).write_text(content)
     found = snapshot(tmp_path)
     assert [run.state for run in found.loose] == ["done", "broken"]
     (broken,) = found.broken
     assert broken.path == tmp_path / B
-    assert told in broken.reason
-    assert told in shown(tmp_path)
+    assert message in broken.reason
+    assert message in shown(tmp_path)
 
 
 def test_a_broken_record_that_is_mended_is_read_again(tmp_path: Path) -> None:
@@ -229,7 +231,7 @@ def test_another_s_folder_is_the_trouble_of_one_run(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("depth", [200, 100_000])
-def test_a_line_that_is_nested_too_deep_is_told(tmp_path: Path, depth: int) -> None:
+def test_a_line_that_is_nested_too_deep_is_named(tmp_path: Path, depth: int) -> None:
     folder = write_run(tmp_path, A, "done", 60.0)
     (folder / "metrics.jsonl").write_text(f'{{"kind": "train", "loss": {"[" * depth}{"]" * depth}}}\n')
     run = only(tmp_path)
@@ -239,9 +241,9 @@ def test_a_line_that_is_nested_too_deep_is_told(tmp_path: Path, depth: int) -> N
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), pytest.param(10**400, id="huge"), "60", [60.0]])
 def test_what_is_no_finite_number_is_unknown(tmp_path: Path, value: object) -> None:
     folder = write_run(tmp_path, A, "running")
-    told = json.loads((folder / "result.json").read_text())
-    told["bill"] = {"wall_s": value, "images_per_s": value}
-    (folder / "result.json").write_text(json.dumps(told))
+    result = json.loads((folder / "result.json").read_text())
+    result["bill"] = {"wall_s": value, "images_per_s": value}
+    (folder / "result.json").write_text(json.dumps(result))
     names = ("loss", "delta", "eta_s", "images_per_s", "step", "steps", "epoch")
     line = measured(1, 60.0)
     line["figures"]["h36m"]["mpjpe"]["mean_over_frames"] = value

@@ -12,7 +12,7 @@ import yaml
 from sanpose.config.compose import compose
 from sanpose.config.schema import Config
 from sanpose.errors import UserError
-from sanpose.model.cost import cost
+from sanpose.model.cost import recorded_cost
 from sanpose.runs.ledger import RunRecord
 from sanpose.tuning import estimate
 from tests.sanpose import tiny
@@ -52,7 +52,7 @@ def seconds(chosen: Config, *records: RunRecord) -> tuple[float, float, str]:
 
 
 def macs(chosen: Config) -> int:
-    found = cost(chosen.plain())
+    found = recorded_cost(chosen.plain())
     assert found
     return found.macs
 
