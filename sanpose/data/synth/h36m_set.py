@@ -82,9 +82,9 @@ def _stage(figure: Figure, now: motions.Moment, action: int, t: float) -> tuple[
     if now.seat:
         bodies.append(studio.chair(heading, now.ground, posed.origin[0, 2] - 105 * figure.person.girth))
     if action == _DOG:
-        ahead, left = np.radians(heading), np.radians(heading + 90)
+        ahead, aside = np.radians(heading), np.radians(heading + 90)
         place = now.ground + 750 * np.array([np.cos(ahead), np.sin(ahead)])
-        bodies.append(studio.dog(heading, place + 250 * np.array([np.cos(left), np.sin(left)]), t))
+        bodies.append(studio.dog(heading, place + 250 * np.array([np.cos(aside), np.sin(aside)]), t))
     return posed, bodies
 
 
