@@ -174,17 +174,17 @@ def read(path: str | Path) -> Packed:
 
 
 @dataclass(frozen=True)
-class Head:
+class PackedHead:
     """What identifies a file's content, and whether the people in it are synthetic."""
 
     fingerprint: str
     synthetic: bool
 
 
-def head(path: str | Path) -> Head:
+def head(path: str | Path) -> PackedHead:
     """A packed file's head, without reading its samples. Raises UserError as `read` does."""
     with _opened(path) as (_, file):
-        return Head(str(file.attrs["fingerprint"]), bool(file.attrs["synthetic"]))
+        return PackedHead(str(file.attrs["fingerprint"]), bool(file.attrs["synthetic"]))
 
 
 @contextmanager

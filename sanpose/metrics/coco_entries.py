@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 from sanpose.data.readers import entries
-from sanpose.data.readers.coco_truth import PERSON, Person, complete
+from sanpose.data.readers.coco_truth import PERSON, TruthPerson, complete
 from sanpose.errors import UserError
 
 _KEYPOINTS = "51 numbers: x, y, score of 17 joints"
@@ -37,7 +37,7 @@ class ImageId(TypedDict):
     id: int
 
 
-class NumberedPerson(Person):
+class NumberedPerson(TruthPerson):
     """A person of the ground truth with a number of its own."""
 
     id: int

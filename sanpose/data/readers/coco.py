@@ -34,7 +34,7 @@ _MIN_LABELLED = 2
 _NOT_A_PERSON = "not a person"
 
 
-class _Image(NamedTuple):
+class _CocoImage(NamedTuple):
     """An entry of `images`."""
 
     id: int
@@ -47,7 +47,7 @@ class _Annotations(NamedTuple):
     """One annotation file: its listing, and the entries that could be read, for the ground truth."""
 
     listing: Listing
-    images: list[_Image]
+    images: list[_CocoImage]
     persons: list[dict[str, object]]
     categories: object
 
@@ -125,9 +125,9 @@ def _read_file(src: Path, path: Path, folder: Path | None, train: bool, bad: Bad
     return _Annotations(listing, images, persons, data.get("categories", [{"id": PERSON, "name": "person"}]))
 
 
-def _image(entry: object, where: str) -> _Image:
+def _image(entry: object, where: str) -> _CocoImage:
     identity, width, height = (entries.integer(entry, name, where) for name in ("id", "width", "height"))
-    return _Image(identity, entries.text(entry, "file_name", where), width, height)
+    return _CocoImage(identity, entries.text(entry, "file_name", where), width, height)
 
 
 def _numbered(entry: object, where: str) -> tuple[int, dict[str, object]]:
@@ -155,7 +155,7 @@ def _rule(person: Mapping[str, object], entry: str) -> str | None:
     return None
 
 
-def _person(person: Mapping[str, object], image: _Image, entry: str) -> dict[str, object]:
+def _person(person: Mapping[str, object], image: _CocoImage, entry: str) -> dict[str, object]:
     """A person's values by column."""
     points = triples(person, entry)
     x, y, w, h = entries.numbers(person, "bbox", (4,), entry, "x, y, width, height").tolist()

@@ -23,7 +23,7 @@ _JOINTS = len(COCO17)
 Doubles = npt.NDArray[np.float64]
 
 
-class Person(TypedDict):
+class TruthPerson(TypedDict):
     """A person as pycocotools reads it. keypoints: x, y (px) and visibility per joint; bbox: x, y, width, height px."""
 
     image_id: int
@@ -35,7 +35,7 @@ class Person(TypedDict):
     iscrowd: int
 
 
-def complete(annotation: object, where: object) -> Person:
+def complete(annotation: object, where: object) -> TruthPerson:
     """A person with every field that the evaluation needs.
 
     Defaults of missing or null fields: keypoints are unlabelled, num_keypoints is the number of labels, iscrowd is 0,

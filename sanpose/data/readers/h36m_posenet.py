@@ -97,7 +97,7 @@ def _read_subject(
     return Listing("h36m", images, columns, where, dropped=dropped, notes=notes)
 
 
-class _Image(NamedTuple):
+class _PoseNetImage(NamedTuple):
     """An entry of `images`; `frame` is 0-based."""
 
     file_name: str
@@ -110,10 +110,10 @@ class _Image(NamedTuple):
     frame: int
 
 
-def _image(entry: object, where: str) -> _Image:
+def _image(entry: object, where: str) -> _PoseNetImage:
     names = ("id", "width", "height", "action_idx", "subaction_idx", "cam_idx", "frame_idx")
     integers = [entries.integer(entry, name, where) for name in names]
-    return _Image(entries.text(entry, "file_name", where), *integers)
+    return _PoseNetImage(entries.text(entry, "file_name", where), *integers)
 
 
 class _Annotation(NamedTuple):
@@ -134,14 +134,14 @@ def _annotation(entry: object, where: str) -> _Annotation:
 class _Sample:
     """An image, its annotation's id, the joints in the world (17, 3) mm, and a mask of the visible ones (17,)."""
 
-    image: _Image
+    image: _PoseNetImage
     annotation: int
     world: npt.NDArray[np.float64]
     visible: npt.NDArray[np.bool_]
     where: str
 
 
-def _sample(image: _Image, joints: Mapping[str, object], annotation: _Annotation | None, path: Path) -> _Sample:
+def _sample(image: _PoseNetImage, joints: Mapping[str, object], annotation: _Annotation | None, path: Path) -> _Sample:
     where = f"{path}, image {image.id} ({image.file_name})"
     if annotation is None:
         raise UserError("the image has no annotation", where=where)
@@ -213,7 +213,7 @@ def _columns(
     return make_columns("h36m", values)
 
 
-def _image_files(src: Path, folder: Path | None, images: list[_Image]) -> list[ImageFile]:
+def _image_files(src: Path, folder: Path | None, images: list[_PoseNetImage]) -> list[ImageFile]:
     """Image files. A name without its video's folder may lie inside that folder, as PoseNet unpacks it."""
     first = images[0].file_name if images else ""
     base = files.image_folder(src, folder, ("images", "Images", "."), first)

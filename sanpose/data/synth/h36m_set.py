@@ -82,9 +82,9 @@ def _stage(figure: Figure, now: motions.Moment, action: int, t: float) -> tuple[
     if now.seat:
         bodies.append(studio.chair(heading, now.ground, posed.origin[0, 2] - 105 * figure.person.girth))
     if action == _DOG:
-        ahead, aside = np.radians(heading), np.radians(heading + 90)
+        ahead, sideways = np.radians(heading), np.radians(heading + 90)
         place = now.ground + 750 * np.array([np.cos(ahead), np.sin(ahead)])
-        bodies.append(studio.dog(heading, place + 250 * np.array([np.cos(aside), np.sin(aside)]), t))
+        bodies.append(studio.dog(heading, place + 250 * np.array([np.cos(sideways), np.sin(sideways)]), t))
     return posed, bodies
 
 
