@@ -1,1 +1,1 @@
-"""Choosing runs and keeping their records: identity, provenance, the ledger. Knows trials, not poses or machines."""
+"""Sweeps: definitions, studies, trials, and their records. Knows trials and run ids; not poses or machines."""

@@ -1,6 +1,6 @@
 """Files that are whole or absent, and line files that survive a killed writer.
 
-Knows how the ledger's files are written and read; does not know what is in them.
+Knows how the files of records are written and read; does not know their content.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat
 
-_DEEPEST = 100  # mappings and lists within each other; what is deeper ends those who walk through it
+_DEEPEST = 100  # nested mappings and lists; deeper values exhaust the stack of recursive readers
 
 
 class BrokenRecord(Exception):  # noqa: N818 - it names what is wrong
-    """A run's folder holds a file that cannot be read as what it should be."""
+    """A recorded file cannot be read: it is absent, torn or malformed."""
 
     def __init__(self, path: Path, reason: str):
         self.path, self.reason = path, reason
@@ -28,9 +28,10 @@ class BrokenRecord(Exception):  # noqa: N818 - it names what is wrong
 
 
 def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
-    """Write a file whole or not at all: a temporary file beside it, flushed to the disk, then os.replace.
+    """Write a file whole or not at all: into a temporary file beside it, flushed to the disk, then os.replace.
 
-    What UTF-8 has no code for, as half of a pair or a byte of a file's name, is written as an escape (\\udcff).
+    A character without a UTF-8 code, such as half of a surrogate pair or a byte of a file name, becomes an escape
+    (\\udcff).
     """
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -47,7 +48,7 @@ def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
 
 
 def append_line(path: Path, line: Mapping[str, object]) -> None:
-    """Append one JSON object to a .jsonl file; what a killed writer left of a last line is cut off first."""
+    """Append one JSON object to a .jsonl file. The torn last line of a killed writer is cut off first."""
     text = json.dumps(json_ready(line), allow_nan=False)
     with path.open("a+b") as file:
         file.seek(max(0, file.tell() - 1))
@@ -57,11 +58,11 @@ def append_line(path: Path, line: Mapping[str, object]) -> None:
         file.write(text.encode() + b"\n")
 
 
-def read_lines(path: Path, but: bytes | None = None) -> list[dict[str, Any]]:
+def read_lines(path: Path, skip: bytes | None = None) -> list[dict[str, object]]:
     """The complete lines of a .jsonl file; a last line without its line end is ignored.
 
-    but: leave out, unread, the lines that begin so. Raises FileNotFoundError when there is no file, and BrokenRecord
-    when it cannot be read, or for any other line that is not a JSON object.
+    skip: leave out the lines that begin with this text, without parsing them. Raises FileNotFoundError when there is no
+    file, and BrokenRecord when the file cannot be read, or another line is not a JSON object.
     """
     try:
         data = path.read_bytes()
@@ -71,7 +72,7 @@ def read_lines(path: Path, but: bytes | None = None) -> list[dict[str, Any]]:
         raise BrokenRecord(path, f"cannot be read: {error.strerror}") from error
     lines = []
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-        if but is not None and line.startswith(but):
+        if skip is not None and line.startswith(skip):
             continue
         try:
             value = parsed(line)
@@ -84,7 +85,7 @@ def read_lines(path: Path, but: bytes | None = None) -> list[dict[str, Any]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises BrokenRecord when there is none."""
+    """The JSON object in a file. Raises BrokenRecord when the file does not hold one."""
     try:
         value = parsed(path.read_bytes())
     except FileNotFoundError as error:
@@ -97,19 +98,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parsed(data: bytes) -> Any:
-    """What JSON text says. Raises ValueError for what is none, or is nested deeper than any record."""
+    """The value of a JSON text. Raises ValueError when the text is not JSON, or is nested deeper than any record."""
     try:
         value = json.loads(data)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
-    # Most texts have not even so many brackets, and to count them costs next to nothing.
+    # Most texts have fewer brackets than that, and counting is cheap.
     if data.count(b"{") + data.count(b"[") > _DEEPEST and _too_deep(value):
         raise ValueError("it is nested too deep")
     return value
 
 
 def _too_deep(value: object) -> bool:
-    level: list[Any] = [[value]]
+    level: list[dict[object, object] | list[object]] = [[value]]
     for _ in range(_DEEPEST + 1):
         inside = (node.values() if isinstance(node, dict) else node for node in level)
         level = [child for children in inside for child in children if isinstance(child, dict | list)]
@@ -119,14 +120,15 @@ def _too_deep(value: object) -> bool:
 
 
 def to_json(value: object) -> str:
-    """JSON text, indented, of what `json_ready` makes of a value."""
+    """The indented JSON text of `json_ready(value)`."""
     return json.dumps(json_ready(value), indent=1, allow_nan=False) + "\n"
 
 
 def json_ready(value: object) -> object:
-    """Plain data: NumPy scalars and arrays become numbers and lists, paths text, numbers that aren't finite None.
+    """Plain data: NumPy scalars and arrays become numbers and lists; a path becomes text; a number that is not finite
+    becomes None.
 
-    Raises ValueError for anything else, since a record must be readable anywhere.
+    Raises ValueError for any other type: a record must be readable anywhere.
     """
     if isinstance(value, Mapping):
         return {str(k): json_ready(v) for k, v in value.items()}

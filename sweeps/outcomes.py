@@ -1,11 +1,11 @@
-"""What becomes of a trial: done, failed, stopped or pruned. Does not know what a result holds."""
+"""The outcome of a trial: done, failed, stopped or pruned. Does not know what a result holds."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 Result = TypeVar("Result", covariant=True)
 Figures = Mapping[str, float | None]
@@ -28,7 +28,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The trial was asked to stop, and can be resumed. checkpoint: its name."""
+    """The trial has stopped on request, and can be resumed. checkpoint: the checkpoint's name."""
 
     checkpoint: str
 
@@ -42,13 +42,13 @@ Outcome = Done[Result] | Failed | Stopped | Pruned
 _KINDS = {"failed": Failed, "stopped": Stopped, "pruned": Pruned}
 
 
-def to_json(outcome: Outcome[Mapping[str, object]]) -> str:
-    """One line, for a process that reports its outcome to another."""
+def to_json(outcome: Outcome[object]) -> str:
+    """One line of JSON. The result must be plain data."""
     return json.dumps({"kind": type(outcome).__name__.lower(), **asdict(outcome)})
 
 
-def from_json(text: str) -> Outcome[Mapping[str, Any]]:
-    """The outcome that `to_json` wrote."""
+def from_json(text: str) -> Outcome[object]:
+    """The outcome that `to_json` wrote; its result is plain data."""
     values = json.loads(text)
     kind = values.pop("kind")
     return Done(values["result"]) if kind == "done" else _KINDS[kind](**values)

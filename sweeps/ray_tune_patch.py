@@ -7,7 +7,6 @@ whole sweep (ray.tune.execution.tune_controller, Ray 2.60).
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ray.air.execution._internal import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
@@ -16,14 +15,16 @@ from ray.tune.execution import tune_controller
 
 def survive_out_of_memory() -> None:
     """Patch Ray Tune in this process."""
-    tune_controller.RayActorManager = _Actors
+    tune_controller.RayActorManager = Actors
 
 
-class _Actors(RayActorManager):  # type: ignore[misc]
-    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+class Actors(RayActorManager):  # type: ignore[misc]
+    """Tune's processes, with the patch."""
+
+    def _actor_task_failed(self, tracked_actor_task: object, exception: Exception) -> None:
         super()._actor_task_failed(tracked_actor_task, _as_death(exception))
 
-    def _actor_start_failed(self, tracked_actor: Any, exception: Exception) -> None:
+    def _actor_start_failed(self, tracked_actor: object, exception: Exception) -> None:
         super()._actor_start_failed(tracked_actor, _as_death(exception))
 
 

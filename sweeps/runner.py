@@ -1,7 +1,7 @@
 """Ray Tune around a study: Tune places the trials, keeps their processes warm, and restarts a dead process.
 
 The study and the ledger hold the state of a sweep; Tune's own state is thrown away. Knows trials, their scores and
-their outcomes. What a trial does, and what is recorded of it, is the host's business.
+their outcomes. Does not know what a trial computes, or what is recorded of it: the host does.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, assert_never
+from typing import Any, Final, Protocol, TypedDict, assert_never
 
 import ray.tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -24,8 +25,8 @@ from sweeps import ray_tune_patch
 from sweeps.outcomes import Done, Failed, Figures, Outcome, Pruned, Stopped, from_json
 from sweeps.study import Study, TrialSpec
 
-OUTCOME = "outcome"  # the key of a trial's last report: `outcomes.to_json`, because Tune flattens mappings
-SCORE = "score"  # the key of an intermediate score, which pruning looks at; "epoch" stands beside it
+OUTCOME: Final = "outcome"  # the key of a trial's last report: `outcomes.to_json`, because Tune flattens mappings
+SCORE: Final = "score"  # the key of an intermediate score, which the pruner compares
 
 _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -40,7 +41,22 @@ _SETTINGS = {
 _WAIT_SECONDS = 0.5
 
 Payload = Mapping[str, object]
-"""What the trainable gets: plain data of the host's making."""
+"""The input of the trainable: plain data that the host makes."""
+
+
+class Report(TypedDict, total=False):
+    """A report of the trainable: an epoch with its score (lower is better; None without evaluation), or an outcome."""
+
+    epoch: int
+    score: float | None
+    outcome: str
+
+
+class _TuneTrial(Protocol):
+    """A trial as Ray Tune sees it."""
+
+    trial_id: str
+    error_file: str | None
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,7 @@ class Host(Protocol):
     def begin(self, trial: TrialSpec) -> Start:
         """Name the run of a trial, and hold its folder if the run needs training."""
 
-    def end(self, run: str, outcome: Outcome[Mapping[str, Any]]) -> Outcome[Figures]:
+    def end(self, run: str, outcome: Outcome[object]) -> Outcome[Figures]:
         """Record the outcome of a run; returns the outcome for the study."""
 
     def give_up(self, run: str) -> None:
@@ -93,7 +109,7 @@ class Host(Protocol):
 def run(
     study: Study,
     host: Host,
-    trainable: Callable[[dict[str, Any]], None],
+    trainable: Callable[[Any], None],
     resources: Mapping[str, float],
     *,
     concurrent: int,
@@ -148,7 +164,7 @@ class Trials:
         return {}
 
     def next(self, name: str) -> dict[str, object] | str | None:
-        """The payload of the next trial that needs training; Searcher.FINISHED; None to be asked again later."""
+        """The payload of the next trial that needs training; Searcher.FINISHED; None to let Tune call again later."""
         if self._host.stopping:
             return str(Searcher.FINISHED)
         while trial := self._study.next():
@@ -174,7 +190,7 @@ class Trials:
                 self._in_use.append(trial)
         return None
 
-    def report(self, name: str, result: Mapping[str, Any]) -> bool:
+    def report(self, name: str, result: Report) -> bool:
         """Process a report; True when Tune must stop the trial."""
         trial, run = self._running[name]
         if name in self._finished:
@@ -182,16 +198,17 @@ class Trials:
         if OUTCOME in result:
             self._finish(name, from_json(result[OUTCOME]))
             return False
-        if name in self._pruned or result.get(SCORE) is None:
+        score = result.get(SCORE)
+        if name in self._pruned or score is None:
             return False
-        if not self._study.report(trial.number, int(result["epoch"]), float(result[SCORE])):
+        if not self._study.report(trial.number, result["epoch"], float(score)):
             return False
         self._pruned.add(name)
         if self._host_stops_pruned:
             self._host.give_up(run)
         return not self._host_stops_pruned
 
-    def _finish(self, name: str, outcome: Outcome[Mapping[str, Any]]) -> None:
+    def _finish(self, name: str, outcome: Outcome[object]) -> None:
         self._finished.add(name)
         trial, run = self._running[name]
         if name in self._pruned:
@@ -214,7 +231,7 @@ class Trials:
                 assert_never(outcome)
 
     def close(self, name: str, error: str | None) -> None:
-        """A trial's process is finished: with its own outcome, pruned, or dead too often."""
+        """The process of a trial has finished: with an outcome, pruned, or dead too often."""
         if name not in self._finished:
             self._finish(name, Failed(error or "its process ended without an outcome"))
         del self._running[name]
@@ -252,7 +269,7 @@ class _Pruning(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._trials = trials
 
-    def on_trial_result(self, tune_controller: object, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: object, trial: _TuneTrial, result: Report) -> str:
         stop = self._trials.report(trial.trial_id, result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
@@ -261,20 +278,20 @@ class _Callback(ray.tune.Callback):  # type: ignore[misc]
     def __init__(self, trials: Trials):
         self._trials = trials
 
-    def on_trial_complete(self, iteration: int, trials: object, trial: Any, **info: object) -> None:
+    def on_trial_complete(self, iteration: int, trials: object, trial: _TuneTrial, **info: object) -> None:
         self._trials.close(trial.trial_id, None)
 
-    def on_trial_recover(self, iteration: int, trials: object, trial: Any, **info: object) -> None:
+    def on_trial_recover(self, iteration: int, trials: object, trial: _TuneTrial, **info: object) -> None:
         self._trials.restarted(trial.trial_id, _reason(trial))
 
-    def on_trial_error(self, iteration: int, trials: object, trial: Any, **info: object) -> None:
+    def on_trial_error(self, iteration: int, trials: object, trial: _TuneTrial, **info: object) -> None:
         self._trials.close(trial.trial_id, _reason(trial))
 
 
-def _reason(trial: Any) -> str:
-    """The last line that Tune noted of a trial's failures. Tune's own method would look into its storage."""
-    try:
-        lines = [line.strip() for line in Path(trial.error_file).read_text().splitlines() if line.strip()]
-    except (OSError, TypeError):
-        lines = []
+def _reason(trial: _TuneTrial) -> str:
+    """The last line of Tune's error file of a trial. Tune's own method would search its storage."""
+    lines = []
+    with suppress(OSError):
+        if trial.error_file:
+            lines = [line.strip() for line in Path(trial.error_file).read_text().splitlines() if line.strip()]
     return lines[-1] if lines else "its process died"

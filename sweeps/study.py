@@ -42,9 +42,12 @@ class TrialSpec:
 
 
 class Study:
-    """The study of one sweep, opened or created. `seeds`: how often every point is run. `copy`: work on a copy in
-    memory, and leave the stored study as it is. `patiently`: how to write into the folder. Raises BadSweep as `storage`
-    does."""
+    """The study of one sweep, opened or created.
+
+    `seeds`: the number of runs of every point. `copy`: work on a copy in memory, and leave the stored study as it is.
+    `patiently`: how to write into the folder. `distributions`: Optuna's form of the axes. Raises BadSweep as `storage`
+    does.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,7 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         logging.getLogger("optuna").propagate = False
         self.definition, self.search, self.seeds = definition, definition.search, seeds
-        self._distributions = {axis.name: _distribution(axis) for axis in definition.axes}
+        self.distributions = {axis.name: _distribution(axis) for axis in definition.axes}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             location = (folder, name, self.search)
@@ -83,7 +86,7 @@ class Study:
             if self.search.sampler == "grid" or count >= self.search.trials * self.seeds:
                 return None
             self.study.sampler = _sampler(self.search, count)
-        trial = self.study.ask(self._distributions)
+        trial = self.study.ask(self.distributions)
         self._open[trial.number] = trial
         if "seed" not in trial.user_attrs:  # drawn by the sampler: enqueue the other seeds of this point
             trial.set_user_attr("seed", 0)
@@ -193,7 +196,7 @@ class Study:
 
     def _sound(self, trial: optuna.trial.FrozenTrial) -> bool:
         """Whether a trial has its whole point: a driver can die while the sampler draws it."""
-        return bool(trial.state.name == "WAITING" or trial.params.keys() == self._distributions.keys())
+        return bool(trial.state.name == "WAITING" or trial.params.keys() == self.distributions.keys())
 
     def _enqueue(self) -> None:
         """Adopt the running trials of a dead driver, and enqueue the points and seeds that the study does not have
@@ -211,14 +214,14 @@ class Study:
         points = self.definition.grid() if self.search.sampler == "grid" else self.definition.first()
         if self.search.sampler != "grid":
             points += [_params(t) for t in whole]
-        seen = {_key(t) for t in whole}
+        keys = {_key(t) for t in whole}
         for seed, point in itertools.product(range(self.seeds), points):
-            if _identity(point, seed) not in seen:
-                seen.add(_identity(point, seed))
+            if _identity(point, seed) not in keys:
+                keys.add(_identity(point, seed))
                 self._add(point, seed)
 
-    def _add(self, point: Values, seed: int, **more: int) -> None:
-        self.study.enqueue_trial(point, user_attrs={"seed": seed, **more})
+    def _add(self, point: Values, seed: int, **attributes: int) -> None:
+        self.study.enqueue_trial(point, user_attrs={"seed": seed, **attributes})
 
     def _waiting(self) -> bool:
         import optuna

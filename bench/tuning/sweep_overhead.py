@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ from bench import table, turns
 from cluster.raycluster.connect import ray_cluster
 from sanpose.config.compose import compose
 from sanpose.runs import checkpoints
+from sanpose.runs.result import TrainingResult
 from sanpose.training.resources import ALLOCATOR, environment
 from sanpose.tuning import sweep
 from sanpose.tuning.driver import Driver
 from sanpose.tuning.run import tune
 from sweeps import record
+from sweeps.outcomes import Done, Figures, Outcome, to_json
 from sweeps.study import Study
 
 QUIET = Console(quiet=True)
@@ -139,7 +142,9 @@ def stock_worker(given: dict[str, Any]) -> None:
     config = compose([*given["overrides"], f"train.seed={given['seed']}"])
     folder = Path(given["runs"]) / str(given["seed"])
     folder.mkdir(parents=True)
-    loop.train(config, folder, engine.WorkerPlace(0, 1, torch.device("cpu")), ray.train.report)
+    loop.train(
+        config, folder, engine.WorkerPlace(0, 1, torch.device("cpu")), lambda report: ray.train.report(asdict(report))
+    )
 
 
 def noop(payload: dict[str, Any]) -> None:
@@ -148,16 +153,17 @@ def noop(payload: dict[str, Any]) -> None:
 
     rate = payload["config"]["train"]["learning_rate"]
     figures = {"h36m": {"mpjpe": {"mean_over_frames": rate * 1e3}, "protocol": {"text": "none"}}}
-    ray.tune.report({"outcome": json.dumps({"figures": figures, "macs": 1}), "epoch": 3})
+    result = TrainingResult(figures, "cpu", 1, macs=1, parameters=1)
+    ray.tune.report({"outcome": to_json(Done(result.plain())), "epoch": 3})
 
 
 class Clock(Driver):
     """A driver that notes when trials end."""
 
-    def end(self, run: str, outcome: Any) -> dict[str, float | None]:
-        figures = super().end(run, outcome)
+    def end(self, run: str, outcome: Outcome[object]) -> Outcome[Figures]:
+        recorded = super().end(run, outcome)
         self.ends.append(time.perf_counter())
-        return figures
+        return recorded
 
 
 def noops(folder: Path, count: int) -> list[float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sanpose.cli.given import given
+from sanpose.cli.explicit import explicit_options
 from sanpose.cli.options import checkpoint_option, run_option, runs_option
 from sanpose.errors import UserError
 
@@ -83,7 +83,7 @@ def predict(
     from sanpose.inference.predict import predict as poses
     from sanpose.runs import lookup
 
-    unused = given("min_score", "padding") if boxes is None else []
+    unused = explicit_options("min_score", "padding") if boxes is None else []
     if unused:
         raise UserError(
             f"{unused[0]} has no effect without --boxes",

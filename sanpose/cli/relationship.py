@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sanpose.cli.given import given
+from sanpose.cli.explicit import explicit_options
 from sanpose.cli.options import checkpoint_option, runs_option
 from sanpose.errors import UserError
 from sanpose.runs.paths import RunPaths
@@ -67,7 +67,7 @@ def relationship(
         click.echo(f"Joint relationships: {measured(lookup.find(runs, run))}")
         return
     assert sweep is not None
-    folders, failed = _of_sweep(runs, sweep, again=bool(given("checkpoint", "deltas", "samples"))), 0
+    folders, failed = _of_sweep(runs, sweep, again=bool(explicit_options("checkpoint", "deltas", "samples"))), 0
     for number, folder in enumerate(folders, 1):
         prefix = f"Joint relationships, {number} of {len(folders)}"
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from sanpose.config.schema import Config
 from sanpose.data import packed, samples, sources
 from sanpose.evaluation.predictions import Forward, Predictions, predict, space, spaced
 from sanpose.metrics import coco, h36m, pckh
+from sanpose.metrics.coco_entries import ResultEntry
 from sanpose.pose.joints import TRAINING
 
 Result = h36m.H36MResult | pckh.PCKhResult | coco.CocoResult
@@ -74,7 +74,7 @@ def _mpii(config: Config, predictions: Predictions) -> pckh.PCKhResult:
     )
 
 
-def coco_results(config: Config, predictions: Predictions) -> list[dict[str, Any]]:
+def coco_results(config: Config, predictions: Predictions) -> list[ResultEntry]:
     """COCO's results list, one entry per box. An entry's score is the score of the detected box (1 for a true box)."""
     chosen = predictions.samples
     results = coco.results(

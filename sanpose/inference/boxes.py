@@ -13,8 +13,8 @@ from typing import TypeGuard
 
 import numpy as np
 
+from sanpose.data.json_files import read_json
 from sanpose.errors import UserError
-from sanpose.metrics.files import read_json
 
 PADDING = 1.25  # a tight box grows by this factor before it is cropped, as in COCO's evaluation
 PERSON = 1  # COCO's category

@@ -136,7 +136,7 @@ def _load(path: Path) -> npt.NDArray[np.uint8]:
     try:
         data = np.frombuffer(jpeg_files.load(path).data, np.uint8)
     except jpeg_files.BadImageError as error:
-        raise UserError(error.what, where=path, expected=f"a whole image: {', '.join(SUFFIXES)}") from error
+        raise UserError(error.message, where=path, expected=f"a whole image: {', '.join(SUFFIXES)}") from error
     except cv2.error as error:
         raise UserError(f"the image cannot be read ({' '.join(str(error).split())})", where=path) from error
     if b"Exif" not in data[:_EXIF].tobytes():

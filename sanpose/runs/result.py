@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sanpose.config.typed import typed
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -21,6 +23,11 @@ class TrainingResult:
     def plain(self) -> dict[str, object]:
         """Plain data, for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: object) -> TrainingResult:
+        """The result that `plain` gave. Raises UserError for other data."""
+        return typed(cls, plain, "")
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ def _read(path: Path) -> dict[str, Any]:
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
 
-    known = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
-    with torch.serialization.safe_globals(known):
+    safe_classes = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
+    with torch.serialization.safe_globals(safe_classes):
         read: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return read

@@ -4,11 +4,10 @@ the records."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from rich.console import Console
 from rich.markup import escape
@@ -130,7 +129,7 @@ class Driver:
                 return Pruned()
         return None
 
-    def end(self, run: str, outcome: Outcome[Mapping[str, Any]]) -> Outcome[Figures]:
+    def end(self, run: str, outcome: Outcome[object]) -> Outcome[Figures]:
         with self._lock:
             opened = self.open.pop(run)
             match outcome:
@@ -146,7 +145,7 @@ class Driver:
                     opened.pruned()
                     return outcome
                 case Done(result):
-                    done = Done(_figures(opened.done(TrainingResult(**result))))
+                    done = Done(_figures(opened.done(TrainingResult.from_plain(result))))
                 case _:
                     assert_never(outcome)
         self._trim(opened.paths, self.keep)

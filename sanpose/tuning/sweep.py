@@ -184,7 +184,7 @@ def _refuse_idle(defined: Definition) -> None:
         if wrong:
             raise UserError(
                 f"an axis cannot vary {', '.join(wrong)}: "
-                + ("all trials share this setting" if keys & _COMMON else "this setting does not define a run"),
+                + ("all trials share one value" if keys & _COMMON else "all its options would be the same run"),
                 expected="an axis of settings that define a run",
                 hint=f"{wrong[0]}=... as an override of the sweep",
             )

@@ -22,6 +22,7 @@ from cluster.raycluster.connect import ray_cluster
 from sanpose.cli import cli
 from sanpose.data import packed
 from sanpose.runs import journal, ledger, lookup
+from sanpose.runs.paths import RunPaths
 
 RUNS = Path(__file__).with_name("version_before.tar.xz")
 FINISHED, INTERRUPTED, TRIAL = "1155b3ea8e", "66bbf798c4", "be5398a4b7"
@@ -114,11 +115,11 @@ def test_the_interrupted_run_is_resumed_to_its_end(ray: None, here: Path) -> Non
     folder = here / "runs" / INTERRUPTED
     [checkpoint] = (folder / "checkpoints").glob("epoch-*")
     printed("train", f"resume={INTERRUPTED}")
-    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
     assert any(checkpoint.name in text for text in notes)
     record = ledger.read(folder)
     assert record.status == "done" and numbers(record.metrics) == expected(here, INTERRUPTED)
-    epochs = [line["epoch"] for line in journal.read(folder / journal.NAME) if line["kind"] == "epoch"]
+    epochs = [line["epoch"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "epoch"]
     assert epochs == list(range(1, 13))
 
 

@@ -16,7 +16,7 @@ def study(folder: Path, seeds: int = 1, raw: Mapping[str, object] = GRID, **sear
 
 
 def ask_all(found: Study) -> list[TrialSpec]:
-    asked = []
+    trials = []
     while (one := found.next()) is not None:
-        asked.append(one)
-    return asked
+        trials.append(one)
+    return trials

@@ -78,7 +78,7 @@ def overrides_of(values: Sequence[object]) -> list[str]:
 
 
 def test_what_hydra_reads_rightly_is_written_as_it_is() -> None:
-    """Also since a sweep that has begun is told from another one by these texts."""
+    """These texts also distinguish a sweep that has started from another sweep."""
     plain = ["c", "runs/a-1/best.pt", "two words", "1e-3", "${scale.deep}", "[40, 50]", ""]
     assert overrides_of(plain) == [f"key={text}" for text in plain]
     assert overrides_of([True, None, 1e-05]) == ["key=true", "key=null", "key=1e-05"]

@@ -33,25 +33,25 @@ def patiently(_folder: Path, write: Callable[[], None]) -> None:
 
 def failing(call: Callable[..., R], error: OSError, times: int) -> Callable[..., R]:
     """A call that is refused so many times, and then done."""
-    left = [error] * times
+    errors = [error] * times
 
-    def refused(*given: object, **more: object) -> R:
-        if left:
-            raise left.pop()
-        return call(*given, **more)
+    def refused(*args: object, **kwargs: object) -> R:
+        if errors:
+            raise errors.pop()
+        return call(*args, **kwargs)
 
     return refused
 
 
 def opening_torn(monkeypatch: pytest.MonkeyPatch, errors: list[OSError]) -> None:
     """Let files that are opened for appending take half of what is written, and then refuse, once for each error."""
-    open_, left = Path.open, list(errors)
+    open_, remaining = Path.open, list(errors)
 
     class Torn(io.FileIO):
         def write(self, data: bytes) -> int:
-            if left:
+            if remaining:
                 super().write(data[: len(data) // 2])
-                raise left.pop()
+                raise remaining.pop()
             return super().write(data)
 
     monkeypatch.setattr(
@@ -116,12 +116,12 @@ def test_a_lock_that_was_taken_from_us_is_given_back(path: Path, monkeypatch: py
 def test_a_sweeps_study_knows_every_trial_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opening_torn(monkeypatch, [FULL] * 15)
     disturbed = Study(tmp_path, "s", definition.read(GRID, {}), 1, patiently=patiently)
-    for asked in ask_all(disturbed):
+    for trial in ask_all(disturbed):
         opening_torn(monkeypatch, [FULL])
-        disturbed.tell(asked.number, f"run {asked.number}", {"mpjpe_mm": float(asked.number)})
+        disturbed.tell(trial.number, f"run {trial.number}", {"mpjpe_mm": float(trial.number)})
     monkeypatch.undo()
-    told = [(t.state.name, t.value, t.user_attrs["run"]) for t in study(tmp_path).study.trials]
-    assert told == [("COMPLETE", float(i), f"run {i}") for i in range(6)]
+    outcomes = [(t.state.name, t.value, t.user_attrs["run"]) for t in study(tmp_path).study.trials]
+    assert outcomes == [("COMPLETE", float(i), f"run {i}") for i in range(6)]
 
 
 def test_without_waiting_the_error_is_raised(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,9 +75,9 @@ def study(folder: Path, url: str, *, copy: bool = False) -> Study:
 
 
 def searched(folder: Path, url: str, *, often: bool = False) -> list[tuple[int, float]]:
-    """What a search asks; `often`: its driver dies with every third trial open."""
+    """The trials of a search; `often`: its driver dies with every third trial open."""
     folder.mkdir()
-    drawn, asked = study(folder, url), []
+    drawn, trials = study(folder, url), []
     while trial := drawn.next():
         if often and trial.number % 3 == 2:
             drawn = study(folder, url)
@@ -86,8 +86,8 @@ def searched(folder: Path, url: str, *, often: bool = False) -> list[tuple[int, 
         rate = float(trial.values["rate"])
         drawn.report(trial.number, 1, rate / 3)
         drawn.tell(trial.number, f"run{trial.number}", {"mpjpe_mm": abs(rate - 0.012345678901234567)})
-        asked.append((trial.number, rate))
-    return asked
+        trials.append((trial.number, rate))
+    return trials
 
 
 def test_a_search_is_the_same_as_in_the_journal_to_the_bit(server: Server, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_looking_makes_nothing_and_a_restart_of_the_server_is_survived(server: S
 def test_what_the_server_refuses_is_told_without_the_password(server: Server, tmp_path: Path) -> None:
     wrong = server.url.replace("keeper:", "keeper:not%20")
     for refused in (lambda: storage.require(wrong), lambda: study(tmp_path, wrong), lambda: study(tmp_path, "x://u@h")):
-        with pytest.raises(definition.BadSweep, match=r"search.storage cannot be read") as told:
+        with pytest.raises(definition.BadSweep, match=r"search.storage cannot be read") as refusal:
             refused()
-        assert "only%20for" not in str(told.value) and PASSWORD not in str(told.value)
+        assert "only%20for" not in str(refusal.value) and PASSWORD not in str(refusal.value)
     storage.require(server.url)
     storage.require("")

@@ -1,4 +1,4 @@
-"""What the runner makes of a study and a host, without Ray: known, busy, pruned and dead trials."""
+"""What the runner makes of a study and a host, without Ray: recorded, busy, pruned and dead trials."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from sweeps.study import Study, TrialSpec
 
 
 class Host:
-    """Runs are named by their value of a; `busy` and `known` are another process's and the ledger's."""
+    """Runs are named by their value of a; `busy` and `recorded` are another process's and the ledger's."""
 
     stopping = False
 
     def __init__(self) -> None:
         self.busy: set[float] = set()
-        self.known: dict[float, Done[Figures] | Failed] = {}
+        self.recorded: dict[float, Done[Figures] | Failed] = {}
         self.calls: list[tuple[str, object]] = []
 
     def begin(self, trial: TrialSpec) -> Start:
         a = trial.values["a"]
-        if a in self.known:
-            return Recorded(f"run{a}", self.known[a])
+        if a in self.recorded:
+            return Recorded(f"run{a}", self.recorded[a])
         return InUse(f"run{a}") if a in self.busy else ToTrain(f"run{a}", {"a": a})
 
     def end(self, run: str, outcome: Outcome[Figures]) -> Outcome[Figures]:
@@ -37,7 +37,7 @@ class Host:
         return outcome
 
     def give_up(self, run: str) -> None:
-        self.calls.append((run, "asked to end"))
+        self.calls.append((run, "give up"))
 
     def pruned(self, run: str) -> None:
         self.calls.append((run, "pruned"))
@@ -58,7 +58,7 @@ def states(study: Study) -> list[str]:
 
 
 def test_a_recorded_outcome_goes_to_the_study_without_training(study: Study, host: Host) -> None:
-    host.known = {1.0: Done({"mpjpe_mm": 9.0}), 2.0: Failed("bad data")}
+    host.recorded = {1.0: Done({"mpjpe_mm": 9.0}), 2.0: Failed("bad data")}
     trials = Trials(study, host)
     assert trials.next("t") == {"a": 3.0}
     assert states(study) == ["COMPLETE", "FAIL", "RUNNING"] and study.study.trials[0].value == 9.0
@@ -70,7 +70,7 @@ def test_what_another_process_trains_is_asked_for_again_later(
 ) -> None:
     slept = []
     monkeypatch.setattr(runner.time, "sleep", slept.append)
-    host.busy = {1.0, 3.0}  # and 1.0 is asked for first
+    host.busy = {1.0, 3.0}  # and 1.0 comes first
     trials = Trials(study, host)
     assert trials.next("t") == {"a": 2.0}
     assert trials.next("u") is None and slept == []
@@ -78,7 +78,7 @@ def test_what_another_process_trains_is_asked_for_again_later(
     trials.close("t", None)
     assert trials.next("u") is None and slept, "alone with busy runs, it waits a moment"
     host.busy.clear()
-    host.known = {1.0: Done({"mpjpe_mm": 2.0})}
+    host.recorded = {1.0: Done({"mpjpe_mm": 2.0})}
     assert trials.next("u") == {"a": 3.0}
     assert states(study) == ["COMPLETE", "COMPLETE", "RUNNING"]
 
@@ -140,7 +140,7 @@ def test_a_trial_that_was_asked_to_end_is_pruned(
     trials = Trials(hopeless(study), host, host_stops_pruned=True)
     trials.next("t")
     assert not trials.report("t", {"epoch": 1, "score": 5.0}), "Tune would kill it"
-    assert host.calls == [("run1.0", "asked to end")]
+    assert host.calls == [("run1.0", "give up")]
     trials.report("t", {"outcome": to_json(outcome), "epoch": 2})
     trials.close("t", None)
     assert host.calls[1:] == [("run1.0", "pruned")] and states(study)[0] == "PRUNED"
@@ -151,7 +151,7 @@ def test_what_a_trial_reports_while_it_ends_is_nobodys_measure(study: Study, hos
     trials.next("t")
     for epoch in (1, 2, 3):
         trials.report("t", {"epoch": epoch, "score": 5.0 - epoch})
-    assert host.calls == [("run1.0", "asked to end")]
+    assert host.calls == [("run1.0", "give up")]
     assert study.study.trials[0].intermediate_values == {1: 4.0}
 
 
@@ -174,7 +174,7 @@ class TrackedProcess:
 
 def test_a_process_that_ray_kills_for_memory_has_died_and_does_not_end_the_sweep() -> None:
     error = OutOfMemoryError("killed: Memory on the node (IP: 1) was 22.48GB used / 23.54GB limit (0.95)\nlong\nhints")
-    actors, process = ray_tune_patch._Actors(resource_manager=None), TrackedProcess()
+    actors, process = ray_tune_patch.Actors(resource_manager=None), TrackedProcess()
     actors._cleanup_actor = lambda tracked_actor: None
     actors._actor_task_failed(TrackedProcess(process), error)
     assert [type(e) for e in process.errors] == [RayActorError]

@@ -26,18 +26,18 @@ def test_a_study_in_a_shared_database_belongs_to_one_folder(tmp_path: Path) -> N
 def test_what_is_no_url_of_a_database_is_refused_without_its_password(tmp_path: Path, place: str) -> None:
     url = f"postgresql://u:secret{place}"
     for refused in (lambda: storage.require(url), lambda: storage.load(tmp_path, "s", url)):
-        with pytest.raises(definition.BadSweep, match=r"://u:\*\*\*@.* cannot be read: a URL such as") as told:
+        with pytest.raises(definition.BadSweep, match=r"://u:\*\*\*@.* cannot be read: a URL such as") as refusal:
             refused()
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(refusal.value)
 
 
 def test_a_torn_last_line_of_the_journal_is_cut_off(tmp_path: Path) -> None:
     first = study(tmp_path)
-    asked = first.next()
+    trial = first.next()
     with (tmp_path / "study.log").open("a") as file:
         file.write('{"op_code": 4, "worker')
     second = study(tmp_path)
-    assert second.next().number == asked.number
+    assert second.next().number == trial.number
     assert len(ask_all(study(tmp_path))) == 6
 
 
@@ -45,12 +45,12 @@ def test_the_lock_of_a_driver_killed_while_it_wrote_is_taken_away_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_file, "GRACE_SECONDS", 3)
-    asked = study(tmp_path).next()
+    trial = study(tmp_path).next()
     log, lock = tmp_path / "study.log", tmp_path / "study.log.lock"
     lock.symlink_to(log)
     begun = time.monotonic()
     second = study(tmp_path)
-    assert second.next() == asked and 3 <= time.monotonic() - begun < 15 and not lock.is_symlink()
+    assert second.next() == trial and 3 <= time.monotonic() - begun < 15 and not lock.is_symlink()
 
 
 def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def test_the_lock_of_a_dashboard_that_writes_is_waited_for(tmp_path: Path, monke
     size = log.stat().st_size
 
     def dashboard() -> None:
-        """Writes in two pieces, and takes longer in all than a left lock would stay."""
+        """Writes in two pieces, and takes longer in all than an abandoned lock would stay."""
         for piece in ('{"op_code":2,"worker_id":"x",', '"study_id":0,"user_attr":{"note":1}}\n'):
             time.sleep(2)
             with log.open("a") as file:
@@ -88,8 +88,8 @@ def test_a_copy_out_of_a_database(tmp_path: Path) -> None:
     assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).counts() == {}
     assert list(tmp_path.iterdir()) == [], "nothing is made by looking"
     (tmp_path / "s").mkdir()
-    kept = Study(tmp_path / "s", "s", definition.read(GRID, search), 1)
-    kept.tell(kept.next().number, "run", {"mpjpe_mm": 1.0})
+    stored = Study(tmp_path / "s", "s", definition.read(GRID, search), 1)
+    stored.tell(stored.next().number, "run", {"mpjpe_mm": 1.0})
     assert Study(tmp_path / "s", "s", definition.read(GRID, search), 1, copy=True).counts() == {"done": 1}
     (tmp_path / "studies.db").write_bytes(b"no database")
     with pytest.raises(definition.BadSweep, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""The study of a sweep: what is asked, what is remembered, and what a killed driver leaves."""
+"""The study of a sweep: which trials it gives, what it remembers, and what a killed driver leaves."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sweeps.study import Study, TrialSpec
 from tests.sweeps.studies import GRID, ask_all, study
 
 
-def key(asked: TrialSpec) -> tuple[tuple[tuple[str, Any], ...], int]:
-    return tuple(asked.values.items()), asked.seed
+def key(trial: TrialSpec) -> tuple[tuple[tuple[str, Any], ...], int]:
+    return tuple(trial.values.items()), trial.seed
 
 
 def states(found: Study) -> list[str]:
@@ -21,9 +21,9 @@ def states(found: Study) -> list[str]:
 
 
 def test_a_grid_is_asked_once_seed_by_seed(tmp_path: Path) -> None:
-    asked = ask_all(study(tmp_path, seeds=2))
-    assert len(asked) == 12 and len({key(a) for a in asked}) == 12
-    assert [a.seed for a in asked] == [0] * 6 + [1] * 6
+    trials = ask_all(study(tmp_path, seeds=2))
+    assert len(trials) == 12 and len({key(a) for a in trials}) == 12
+    assert [a.seed for a in trials] == [0] * 6 + [1] * 6
 
 
 def test_what_a_dead_driver_left_running_is_asked_again_and_nothing_twice(tmp_path: Path) -> None:
@@ -31,10 +31,10 @@ def test_what_a_dead_driver_left_running_is_asked_again_and_nothing_twice(tmp_pa
     done, open_ = first.next(), first.next()
     first.tell(done.number, "run0", {"mpjpe_mm": 3.0})
     second = study(tmp_path)
-    asked = ask_all(second)
-    assert key(asked[0]) == key(open_) and asked[0].number == open_.number
-    assert len(asked) == 5 and key(done) not in {key(a) for a in asked}
-    for one in asked:
+    trials = ask_all(second)
+    assert key(trials[0]) == key(open_) and trials[0].number == open_.number
+    assert len(trials) == 5 and key(done) not in {key(a) for a in trials}
+    for one in trials:
         second.tell(one.number, "r", {"mpjpe_mm": 1.0})
     assert states(study(tmp_path)) == ["COMPLETE"] * 6 and ask_all(study(tmp_path)) == []
 
@@ -43,8 +43,8 @@ def test_seeds_may_grow_in_a_grid_and_in_a_search(tmp_path: Path) -> None:
     for folder, search in ((tmp_path / "grid", {}), (tmp_path / "tpe", {"sampler": "tpe", "trials": 4})):
         folder.mkdir()
         one = study(folder, **search)
-        for asked in ask_all(one):
-            one.tell(asked.number, "r", {"mpjpe_mm": 1.0})
+        for trial in ask_all(one):
+            one.tell(trial.number, "r", {"mpjpe_mm": 1.0})
         points = {key(a)[0] for a in ask_all(study(folder, seeds=3, **search)) if a.seed}
         assert points == {tuple(t.params.items()) for t in one.study.get_trials()}
 
@@ -53,13 +53,13 @@ def test_a_search_asks_first_points_then_draws_and_repeats_each_point_for_every_
     raw = {"axes": {"a": {"low": 0, "high": 1}, "n": {"low": 1, "high": 9, "whole": True}}}
     raw["search"] = {"sampler": "tpe", "trials": 4, "first": [{"a": 0.25, "n": 3}]}
     found = study(tmp_path, seeds=2, raw=raw)
-    asked = ask_all(found)
-    assert asked[0].values == {"a": 0.25, "n": 3} and len(asked) == 8
+    specs = ask_all(found)
+    assert specs[0].values == {"a": 0.25, "n": 3} and len(specs) == 8
     seeds = {}
-    for one in asked:
+    for one in specs:
         seeds.setdefault(tuple(one.values.values()), []).append(one.seed)
     assert all(sorted(s) == [0, 1] for s in seeds.values()) and len(seeds) == 4
-    assert all(isinstance(a.values["n"], int) for a in asked)
+    assert all(isinstance(a.values["n"], int) for a in specs)
 
 
 def test_a_continued_search_does_not_draw_its_first_numbers_again(tmp_path: Path) -> None:
@@ -80,15 +80,15 @@ def searched(folder: Path, sampler: str, often: int) -> list[dict[str, Any]]:
     search = {"sampler": sampler, "trials": 12, "objectives": objectives, "first": [{"a": 0.5, "b": "y", "n": 3}]}
     folder.mkdir()
     found, drawn = study(folder, raw=raw, **search), []
-    while (asked := found.next()) is not None:
+    while (spec := found.next()) is not None:
         if often and len(drawn) % often == 1:
             found = study(folder, raw=raw, **search)
-            assert found.next() == asked
-        drawn.append(asked.values)
-        cost = abs(asked.values["a"] - 0.3) + (asked.values["b"] == "y") + asked.values["n"]
-        found.tell(asked.number, "r", {"mpjpe_mm": cost, "macs": 3 - cost})
+            assert found.next() == spec
+        drawn.append(spec.values)
+        cost = abs(spec.values["a"] - 0.3) + (spec.values["b"] == "y") + spec.values["n"]
+        found.tell(spec.number, "r", {"mpjpe_mm": cost, "macs": 3 - cost})
         if often and len(drawn) % often == 0 and len(drawn) < 12:
-            found.study.ask({"a": found._distributions["a"]})
+            found.study.ask({"a": found.distributions["a"]})
             found = study(folder, raw=raw, **search)
     return drawn
 
@@ -124,14 +124,14 @@ def test_the_end_of_a_trial_is_recorded_as_what_it_was(tmp_path: Path) -> None:
 
 def test_failed_trials_are_tried_again_only_when_asked_and_once(tmp_path: Path) -> None:
     first = study(tmp_path)
-    for asked in ask_all(first):
-        first.fail(asked.number, "r", "bad") if asked.number == 2 else first.tell(asked.number, "r", {"mpjpe_mm": 1.0})
+    for trial in ask_all(first):
+        first.fail(trial.number, "r", "bad") if trial.number == 2 else first.tell(trial.number, "r", {"mpjpe_mm": 1.0})
     again = study(tmp_path)
     assert again.next() is None
     assert again.retry_failed() == 1
-    asked = again.next()
-    assert asked.values == first.study.trials[2].params and asked.repeats == 2 and again.next() is None
-    again.tell(asked.number, "r", {"mpjpe_mm": 1.0})
+    trial = again.next()
+    assert trial.values == first.study.trials[2].params and trial.repeats == 2 and again.next() is None
+    again.tell(trial.number, "r", {"mpjpe_mm": 1.0})
     assert again.retry_failed() == 0
 
 
@@ -140,17 +140,17 @@ def test_a_bad_trial_is_pruned_and_good_ones_are_not(tmp_path: Path, pruner: str
     raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 12, "pruner": pruner}}
     found = study(tmp_path, raw=raw, grace=1, reduction=2)
     for value in range(8):
-        asked = found.next()
-        pruned = [found.report(asked.number, epoch, 100.0 + value) for epoch in (1, 2, 3, 4)]
+        trial = found.next()
+        pruned = [found.report(trial.number, epoch, 100.0 + value) for epoch in (1, 2, 3, 4)]
         if value == 0:
             assert not any(pruned)
-        found.prune(asked.number, "r") if any(pruned) else found.tell(asked.number, "r", {"mpjpe_mm": 100.0 + value})
+        found.prune(trial.number, "r") if any(pruned) else found.tell(trial.number, "r", {"mpjpe_mm": 100.0 + value})
     bad = found.next()
     assert any(found.report(bad.number, epoch, 1e4) for epoch in (1, 2, 3, 4))
 
 
 def test_what_a_driver_gave_up_before_it_died_is_given_up_by_the_next(tmp_path: Path) -> None:
-    """ASHA decides once at a rung: asked again of a study that was read anew, it lets the trial go on."""
+    """ASHA decides once at a rung: in a study that was read again, it would let the trial continue."""
     raw = {"axes": {"a": {"low": 0, "high": 1}}, "search": {"sampler": "random", "trials": 4, "pruner": "asha"}}
     first = study(tmp_path, raw=raw, grace=1, reduction=2)
     good, bad = first.next(), first.next()
@@ -164,8 +164,8 @@ def test_first_points_are_kept_as_the_study_keeps_them(tmp_path: Path) -> None:
     raw["search"] = {"sampler": "random", "trials": 1, "first": [{"a": 0, "n": 3.0}]}
     for _ in range(3):
         found = study(tmp_path, raw=raw)
-        for asked in ask_all(found):
-            found.tell(asked.number, "r", {"mpjpe_mm": 1.0})
+        for trial in ask_all(found):
+            found.tell(trial.number, "r", {"mpjpe_mm": 1.0})
     assert len(found.study.get_trials()) == 1
     raw["search"]["first"] = [{"a": 2, "n": 3}]
     with pytest.raises(definition.BadSweep, match="a=2"):
@@ -182,37 +182,37 @@ def test_a_half_drawn_trial_is_not_taken_for_a_point(tmp_path: Path) -> None:
 
 def test_trials_whose_run_is_gone_are_repeated_once(tmp_path: Path) -> None:
     first = study(tmp_path, sampler="random", trials=3)
-    for number, asked in enumerate(ask_all(first)):
-        first.tell(asked.number, f"run{number}", {"mpjpe_mm": 1.0})
+    for number, trial in enumerate(ask_all(first)):
+        first.tell(trial.number, f"run{number}", {"mpjpe_mm": 1.0})
     again = study(tmp_path, sampler="random", trials=3)
     assert again.repeat_missing(lambda run: run != "run1") == 1
-    (asked,) = ask_all(again)
-    assert asked.values == first.study.trials[1].params
-    again.tell(asked.number, "run1", {"mpjpe_mm": 1.0})
+    (trial,) = ask_all(again)
+    assert trial.values == first.study.trials[1].params
+    again.tell(trial.number, "run1", {"mpjpe_mm": 1.0})
     assert again.repeat_missing(lambda _run: True) == 0 and ask_all(again) == []
 
 
 def test_a_repeated_trial_whose_driver_dies_while_it_is_drawn_is_repeated_again(tmp_path: Path) -> None:
     first = study(tmp_path)
-    for asked in ask_all(first):
-        first.tell(asked.number, f"run{asked.number}", {"mpjpe_mm": 1.0})
+    for trial in ask_all(first):
+        first.tell(trial.number, f"run{trial.number}", {"mpjpe_mm": 1.0})
     again = study(tmp_path)
     assert again.repeat_missing(lambda run: run != "run1") == 1
-    again.study.ask({"a": again._distributions["a"]})  # the driver dies before it has b
+    again.study.ask({"a": again.distributions["a"]})  # the driver dies before it has b
     third = study(tmp_path)
     assert third.repeat_missing(lambda run: run != "run1") == 1
-    (asked,) = ask_all(third)
-    assert asked.values == first.study.trials[1].params
-    third.tell(asked.number, "again", {"mpjpe_mm": 1.0})
+    (trial,) = ask_all(third)
+    assert trial.values == first.study.trials[1].params
+    third.tell(trial.number, "again", {"mpjpe_mm": 1.0})
     assert study(tmp_path).repeat_missing(lambda run: run != "run1") == 0
 
 
 def test_two_objectives_have_their_directions(tmp_path: Path) -> None:
     found = study(tmp_path, sampler="nsga2", trials=5, objectives=["mpjpe_mm", "ap"])
     assert [d.name for d in found.study.directions] == ["MINIMIZE", "MAXIMIZE"]
-    asked = found.next()
-    assert not found.report(asked.number, 1, 3.0)
-    found.tell(asked.number, "r", {"mpjpe_mm": 50.0, "ap": 0.5})
+    trial = found.next()
+    assert not found.report(trial.number, 1, 3.0)
+    found.tell(trial.number, "r", {"mpjpe_mm": 50.0, "ap": 0.5})
     assert found.study.best_trials[0].values == [50.0, 0.5]
 
 
@@ -226,15 +226,15 @@ def test_a_search_draws_better_points_as_it_learns_also_when_it_is_continued(
     costs = []
     for trials in (24, 48):
         found = study(tmp_path, raw=raw, sampler=sampler, objectives=objectives, trials=trials)
-        while (asked := found.next()) is not None:
-            cost = 100 * abs(asked.values["a"] - 0.3) + 50 * (asked.values["b"] == "y")
+        while (trial := found.next()) is not None:
+            cost = 100 * abs(trial.values["a"] - 0.3) + 50 * (trial.values["b"] == "y")
             costs.append(cost)
-            found.tell(asked.number, "r", {"mpjpe_mm": cost, "macs": 2 * cost})
+            found.tell(trial.number, "r", {"mpjpe_mm": cost, "macs": 2 * cost})
     assert len(costs) == 48 and sum(costs[24:]) / 24 < 0.95 * sum(costs[:12]) / 12
 
 
-def told(asked: list[tuple[dict[str, Any], int]]) -> list[tuple[tuple[tuple[str, Any], ...], int]]:
-    return [(tuple(values.items()), seed) for values, seed in asked]
+def keys(points: list[tuple[dict[str, Any], int]]) -> list[tuple[tuple[tuple[str, Any], ...], int]]:
+    return [(tuple(values.items()), seed) for values, seed in points]
 
 
 def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path: Path) -> None:
@@ -243,20 +243,22 @@ def test_a_copy_says_what_is_held_and_ahead_and_changes_nothing(tmp_path: Path) 
     assert fresh.counts() == {} and list(tmp_path.iterdir()) == []
     assert fresh.ahead() == ([({"a": 0.0, "b": "x"}, 0), ({"a": 0.0, "b": "x"}, 1)], 8)
 
-    kept = study(tmp_path, seeds=2, **search)
-    asked = [kept.next() for _ in range(4)]  # both seeds of the first point, of a drawn one the first seed, and another
-    kept.tell(asked[0].number, "run0", {"mpjpe_mm": 3.0})
-    kept.prune(asked[1].number, "run1")
-    kept.fail(asked[2].number, "run2", "lost")
+    stored = study(tmp_path, seeds=2, **search)
+    specs = [
+        stored.next() for _ in range(4)
+    ]  # both seeds of the first point, of a drawn one the first seed, and another
+    stored.tell(specs[0].number, "run0", {"mpjpe_mm": 3.0})
+    stored.prune(specs[1].number, "run1")
+    stored.fail(specs[2].number, "run2", "lost")
     before = (tmp_path / "study.log").read_bytes()
     copy = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
     assert copy.counts() == {"done": 1, "pruned": 1, "failed": 1, "running": 1}
-    left, drawn = copy.ahead()
-    assert told(left)[0] == key(asked[3]), "what is running is handed out again, after the driver's death"
-    assert len(left) + drawn == 10 - 3
+    waiting, drawn = copy.ahead()
+    assert keys(waiting)[0] == key(specs[3]), "what is running is handed out again, after the driver's death"
+    assert len(waiting) + drawn == 10 - 3
     again = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True)
     assert again.retry_failed() == 1 and again.repeat_missing(lambda run: False) == 1
-    assert key(asked[2]) in told(again.ahead()[0]) and key(asked[0]) in told(again.ahead()[0])
+    assert key(specs[2]) in keys(again.ahead()[0]) and key(specs[0]) in keys(again.ahead()[0])
     assert (tmp_path / "study.log").read_bytes() == before and list(tmp_path.iterdir()) == [tmp_path / "study.log"]
 
 
@@ -268,6 +270,6 @@ def test_what_is_ahead_is_what_is_asked(tmp_path: Path, left_over: bool) -> None
         first.tell(first.next().number, "run", {"mpjpe_mm": 1.0})
     if left_over:
         first.next()
-    left, drawn = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True).ahead()
-    asked = ask_all(study(tmp_path, seeds=2, **search))
-    assert len(asked) == len(left) + drawn == 7 and [key(a) for a in asked[: len(left)]] == told(left)
+    waiting, drawn = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True).ahead()
+    specs = ask_all(study(tmp_path, seeds=2, **search))
+    assert len(specs) == len(waiting) + drawn == 7 and [key(a) for a in specs[: len(waiting)]] == keys(waiting)

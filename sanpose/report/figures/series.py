@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sanpose.errors import UserError
-from sanpose.runs.facts import MPJPE, number_at
+from sanpose.metrics.headline import MPJPE
+from sanpose.runs.facts import number_at
 from sanpose.runs.ledger import RunRecord
 from sanpose.runs.paths import RunPaths
 from sweeps.files import BrokenRecord, read_lines

@@ -126,7 +126,7 @@ def test_overrides_of_a_recorded_configuration() -> None:
         ("train.worker=2", "did you mean"),
         ("deepspeed=zero1", "recorded run fixes"),
         ("preset=paper", "recorded run fixes"),
-        ("eval.sets=[h36m", "cannot be read"),
+        ("eval.sets=[h36m", "cannot read an override"),
     ):
         with pytest.raises(UserError, match=said):
             with_overrides(c, [wrong])

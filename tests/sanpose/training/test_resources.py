@@ -17,11 +17,11 @@ from sanpose.tuning import elasticity
 
 def cluster(monkeypatch: pytest.MonkeyPatch, *machines: tuple[float, float]) -> None:
     """A Ray whose machines have these CPUs and GPUs, and another one that has died."""
-    told = [{"CPU": cpus} | ({"GPU": gpus} if gpus else {}) for cpus, gpus in machines]
+    nodes = [{"CPU": cpus} | ({"GPU": gpus} if gpus else {}) for cpus, gpus in machines]
     dead = {"Alive": False, "Resources": {"CPU": 999.0, "GPU": 999.0}}
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": one} for one in told] + [dead])
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": one} for one in nodes] + [dead])
     total: Counter[str] = Counter()
-    for one in told:
+    for one in nodes:
         total.update(one)
     monkeypatch.setattr(ray, "cluster_resources", lambda: dict(total))
 
@@ -77,8 +77,8 @@ def test_places_on_cpus(
 @pytest.mark.parametrize(
     ("machines", "threads", "workers", "cuda", "said"),
     [
-        ([(128, 0), (4, 1)], 8, 1, True, r"train.threads=8 takes 8 CPUs .* largest machine with a GPU has 4"),
-        ([(0, 2)], 0, 1, True, "takes 1 CPUs .* largest machine with a GPU has 0"),
+        ([(128, 0), (4, 1)], 8, 1, True, r"train.threads=8 needs 8 CPUs .* largest machine with a GPU has 4"),
+        ([(0, 2)], 0, 1, True, "needs 1 CPUs .* largest machine with a GPU has 0"),
         ([(16, 2)], 1, 4, True, "needs as many GPUs, and Ray has 2"),
         ([(4, 0), (2, 0)], 8, 1, False, "largest machine has 4"),
         ([(2, 0)], 0, 3, False, "needs as many CPUs, and Ray has 2"),

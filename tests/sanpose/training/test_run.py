@@ -115,7 +115,10 @@ def test_a_run_is_trained_by_one_process_at_a_time(data: list[str], tmp_path: Pa
     chosen = compose([*data, f"runs={tmp_path}"])
     folder = tmp_path / identity.run_id(chosen)
     folder.mkdir()
-    with locks.hold(folder), pytest.raises(UserError, match="by another process"):
+    with (
+        locks.hold(RunPaths(folder).driver_lock, "held"),
+        pytest.raises(UserError, match="another process trains this run"),
+    ):
         train(chosen, QUIET)
     assert not (folder / "result.json").exists()
 
@@ -172,12 +175,13 @@ def test_resume_refuses_what_defines_another_run(data: list[str], tmp_path: Path
     ledger.create(tmp_path, name, chosen.plain(), {})
     with pytest.raises(UserError, match="define another run"):
         resume_config(tmp_path, name[:4], ["train.seed=5"])
-    assert resume_config(tmp_path, name[:4], ["train.workers=2"]).train.workers == 2
+    assert resume_config(tmp_path, name[:4], ["train.workers=2"])[1].train.workers == 2
     with pytest.raises(UserError, match=name):
         resume_config(tmp_path, "xyz")
     other = tiny.write(tmp_path / "other", "h36m", seed=9)
-    with pytest.raises(UserError, match="data files are not those"):
-        resume_config(tmp_path, name[:4], [f"data.sources.h36m.file={other}"])
+    run, moved = resume_config(tmp_path, name[:4], [f"data.sources.h36m.file={other}"])
+    with pytest.raises(UserError, match="its data files have changed"):
+        train(moved, QUIET, resume=run)
 
 
 def test_weights_count_by_their_content_not_their_path(data: list[str], tmp_path: Path) -> None:

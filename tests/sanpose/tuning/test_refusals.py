@@ -20,7 +20,7 @@ from tests.sanpose.tuning.small import DELTAS, QUIET, SHORT, definition
     ("arguments", "said"),
     [
         (["sweep=tabel1"], "did you mean 'table1'"),
-        ([], "which sweep"),
+        ([], "no sweep is named"),
         (["sweep=table1", "seeds=0"], "seeds=0"),
         (["sweep=table1", "seeds=10001"], "seeds=10001"),
         (["sweep=full", "search.sampler=random", "search.trials=1000", "seeds=1001"], "1,001,000 trials"),
@@ -31,10 +31,11 @@ from tests.sanpose.tuning.small import DELTAS, QUIET, SHORT, definition
         (["sweep=table1", "search.pruner=asha", "eval.every=0"], "eval.every=1"),
         (["sweep=table1", "train.epoch=3"], "did you mean 'train.epochs'"),
         (["sweep=nothing.yaml"], "there is no such sweep"),
-        (["sweep=table1", "seeds"], "seeds= is not"),
+        (["sweep=table1", "seeds="], "seeds= is not"),
+        (["sweep=table1", "seeds"], "'seeds' is not an override"),
         (["sweep=table1", "search.objectives=[mpjpe_mm"], "cannot be used"),
         (["sweep=table1", "train.seed=7"], "seeds=N"),
-        (["sweep=data_mix", "data.sources.mpii.share=3"], "sets itself"),
+        (["sweep=data_mix", "data.sources.mpii.share=3"], "the sweep sets 'data.sources.mpii.share' itself"),
         (["sweep=table1", "search.objectives=[pckh]", "search.pruner=asha"], "compares mpjpe_mm"),
     ],
 )
@@ -48,9 +49,12 @@ def test_bad_sweeps_are_refused_before_anything_starts(
 
 
 IDLE = [
-    ({"train.workers": [1, 2]}, "the same for all trials"),
-    ({"size": {"small": ["model.width=0.5", "train.threads=1"], "large": ["model.width=1"]}}, "the same for all"),
-    ({"size": {"small": ["train.recompute=true"], "large": ["eval.batch_size=8"]}}, "makes no other run"),
+    ({"train.workers": [1, 2]}, "all trials share one value"),
+    (
+        {"size": {"small": ["model.width=0.5", "train.threads=1"], "large": ["model.width=1"]}},
+        "all trials share one value",
+    ),
+    ({"size": {"small": ["train.recompute=true"], "large": ["eval.batch_size=8"]}}, "would be the same run"),
 ]
 
 
