@@ -95,14 +95,19 @@ def _document(
     network: TrainedNetwork, overrides: Sequence[str], files: dict[str, Packed], results: dict[str, Result]
 ) -> dict[str, Any]:
     """Everything about the evaluation that is not a matter of time or place, but for the files' paths."""
-    plain = network.config.plain()
+    config, data = network.config, network.config.data
     return {
         "run": network.run,
         "checkpoint": network.checkpoint.path.name,
         "overrides": list(overrides),
-        "eval": plain["eval"],
-        "data": {key: plain["data"][key] for key in ("input_width", "input_height", "test_subjects", "test_stride")},
-        "precision": plain["train"]["precision"],
+        "eval": config.plain()["eval"],
+        "data": {
+            "input_width": data.input_width,
+            "input_height": data.input_height,
+            "test_subjects": list(data.test_subjects),
+            "test_stride": data.test_stride,
+        },
+        "precision": config.train.precision,
         "files": {
             name: {"path": str(file.path), "fingerprint": file.fingerprint, "synthetic": file.synthetic}
             for name, file in files.items()

@@ -53,15 +53,15 @@ class RunRecord:
     id: str
     folder: Path
     status: str
-    config: dict[str, Any]
+    config: Mapping[str, object]
     changed: float
     reason: str | None = None
     started: str | None = None
     ended: str | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
-    protocol: dict[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, object] = field(default_factory=dict)
+    protocol: Mapping[str, object] = field(default_factory=dict)
     epoch: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 def create(root: Path, run_id: str, config: Mapping[str, object], provenance: Mapping[str, object]) -> Path:

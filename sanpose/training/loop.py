@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,6 +24,7 @@ from sanpose.metrics.headline import score as score_of
 from sanpose.model.cost import network_cost
 from sanpose.runs import checkpoints, control
 from sanpose.runs.checkpoints import Checkpoint, Position
+from sanpose.runs.facts import MPJPE, number_at
 from sanpose.runs.journal import Journal, read
 from sanpose.runs.paths import RunPaths
 from sanpose.runs.result import TrainingResult
@@ -33,6 +33,9 @@ from sanpose.training.engine import Engine, WorkerPlace
 
 LINE_SECONDS = 1.0
 PARTS = ("loss", "loss_plane", "loss_depth")
+
+Figures = dict[str, dict[str, object]]
+"""Figures by set, in the form of the metrics."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class EpochReport:
 
 def train(
     config: Config, folder: Path, place: WorkerPlace, report: Callable[[EpochReport], None] = lambda _: None
-) -> dict[str, Any]:
+) -> Figures:
     """Train, or resume from the newest undamaged checkpoint of the run's folder, and evaluate at the end.
 
     Every worker calls this function with its own place, in an initialised process group, and calls `report` after every
@@ -73,7 +76,7 @@ def threads(config: Config, place: WorkerPlace) -> int:
     return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", place.world)))
 
 
-def result_of(config: Config, figures: dict[str, Any], device: str) -> TrainingResult:
+def result_of(config: Config, figures: Figures, device: str) -> TrainingResult:
     """The result of a training in this process, with the cost of the network per image."""
     cost = network_cost(config.model, config.data.input_height, config.data.input_width).total
     return TrainingResult(figures, device, torch.get_num_threads(), cost.macs, cost.parameters)
@@ -100,7 +103,7 @@ class _Run:
     def __post_init__(self) -> None:
         self._request = control.StopRequest(self.paths.folder)
 
-    def train(self, report: Callable[[EpochReport], None]) -> dict[str, Any]:
+    def train(self, report: Callable[[EpochReport], None]) -> Figures:
         train = self.config.train
         position = self._start()
         batches = loader.batches(self.data, (position.epoch, position.step), self.place.rank, self.place.world)
@@ -202,7 +205,7 @@ class _Run:
         speed = {"steps": self.steps, "delta": self.delta, "images_per_s": rate, "eta_s": remaining_s}
         self.journal.write("train", epoch, step, **values, **speed)
 
-    def _evaluate(self, kind: str, epoch: int, limit: int) -> dict[str, Any]:
+    def _evaluate(self, kind: str, epoch: int, limit: int) -> Figures:
         self.engine.deepspeed.eval()
         figures = evaluate(
             self.config, self.files, self.engine.predict, limit=limit, rank=self.place.rank, world=self.place.world
@@ -224,14 +227,14 @@ class _Run:
         assert self.journal
         self.journal.write("note", position.epoch, position.step, text=text)
 
-    def _figures(self) -> dict[str, Any]:
+    def _figures(self) -> Figures:
         """The last evaluation's figures, and for comparison those of the untrained network and of the mean pose."""
-        figures: dict[str, Any] = {}
+        figures: Figures = {}
         if self.place.rank == 0:
             lines = list(read(self.paths.journal))
             figures = next(line["figures"] for line in reversed(lines) if line["kind"] == "final")
             untrained = next(line["figures"] for line in lines if line["kind"] == "untrained")
             if "h36m" in figures:
-                figures["h36m"]["untrained_mpjpe"] = untrained["h36m"]["mpjpe"]["mean_over_frames"]
+                figures["h36m"]["untrained_mpjpe"] = number_at(untrained, *MPJPE)
                 figures["h36m"]["mean_pose_mpjpe"] = mean_pose_mpjpe(self.config, self.files["h36m"])
         return figures
