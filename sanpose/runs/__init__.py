@@ -1,1 +1,1 @@
-"""A run on disk: identity, record, journal, checkpoints, locks. Free of torch."""
+"""A run on disk: identity, record, journal, checkpoints, locks. Free of torch; does not know how a run is trained."""

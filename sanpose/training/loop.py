@@ -51,8 +51,8 @@ def train(
 ) -> Figures:
     """Train, or resume from the newest undamaged checkpoint of the run's folder, and evaluate at the end.
 
-    Every worker calls this function with its own place, in an initialised process group, and calls `report` after every
-    epoch. Returns the figures of the last epoch's network by set, on rank 0; other ranks return none. Raises UserError
+    Every worker calls this function with its own place, in an initialised process group; `report` is called after every
+    epoch. Returns the figures of the last epoch's network on rank 0, and no figures on other ranks. Raises UserError
     for bad data and for a loss that is not finite, and StoppedError, naming the checkpoint, after a request to stop
     (`runs.control`).
     """
@@ -149,7 +149,7 @@ class _Run:
     def _epoch(self, epoch: int, first: int, batches: Iterator[loader.Batch]) -> None:
         self.engine.deepspeed.train()
         self.engine.set_learning_rate(learning_rate(self.config, epoch))
-        train, images, begun, reported = self.config.train, 0, time.monotonic(), 0.0
+        train, images, start, reported = self.config.train, 0, time.monotonic(), 0.0
         if first == 0:
             self.sums.zero_()
         for step in range(first, self.steps):
@@ -157,7 +157,7 @@ class _Run:
             images += train.batch_size
             now = time.monotonic()
             if self.journal and (now - reported > LINE_SECONDS or step + 1 == self.steps):
-                self._progress(epoch, step + 1, images / (now - begun))
+                self._progress(epoch, step + 1, images / (now - start))
                 reported = now
             due = train.checkpoint_steps and (step + 1) % train.checkpoint_steps == 0 and step + 1 < self.steps
             if due or self.stop:
@@ -173,7 +173,7 @@ class _Run:
                 **means,
                 "delta": self.delta,
                 "learning_rate": rate,
-                "images_per_s": images / (time.monotonic() - begun),
+                "images_per_s": images / (time.monotonic() - start),
             }
             self.journal.scalars("train", scalars, epoch + 1)
 
@@ -228,7 +228,7 @@ class _Run:
         self.journal.write("note", position.epoch, position.step, text=text)
 
     def _figures(self) -> Figures:
-        """The last evaluation's figures, and for comparison those of the untrained network and of the mean pose."""
+        """The figures of the last evaluation, with the MPJPE of the untrained network and of the mean pose."""
         figures: Figures = {}
         if self.place.rank == 0:
             lines = list(read(self.paths.journal))

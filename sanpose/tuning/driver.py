@@ -85,9 +85,8 @@ class Driver:
         before = lookup.recorded(paths.folder)
         outcome = self._recorded_outcome(before)
         if outcome:
-            if (
-                before and before.status == "done" and self._started_here(before)
-            ):  # an earlier driver may have died before the trim
+            # An earlier driver may have died before it trimmed the checkpoints.
+            if before and before.status == "done" and self._started_here(before):
                 self._trim(paths, self.keep)
             kind = "failed" if isinstance(outcome, Failed) else "taken"
             self._say(kind, f"{escape(label)}: taken from run {run}, {escape(_outcome_text(outcome))}")
@@ -137,7 +136,7 @@ class Driver:
             match outcome:
                 case Stopped(checkpoint):
                     opened.interrupted()
-                    self._say("stopped", f"run [bold]{run}[/] has stopped, with checkpoint {checkpoint}")
+                    self._say("stopped", f"run [bold]{run}[/] has stopped; checkpoint {checkpoint} is kept")
                     return outcome
                 case Failed(reason):
                     opened.failed(reason)
