@@ -105,7 +105,7 @@ class _Document(TypedDict):
     run: str
     checkpoint: str
     overrides: list[str]
-    eval: dict[str, object]
+    eval: object
     data: dict[str, object]
     precision: str
     files: dict[str, _File]
@@ -115,14 +115,19 @@ class _Document(TypedDict):
 def _document(
     network: TrainedNetwork, overrides: Sequence[str], files: Mapping[str, Packed], results: Mapping[str, Result]
 ) -> _Document:
-    plain = network.config.plain()
+    config, data = network.config, network.config.data
     return {
         "run": network.run,
         "checkpoint": network.checkpoint.path.name,
         "overrides": list(overrides),
-        "eval": plain["eval"],
-        "data": {key: plain["data"][key] for key in ("input_width", "input_height", "test_subjects", "test_stride")},
-        "precision": plain["train"]["precision"],
+        "eval": config.plain()["eval"],
+        "data": {
+            "input_width": data.input_width,
+            "input_height": data.input_height,
+            "test_subjects": list(data.test_subjects),
+            "test_stride": data.test_stride,
+        },
+        "precision": config.train.precision,
         "files": {
             name: {"path": str(file.path), "fingerprint": file.fingerprint, "synthetic": file.synthetic}
             for name, file in files.items()

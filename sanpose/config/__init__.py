@@ -1,1 +1,1 @@
-"""The configuration of an experiment: schema, composition, rules."""
+"""The configuration of an experiment: schema, composition, rules. Does not know runs."""

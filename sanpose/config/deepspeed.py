@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from sanpose.config.schema import Config
 from sanpose.errors import UserError, nearest
 
-# Keys of `train` own these.
+# sanpose sets these keys from keys of `train`.
 _OWNED = {
     "train_batch_size": "train.batch_size",
     "train_micro_batch_size_per_gpu": "train.batch_size, train.workers and train.accumulation",

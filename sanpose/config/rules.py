@@ -1,4 +1,4 @@
-"""The rules that a configuration must keep. Each names the value, the rule, and what to try."""
+"""The rules of a valid configuration. The error of a rule names the value, the expected values, and what to try."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def _train(config: Config) -> Iterator[UserError]:
 
 def _or_workers(config: Config) -> str:
     """The numbers of workers that keep the global batch, because the global batch defines a run."""
-    share, rest = divmod(config.train.batch_size, config.train.accumulation)
-    counts = [] if rest else [n for n in range(1, share + 1) if share % n == 0]
+    share, remainder = divmod(config.train.batch_size, config.train.accumulation)
+    counts = [] if remainder else [n for n in range(1, share + 1) if share % n == 0]
     return f", or train.workers={'|'.join(map(str, counts))}" if counts else ""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 SCHEMA = 1  # raise this number when the meaning of a key changes: all run ids change
 
@@ -146,7 +145,7 @@ class Config:
     eval: EvalConfig
     deepspeed: Mapping[str, object]
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """The configuration as plain dicts and lists, for YAML, JSON and worker processes."""
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 

@@ -1,4 +1,4 @@
-"""A run on disk: identity, record, journal, checkpoints, locks. Free of torch.
+"""A run on disk: identity, record, journal, checkpoints, locks. Free of torch; does not know how a run is trained.
 
 The package is callable: `sanpose.runs("runs")` gives the records of a folder, `records.read("runs")`.
 """

@@ -1,4 +1,4 @@
-"""A run in progress: the driver begins it, holds its folder, and is the only writer of its record."""
+"""A run in progress: the driver starts it, holds its folder, and is the only writer of its record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO
 from sanpose import disk
 from sanpose.config.schema import Config
 from sanpose.errors import UserError
-from sanpose.runs import control, journal, ledger, provenance
+from sanpose.runs import control, facts, journal, ledger, provenance
 from sanpose.runs.identity import Identified
 from sanpose.runs.ledger import RunRecord
 from sanpose.runs.locks import Busy, hold
@@ -28,9 +28,9 @@ _PACKAGES = ("sanpose", "torch", "torchvision", "ray", "deepspeed", "numpy", "op
 
 @dataclass
 class ActiveRun:
-    """A run that this process has begun and holds. It ends with exactly one of done, failed, pruned, interrupted.
+    """A run that this process has started and holds. Exactly one of done, failed, pruned, interrupted ends the run.
 
-    started: UTC, ISO 8601. earlier_s: wall seconds of the earlier starts. begun: time.monotonic() of this start.
+    started: UTC, ISO 8601. earlier_s: wall seconds of the earlier starts. start_s: time.monotonic() of this start.
     device: "cpu" or "cuda"; None until that is known.
     """
 
@@ -38,7 +38,7 @@ class ActiveRun:
     started: str
     earlier_s: float
     lock: IO[str]
-    begun: float
+    start_s: float
     device: str | None = None
 
     @property
@@ -53,7 +53,7 @@ class ActiveRun:
         """Record the result of the training."""
         values = result.plain()
         figures = values.pop("figures")
-        protocol = {name: measured["protocol"]["text"] for name, measured in result.figures.items()}
+        protocol = {name: _protocol(measured) for name, measured in result.figures.items()}
         return self._end("done", result, metrics=figures, protocol=protocol, **values)
 
     def failed(self, reason: str) -> RunRecord:
@@ -98,7 +98,7 @@ class ActiveRun:
         device = (result and result.device) or self.device or ("cuda" if train.accelerator == "cuda" else "cpu")
         per_worker = 1 if device == "cuda" else (result and result.threads) or cores(self.config)
         return RunCost(
-            wall_s=round(self.earlier_s + time.monotonic() - self.begun, 2),
+            wall_s=round(self.earlier_s + time.monotonic() - self.start_s, 2),
             workers=train.workers,
             device=device,
             accelerators=train.workers * per_worker,
@@ -106,6 +106,13 @@ class ActiveRun:
             images_per_s=rate,
             images=steps * train.batch_size,
         )
+
+
+def _protocol(measured: Mapping[str, object]) -> str:
+    """How the figures of a set were measured, as text."""
+    protocol = measured["protocol"]
+    assert isinstance(protocol, Mapping)
+    return str(protocol["text"])
 
 
 def cores(config: Config) -> int:
@@ -141,7 +148,7 @@ def _seconds_before(paths: RunPaths, before: RunRecord | None) -> float:
     """Wall seconds of the earlier starts. A killed start counts up to its last line in the journal."""
     if before is None:
         return 0.0
-    seconds = float((before.extra.get("bill") or {}).get("wall_s") or 0.0)
+    seconds = facts.bill(before).wall_s or 0.0
     if before.status == "running" and before.started and paths.journal.exists():
         started = datetime.datetime.fromisoformat(before.started).timestamp()
         seconds += max(0.0, paths.journal.stat().st_mtime - started)

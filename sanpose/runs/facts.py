@@ -20,19 +20,20 @@ _FINITE = 1e100  # a larger number counts as absent: sums and squares of smaller
 @dataclass(frozen=True)
 class RunBill:
     """What a run took, over all its starts. `wall_s`: seconds; `accelerators`: CPU cores or GPUs; `device`: "cuda" for
-    GPUs; `images_per_s`: of the training."""
+    GPUs; `images_per_s`: of the training; `images`: training images up to the last report."""
 
     wall_s: float | None
     accelerators: float | None
     device: str
     images_per_s: float | None
+    images: int | None
 
 
 def bill(run: RunRecord) -> RunBill:
     keys = run.extra.get("bill")
     keys = keys if isinstance(keys, Mapping) else {}
     wall_s, accelerators, images_per_s = (real(keys.get(name)) for name in ("wall_s", "accelerators", "images_per_s"))
-    return RunBill(wall_s, accelerators, str(keys.get("device", "")), images_per_s)
+    return RunBill(wall_s, accelerators, str(keys.get("device", "")), images_per_s, whole(keys.get("images")))
 
 
 def cell(run: RunRecord) -> str:

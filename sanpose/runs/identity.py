@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sanpose.config.compose import located
@@ -55,12 +55,11 @@ def run_id(config: Config) -> str:
 
 
 def identity_of(config: Config, fingerprints: Mapping[str, str]) -> dict[str, object]:
-    """What defines a run, as plain values: the configuration without `NUISANCE`, and each used file's fingerprint. A
-    file of weights counts by its fingerprint too, not by its path."""
-    plain = config.plain()
+    """What defines a run, as plain values: the configuration without `NUISANCE`, and the fingerprint of each used file.
+    A file of weights counts by its fingerprint too, not by its path."""
     if config.model.own_weights:
-        plain["model"]["weights"] = "file"
-    return {**without(plain, NUISANCE), "fingerprints": dict(sorted(fingerprints.items()))}
+        config = replace(config, model=replace(config.model, weights="file"))
+    return {**without(config.plain(), NUISANCE), "fingerprints": dict(sorted(fingerprints.items()))}
 
 
 def files_of(config: Config) -> dict[str, str]:

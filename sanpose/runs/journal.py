@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from sanpose import disk
 from sanpose.runs.paths import RunPaths
@@ -34,7 +34,7 @@ class Line(TypedDict, total=False):
     learning_rate: float
     images_per_s: float
     eta_s: float
-    figures: dict[str, Any]
+    figures: dict[str, dict[str, object]]
     text: str
 
 

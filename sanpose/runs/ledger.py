@@ -33,7 +33,7 @@ _NAMED = ("schema", "id", "status", "reason", "started", "ended", "metrics", "pr
 
 
 class NoSuchRun(LookupError):  # noqa: N818 - it names what is wrong, as FileNotFound would
-    """No run id, or more than one, begins with the prefix; the message lists the run ids."""
+    """No run id, or more than one, starts with the prefix; the message lists the run ids."""
 
 
 class Broken(NamedTuple):
@@ -43,32 +43,32 @@ class Broken(NamedTuple):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run as the ledger knows it.
+    """One recorded run.
 
     `status`: one of STATUSES; a run without result.json is "running". `epoch`: the last epoch in metrics.jsonl
-    (`epoch_of`); None where there is none, and for a finished run. `changed`: when the record last changed, in seconds
-    since 1970. `extra`: the record's other keys.
+    (`epoch_of`); None without a line of an epoch, and for a finished run. `changed`: when the record last changed, in
+    seconds since 1970. `extra`: the other keys of the record. The values come from disk: `runs.facts` reads them.
     """
 
     id: str
     folder: Path
     status: str
-    config: dict[str, Any]
+    config: Mapping[str, object]
     changed: float
     reason: str | None = None
     started: str | None = None
     ended: str | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
-    protocol: dict[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, object] = field(default_factory=dict)
+    protocol: Mapping[str, object] = field(default_factory=dict)
     epoch: int | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 def create(root: Path, run_id: str, config: Mapping[str, object], provenance: Mapping[str, object]) -> Path:
     """Make a run's folder, or reopen it; returns its path.
 
-    At a later start the first configuration and provenance stay, and the new provenance is appended to `starts`. The
-    text under `provenance["git"]["diff"]` goes to a patch file; the file's name replaces the text. Raises BrokenRecord
+    A later start keeps the first configuration and provenance, and appends the new provenance to `starts`. The text
+    under `provenance["git"]["diff"]` goes to a patch file; the file's name replaces the text. Raises BrokenRecord
     when the existing provenance.json cannot be read.
     """
     folder, paths = root / run_id, RunPaths(root / run_id)
@@ -91,8 +91,8 @@ def write_result(folder: Path, record: Mapping[str, object]) -> None:
     """Write a run's result.json, whole or not at all.
 
     `record`: `status` (one of STATUSES) and any of `reason`, `started`, `ended`, `metrics`, `protocol`, `config`, and
-    other keys. This function fills in `schema` and `id` (the folder's name), and takes a missing `config` from
-    config.yaml. It writes NumPy numbers as plain numbers, and a number that is not finite as null. Raises ValueError
+    other keys. The function adds `schema` and `id` (the folder's name), and takes a missing `config` from config.yaml.
+    NumPy numbers become plain numbers, and numbers that are not finite become null. Raises ValueError
     for an unknown status, another run's id, or a failed run without a reason.
     """
     status = record.get("status")
@@ -130,7 +130,7 @@ def folders(root: Path) -> set[str]:
 def _may_be_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle, or to a forbidden place: the reader of the record reports this
+    except OSError:  # a link in a circle, or to a forbidden place: reading the record reports this
         return True
 
 
@@ -173,7 +173,7 @@ def _read(folder: Path) -> RunRecord:
 
 
 def find(root: Path, prefix: str) -> Path:
-    """The folder of the only run whose id begins with `prefix` (a whole id wins over longer ids).
+    """The folder of the only run whose id starts with `prefix` (an exact id wins over longer ids).
 
     Raises NoSuchRun when no run id, or more than one, does.
     """
@@ -185,11 +185,11 @@ def find(root: Path, prefix: str) -> Path:
         return root / matches[0]
     if matches:
         raise NoSuchRun(f"'{prefix}' matches several runs: {', '.join(matches)}")
-    raise NoSuchRun(f"no run id in {root} begins with '{prefix}'; run ids: {', '.join(names) or 'none'}")
+    raise NoSuchRun(f"no run id in {root} starts with '{prefix}'; run ids: {', '.join(names) or 'none'}")
 
 
 def epoch_of(line: Mapping[str, object]) -> int | None:
-    """The epoch that a line of metrics.jsonl is about, counted from 1; None for a note and for the untrained network.
+    """The epoch of a line of metrics.jsonl, counted from 1; None for a note and for the untrained network.
 
     A line of kind "train" counts epochs from 0.
     """
@@ -200,8 +200,7 @@ def epoch_of(line: Mapping[str, object]) -> int | None:
 
 
 def _last_epoch(path: Path) -> int | None:
-    """The last epoch in a line file, None where there is none. Reads a growing piece of the file's end, last line
-    first.
+    """The last epoch in a line file, None without one. Reads a growing part of the file's end, the last line first.
 
     Raises BrokenRecord when a line on the way is not a JSON object. Earlier lines are not read.
     """
@@ -212,7 +211,7 @@ def _last_epoch(path: Path) -> int | None:
         while True:
             file.seek(max(0, size - length))
             lines = file.read(length).split(b"\n")[:-1]
-            # What precedes the first line end may be half a line.
+            # The part before the first line end may be half a line.
             for line in reversed(lines if length >= size else lines[1:]):
                 epoch = _epoch(path, line)
                 if epoch is not None:
@@ -223,7 +222,7 @@ def _last_epoch(path: Path) -> int | None:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """None where there is no such file. Path.is_file would also be false for an unreadable file."""
+    """The status of a regular file, None without one. Path.is_file would also be false for an unreadable file."""
     try:
         status = path.stat()
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from sweeps.files import BrokenRecord
 
 
 def find(runs: Path, prefix: str) -> Path:
-    """A run's folder by a prefix of its id. Raises UserError when no run id, or more than one, begins with the
+    """A run's folder by a prefix of its id. Raises UserError when no run id, or more than one, starts with the
     prefix."""
     try:
         return ledger.find(runs, prefix)

@@ -1,20 +1,19 @@
-"""What a finished training gives, and what a run has cost: the typed parts of a run's record."""
+"""The result of a finished training, and the cost of a run: the typed parts of a run's record."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from sanpose.config.typed import typed
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The figures of the final network by set ("h36m", "mpii", "coco"), as the metrics write them; the device type and
-    CPU threads of a worker; multiply-accumulates and parameters of the network for one image."""
+    """The figures of the final network by set ("h36m", "mpii", "coco"), in the form of the metrics; the device type and
+    the CPU threads of a worker; the multiply-accumulates for one image, and the parameters, of the network."""
 
-    figures: Mapping[str, Any]
+    figures: Mapping[str, Mapping[str, object]]
     device: str
     threads: int
     macs: int
@@ -32,8 +31,8 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class RunCost:
-    """What a run has cost over all its starts. wall_s: seconds; accelerators: cores or GPUs over all workers; step_s:
-    median seconds of an optimiser step; images_per_s: median rate; images: training images up to the last report."""
+    """The cost of a run over all its starts. wall_s: seconds; accelerators: cores or GPUs of all workers; step_s: the
+    median seconds of an optimiser step; images_per_s: the median rate; images: training images to the last report."""
 
     wall_s: float
     workers: int

@@ -1,1 +1,1 @@
-"""One training: the loop, DeepSpeed, checkpoints, and Ray Train around them."""
+"""One training: the loop, DeepSpeed, checkpoints, and Ray Train. Does not know sweeps."""

@@ -21,12 +21,12 @@ from sanpose.training import deepspeed_patch, reshard
 from sanpose.training.engine import Engine
 
 _DEEPSPEED = "deepspeed"
-_BYTES_PER_PARAMETER = 17  # the weights twice, Adam's two moments, all of four bytes, and some more
+_BYTES_PER_PARAMETER = 17  # twice the weights and Adam's two moments, each of four bytes, and a reserve
 
 
 def save(folder: Path, engine: Engine, position: Position, score: float | None, keep: int) -> Path:
-    """Write a checkpoint, and remove those that the policy no longer keeps. Every worker calls it; all share the
-    folder.
+    """Write a checkpoint, and remove the checkpoints that are no longer to be kept. Every worker calls this; all share
+    the folder.
 
     score: lower is better; the checkpoint of the best score is kept beside the last `keep`.
     """
@@ -58,7 +58,7 @@ def save(folder: Path, engine: Engine, position: Position, score: float | None, 
 
 
 def _remove_parts(folder: Path) -> None:
-    """Remove what a dead process left behind."""
+    """Remove the incomplete checkpoints of a dead process."""
     for part in folder.glob(".epoch-*.part"):
         shutil.rmtree(part)
 
@@ -90,9 +90,9 @@ def _commit(part: Path, checkpoint: Checkpoint) -> None:
 
 
 def restore(checkpoint: Checkpoint, engine: Engine) -> Position:
-    """Put the engine and the random state where the checkpoint left them. Every worker calls it.
+    """Restore the engine and the random state from a checkpoint. Every worker calls this.
 
-    A different number of workers gets the same network and optimiser, resharded. Raises UserError when the checkpoint
+    For a different number of workers the optimiser's state is resharded. Raises UserError when the checkpoint
     was written with another ZeRO stage, or cannot be read.
     """
     place, stage = engine.place, engine.deepspeed.zero_optimization_stage()

@@ -1,4 +1,4 @@
-"""The DeepSpeed engine around the network: what runs one optimiser step, on CPU and CUDA alike."""
+"""The DeepSpeed engine of the network: it runs one optimiser step, on CPU and CUDA."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class WorkerPlace:
 def single_process(kind: str = "cpu") -> None:
     """Make this process a group of one, on "cpu" or "cuda": for a sweep's trials and for tests, outside Ray Train.
 
-    It stays so to its end: DeepSpeed holds on to the first group that a process has had.
+    The group lasts as long as the process: DeepSpeed keeps the first group of a process.
     """
-    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed insists on it
+    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed requires this variable
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
@@ -75,7 +75,7 @@ class Engine:
             return self.network.coordinates_and_scores(normalise(images.to(self.place.device)))
 
     def micro_step(self, batch: Batch) -> Loss:
-        """One part of a global batch: gradients are accumulated, and applied with the last part. Detached losses."""
+        """Train on one part of a global batch, the last of which applies the gradients. Returns detached losses."""
         images, target, weight = batch
         device = self.place.device
         loss = coordinate_l1(self.forward(images), target.to(device), weight.to(device))
@@ -84,7 +84,7 @@ class Engine:
         return Loss(*(part.detach() for part in loss))
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The whole network's parameters and buffers on the CPU (every worker must call it; ZeRO-3 gathers them)."""
+        """The whole network's parameters and buffers on the CPU (every worker must call this; ZeRO-3 gathers them)."""
         import deepspeed
 
         sharded = self.deepspeed.zero_optimization_stage() == 3
@@ -92,7 +92,7 @@ class Engine:
             return {k: v.detach().cpu().contiguous().clone() for k, v in self.network.state_dict().items()}
 
     def delta(self) -> float | None:
-        """The attention's trainable scalar, or None where there is no attention (every worker must call it)."""
+        """The attention's trainable scalar, or None without attention (every worker must call this)."""
         import deepspeed
 
         delta = self.network.delta
@@ -106,7 +106,7 @@ class Engine:
 
 
 def _initialise(config: Config, network: torch.nn.Module, place: WorkerPlace) -> Any:
-    """DeepSpeed's engine. Raises UserError for a configuration that DeepSpeed, or this device, refuses."""
+    """DeepSpeed's engine. Raises UserError for a configuration that DeepSpeed or this device refuses."""
     require_memory_to_offload_to(config, place.device.type)
     if place.device.type == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"
@@ -115,7 +115,7 @@ def _initialise(config: Config, network: torch.nn.Module, place: WorkerPlace) ->
     from deepspeed.runtime.config import DeepSpeedConfigError
 
     if place.device.type == "cpu":
-        # It would be compiled for half a minute at first use; gloo gives the same losses.
+        # Compiling this operator takes half a minute at its first use; gloo gives the same losses.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     train = config.train
     settings = {
@@ -137,5 +137,5 @@ def _initialise(config: Config, network: torch.nn.Module, place: WorkerPlace) ->
             expected="DeepSpeed's own keys and values",
         ) from error
     if place.world == 1 and engine.zero_optimization_stage() == 0:
-        engine.enable_backward_allreduce = False  # nobody to share with, but every gradient would be copied twice
+        engine.enable_backward_allreduce = False  # with one worker it would only copy every gradient twice
     return engine

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -34,6 +33,9 @@ from sanpose.training.engine import Engine, WorkerPlace
 LINE_SECONDS = 1.0
 PARTS = ("loss", "loss_plane", "loss_depth")
 
+Figures = dict[str, dict[str, object]]
+"""Figures by set, in the form of the metrics."""
+
 
 @dataclass(frozen=True)
 class EpochReport:
@@ -45,11 +47,11 @@ class EpochReport:
 
 def train(
     config: Config, folder: Path, place: WorkerPlace, report: Callable[[EpochReport], None] = lambda _: None
-) -> dict[str, Any]:
+) -> Figures:
     """Train, or resume from the newest undamaged checkpoint of the run's folder, and evaluate at the end.
 
-    Every worker calls this function with its own place, in an initialised process group, and calls `report` after every
-    epoch. Returns the figures of the last epoch's network by set, on rank 0; other ranks return none. Raises UserError
+    Every worker calls this function with its own place, in an initialised process group; `report` is called after every
+    epoch. Returns the figures of the last epoch's network on rank 0, and no figures on other ranks. Raises UserError
     for bad data and for a loss that is not finite, and StoppedError, naming the checkpoint, after a request to stop
     (`runs.control`).
     """
@@ -73,7 +75,7 @@ def threads(config: Config, place: WorkerPlace) -> int:
     return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", place.world)))
 
 
-def result_of(config: Config, figures: dict[str, Any], device: str) -> TrainingResult:
+def result_of(config: Config, figures: Figures, device: str) -> TrainingResult:
     """The result of a training in this process, with the cost of the network per image."""
     cost = network_cost(config.model, config.data.input_height, config.data.input_width).total
     return TrainingResult(figures, device, torch.get_num_threads(), cost.macs, cost.parameters)
@@ -100,7 +102,7 @@ class _Run:
     def __post_init__(self) -> None:
         self._request = control.StopRequest(self.paths.folder)
 
-    def train(self, report: Callable[[EpochReport], None]) -> dict[str, Any]:
+    def train(self, report: Callable[[EpochReport], None]) -> Figures:
         train = self.config.train
         position = self._start()
         batches = loader.batches(self.data, (position.epoch, position.step), self.place.rank, self.place.world)
@@ -146,7 +148,7 @@ class _Run:
     def _epoch(self, epoch: int, first: int, batches: Iterator[loader.Batch]) -> None:
         self.engine.deepspeed.train()
         self.engine.set_learning_rate(learning_rate(self.config, epoch))
-        train, images, begun, reported = self.config.train, 0, time.monotonic(), 0.0
+        train, images, start, reported = self.config.train, 0, time.monotonic(), 0.0
         if first == 0:
             self.sums.zero_()
         for step in range(first, self.steps):
@@ -154,7 +156,7 @@ class _Run:
             images += train.batch_size
             now = time.monotonic()
             if self.journal and (now - reported > LINE_SECONDS or step + 1 == self.steps):
-                self._progress(epoch, step + 1, images / (now - begun))
+                self._progress(epoch, step + 1, images / (now - start))
                 reported = now
             due = train.checkpoint_steps and (step + 1) % train.checkpoint_steps == 0 and step + 1 < self.steps
             if due or self.stop:
@@ -170,7 +172,7 @@ class _Run:
                 **means,
                 "delta": self.delta,
                 "learning_rate": rate,
-                "images_per_s": images / (time.monotonic() - begun),
+                "images_per_s": images / (time.monotonic() - start),
             }
             self.journal.scalars("train", scalars, epoch + 1)
 
@@ -202,7 +204,7 @@ class _Run:
         speed = {"steps": self.steps, "delta": self.delta, "images_per_s": rate, "eta_s": remaining_s}
         self.journal.write("train", epoch, step, **values, **speed)
 
-    def _evaluate(self, kind: str, epoch: int, limit: int) -> dict[str, Any]:
+    def _evaluate(self, kind: str, epoch: int, limit: int) -> Figures:
         self.engine.deepspeed.eval()
         figures = evaluate(
             self.config, self.files, self.engine.predict, limit=limit, rank=self.place.rank, world=self.place.world
@@ -224,9 +226,9 @@ class _Run:
         assert self.journal
         self.journal.write("note", position.epoch, position.step, text=text)
 
-    def _figures(self) -> dict[str, Any]:
-        """The last evaluation's figures, and for comparison those of the untrained network and of the mean pose."""
-        figures: dict[str, Any] = {}
+    def _figures(self) -> Figures:
+        """The figures of the last evaluation, with the MPJPE of the untrained network and of the mean pose."""
+        figures: Figures = {}
         if self.place.rank == 0:
             lines = list(read(self.paths.journal))
             figures = next(line["figures"] for line in reversed(lines) if line["kind"] == "final")

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 from cluster import printing
 from sanpose import disk
@@ -29,11 +29,10 @@ from sweeps.outcomes import Done, Stopped
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class _WorkerSettings:
-    """What every worker process gets, as plain data."""
+class _WorkerSettings(TypedDict):
+    """The input of every worker process."""
 
-    config: dict[str, Any]
+    config: dict[str, object]
     folder: str
     cuda: bool
 
@@ -41,7 +40,7 @@ class _WorkerSettings:
 def fit(config: Config, paths: RunPaths) -> Done[TrainingResult] | Stopped:
     """Train in Ray Train's workers. Ray must be connected.
 
-    Raises UserError for what the loop refuses, TrainingFailedError when the workers die too often.
+    Raises UserError as the loop does, and TrainingFailedError when the workers die too often.
     """
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -52,7 +51,7 @@ def fit(config: Config, paths: RunPaths) -> Done[TrainingResult] | Stopped:
     paths.failure.unlink(missing_ok=True)
     trainer = TorchTrainer(
         _worker,
-        train_loop_config=asdict(_WorkerSettings(config.plain(), str(paths.folder.absolute()), cuda)),
+        train_loop_config=_WorkerSettings(config=config.plain(), folder=str(paths.folder.absolute()), cuda=cuda),
         torch_config=TorchConfig(
             backend="nccl" if cuda else "gloo",
             timeout_s=round(min(max(1800, 2 * disk.patience()), 1e7)),  # a worker may wait for its disk
@@ -96,7 +95,7 @@ def interruptible(call: Callable[[], T]) -> T:
 
 
 def log_to(path: Path) -> None:
-    """Send everything that this process and its libraries print to a file of the run."""
+    """Redirect everything that this process and its libraries print to a file of the run."""
     file = disk.patiently(path.parent, lambda: _open_log(path))
     printing.write_kept()
     os.dup2(file, 1)
@@ -110,8 +109,8 @@ def _open_log(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
 
-def _worker(values: dict[str, Any]) -> Done[TrainingResult] | Stopped | None:
-    """What each worker process runs. None after a UserError of an earlier worker."""
+def _worker(settings: _WorkerSettings) -> Done[TrainingResult] | Stopped | None:
+    """Train in a worker process. Returns None after a UserError of an earlier worker."""
     import ray.train
     import ray.train.torch
     import torch
@@ -120,19 +119,18 @@ def _worker(values: dict[str, Any]) -> Done[TrainingResult] | Stopped | None:
     from sanpose.training import loop
     from sanpose.training.engine import WorkerPlace
 
-    settings = _WorkerSettings(**values)
-    paths = RunPaths(Path(settings.folder))
+    paths = RunPaths(Path(settings["folder"]))
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     log_to(paths.worker_log(rank))
     if paths.failure.exists():
         return None
     device = torch.device("cpu")
-    if settings.cuda:
+    if settings["cuda"]:
         device = ray.train.torch.get_device()
         torch.cuda.set_device(device)
     try:
-        config, place = from_plain(settings.config), WorkerPlace(rank, world, device)
+        config, place = from_plain(settings["config"]), WorkerPlace(rank, world, device)
         with only_worker(paths) if rank == 0 else nullcontext():
             figures = loop.train(config, paths.folder, place, lambda report: ray.train.report(asdict(report)))
         return Done(loop.result_of(config, figures, device.type))

@@ -1,9 +1,8 @@
-"""The optimiser's state of a checkpoint by another number of workers: joined from their shards, and cut anew.
+"""Reshard the optimiser's state for another number of workers: join the shards of a checkpoint, and cut them again.
 
-Under ZeRO every worker writes a shard: its part of Adam's two running means. Stages 1 and 2 lay all parameters into one
-line and cut the line into a part per worker; stage 3 does so with each parameter by itself. What is padded in a line to
-make it divisible is zero. The parameters are taken from the file of the whole network, which is their only copy that
-counts: they are trained in fp32.
+Under ZeRO every worker writes a shard: its part of Adam's two running means. Stages 1 and 2 put all parameters into one
+line and cut the line into one part per worker; stage 3 does so with each parameter. Zeros pad a line to a divisible
+length. The parameters come from the file of the whole network: they are trained in fp32, and the shards hold copies.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _MEANS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class _Names:
-    """What DeepSpeed calls the things in a shard of one stage, and where the first worker writes the shapes."""
+    """DeepSpeed's names in a shard of one ZeRO stage, and the file in which the first worker writes the shapes."""
 
     adam: str
     weights: str
@@ -44,10 +43,10 @@ def _names(stage: int) -> _Names:
 
 
 def load(folder: Path, weights: Whole, world: int, engine: Engine) -> None:
-    """Put an engine above ZeRO stage 0 where `world` workers with the same stage left theirs. Every worker calls it.
+    """Load the state that `world` workers with the same ZeRO stage, above 0, have saved. Every worker calls this.
 
-    folder: DeepSpeed's files of the checkpoint; weights: its parameters and buffers. The shards are read without
-    running code that a file may hold. Raises UserError when they are not what this version of DeepSpeed writes.
+    folder: DeepSpeed's files of the checkpoint. weights: its parameters and buffers. Reading a shard runs no code from
+    the file. Raises UserError when the shards are not in the form of this version of DeepSpeed.
     """
     deepspeed, rank = engine.deepspeed, engine.place.rank
     stage = deepspeed.zero_optimization_stage()
@@ -67,9 +66,9 @@ def load(folder: Path, weights: Whole, world: int, engine: Engine) -> None:
     deepspeed.global_steps = int(steps)
 
 
-def _unreadable(folder: Path, world: int, why: str) -> UserError:
+def _unreadable(folder: Path, world: int, reason: str) -> UserError:
     return UserError(
-        f"the state of {world} workers' optimiser cannot be cut for another number of workers: {why}",
+        f"the optimiser's state of {world} workers cannot be resharded for another number of workers: {reason}",
         where=folder,
         expected="the shards that this version of DeepSpeed writes",
         hint=f"train.workers={world}",
@@ -78,7 +77,7 @@ def _unreadable(folder: Path, world: int, why: str) -> UserError:
 
 @dataclass(frozen=True)
 class _Line:
-    """Parameters one after the other, flattened, and cut into a part of `part` values for each worker."""
+    """Flattened parameters in one line, which is cut into a part of `part` values for each worker."""
 
     spans: Mapping[str, slice]
     part: int
@@ -95,7 +94,7 @@ class _Line:
 
 
 def _lines(stage: int, sizes: Mapping[str, int], gaps: Sequence[int], world: int, part: int) -> list[_Line]:
-    """How DeepSpeed lays a group of parameters of such sizes, in its own order, with gaps after them, into parts."""
+    """The lines of a group of parameters, in DeepSpeed's order, with a gap after each parameter."""
     if stage == 3:
         return [_Line({name: slice(0, size)}, math.ceil(size / world)) for name, size in sizes.items()]
     spans, at = {}, 0
@@ -105,8 +104,10 @@ def _lines(stage: int, sizes: Mapping[str, int], gaps: Sequence[int], world: int
     return [_Line(spans, part)]
 
 
-def _groups(stage: int, shapes: Sequence[Mapping[str, Any]], shard: Mapping[str, Any], world: int) -> list[list[_Line]]:
-    """The lines of each group that DeepSpeed keeps in tensors of their own. Raises LookupError for other lengths."""
+def _groups(
+    stage: int, shapes: Sequence[Mapping[str, torch.Size]], shard: Mapping[str, Any], world: int
+) -> list[list[_Line]]:
+    """The lines of each group of parameters that DeepSpeed flattens. Raises LookupError when the lengths differ."""
     groups = []
     for index, (named, flat) in enumerate(zip(shapes, shard[_names(stage).weights], strict=True)):
         sizes = {name: math.prod(shape) for name, shape in named.items()}
@@ -120,7 +121,7 @@ def _groups(stage: int, shapes: Sequence[Mapping[str, Any]], shard: Mapping[str,
 
 
 def _joined(folder: Path, stage: int, world: int) -> tuple[dict[str, dict[str, torch.Tensor]], float]:
-    """Adam's two means of the whole network, and the steps that it has made, from the shards of all workers."""
+    """Adam's two means of the whole network, and its number of steps, from the shards of all workers."""
     names = _names(stage)
     shards = [
         _read(folder / f"zero_pp_rank_{r}_mp_rank_00_optim_states.pt")["optimizer_state_dict"] for r in range(world)
@@ -138,7 +139,7 @@ def _joined(folder: Path, stage: int, world: int) -> tuple[dict[str, dict[str, t
 
 
 def _shard(engine: Engine, whole: Mapping[str, Whole], steps: float) -> dict[str, Any]:
-    """The shard that this worker would have written, had the checkpoint been written by as many workers as now."""
+    """The shard of this worker, as if the present number of workers had written the checkpoint."""
     stage = engine.deepspeed.zero_optimization_stage()
     names, shard = _names(stage), engine.deepspeed.optimizer.state_dict()
     place, shapes = engine.place, engine.deepspeed._get_zero_param_shapes()

@@ -1,1 +1,1 @@
-"""Sweeps: from a definition to trials in Ray Tune, and the records of their runs."""
+"""Run sweeps: from a definition to trials in Ray Tune, and the records of their runs. Also plans and estimates."""

@@ -1,5 +1,5 @@
-"""The driver of a sweep: it composes every trial's configuration, takes finished runs from the ledger, and alone writes
-the records."""
+"""The driver of a sweep: it composes the configuration of every trial, takes finished runs from the ledger, and is the
+only writer of the records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sanpose import disk
 from sanpose.config.compose import REPOSITORY
 from sanpose.errors import UserError
 from sanpose.metrics.headline import headline
-from sanpose.runs import active, checkpoints, control, lookup
+from sanpose.runs import active, checkpoints, control, facts, lookup
 from sanpose.runs.active import ActiveRun
 from sanpose.runs.identity import Identified, identify
 from sanpose.runs.ledger import RunRecord
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Driver:
-    """The host of a sweep's trials: it names, begins and ends their runs, and reports on the console.
+    """The host of a sweep's trials: it names, starts and records their runs, and prints lines on the console.
 
-    keep: the kinds of checkpoints to keep. open: the runs in progress, by id. counts: outcomes by kind.
+    keep: the kinds of checkpoints to keep. open: the runs in progress, by id. counts: the number of outcomes by kind.
     """
 
     sweep: Sweep
@@ -51,7 +51,7 @@ class Driver:
     counts: dict[str, int] = field(default_factory=dict)
     stopping: bool = False
     _recorded_trials: set[int] = field(default_factory=set)
-    _started: dict[str, str] = field(init=False)  # run id -> when this sweep last began the run
+    _started: dict[str, str] = field(init=False)  # run id -> when this sweep last started the run
     _stopped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -70,7 +70,7 @@ class Driver:
             return self._begin(trial, label, identified)
         except disk.NotWritable:
             raise
-        except UserError as error:  # an impossible point, or a broken record: other trials may be sound
+        except UserError as error:  # an impossible point, or a broken record: other trials may run
             self._append(_trial_record(trial, label, run, str(error)))
             self._say("failed", f"[red]{escape(label)} cannot be run:[/] {escape(str(error))}")
             return Recorded(run, Failed(str(error)))
@@ -85,7 +85,8 @@ class Driver:
         before = lookup.recorded(paths.folder)
         outcome = self._recorded_outcome(before)
         if outcome:
-            if before and before.status == "done" and self._began(before):  # the last driver may not have trimmed it
+            # An earlier driver may have died before it trimmed the checkpoints.
+            if before and before.status == "done" and self._started_here(before):
                 self._trim(paths, self.keep)
             kind = "failed" if isinstance(outcome, Failed) else "taken"
             self._say(kind, f"{escape(label)}: taken from run {run}, {escape(_outcome_text(outcome))}")
@@ -105,7 +106,7 @@ class Driver:
             if self.stopping:
                 control.request_stop(paths.folder)
         self.console.print(f"{escape(label)}: run [bold]{run}[/]")
-        return ToTrain(run, TrialPayload(opened.config.plain(), str(paths.folder), self.cuda).plain())
+        return ToTrain(run, TrialPayload(config=opened.config.plain(), folder=str(paths.folder), cuda=self.cuda))
 
     def _record_trial(self, trial: TrialSpec, label: str, run: str) -> None:
         self._append(replace(_trial_record(trial, label, run), started=self._started.get(run)))
@@ -113,13 +114,13 @@ class Driver:
     def _append(self, trial: record.TrialRecord) -> None:
         disk.patiently(self.folder, lambda: record.append_trial(self.folder, trial))
 
-    def _began(self, run: RunRecord) -> bool:
-        """Whether this sweep was the last to begin a run: it must not touch the checkpoints of other runs."""
+    def _started_here(self, run: RunRecord) -> bool:
+        """Whether this sweep was the last to start a run. A sweep must not touch the checkpoints of other runs."""
         return run.started is not None and self._started.get(run.id) == run.started
 
     def _recorded_outcome(self, before: RunRecord | None) -> Done[Figures] | Failed | Pruned | None:
-        """The outcome for the study of a run that needs no training, or None. A run that another sweep pruned is
-        trained, unless this sweep prunes too."""
+        """The outcome, for the study, of a run that needs no training; else None. A run that another sweep pruned is
+        trained unless this sweep prunes too."""
         match before.status if before else "":
             case "done":
                 return Done(_figures(before)) if before else None
@@ -160,7 +161,7 @@ class Driver:
         self._trim(self.open[run].paths, ())
         with self._lock:
             opened = self.open.pop(run, None)
-            if opened is None:  # recorded as interrupted in the meantime
+            if opened is None:  # already recorded as interrupted
                 return
             opened.pruned()
         self._say("pruned", f"run [bold]{run}[/] is pruned")
@@ -169,7 +170,7 @@ class Driver:
         self.console.print(f"[yellow]run {run} is restarted:[/] {escape(reason)}")
 
     def trim_pruned(self) -> None:
-        """Remove the checkpoints of pruned runs once more: an orphaned process may have saved one since."""
+        """Remove the checkpoints of pruned runs again: an orphaned process may have saved another one."""
         if self.sweep.definition.search.pruner == "none":
             return
         for run in self._started:
@@ -178,22 +179,22 @@ class Driver:
             with suppress(UserError):
                 if checkpoints.exist(paths.checkpoints) and self._is_pruned(paths):
                     with only_worker(paths):
-                        if self._is_pruned(paths):  # another process may have begun the run in the meantime
+                        if self._is_pruned(paths):  # another process may have started the run since
                             self._trim(paths, ())
 
     def _is_pruned(self, paths: RunPaths) -> bool:
         run = lookup.recorded(paths.folder)
-        return bool(run and run.status == "pruned" and self._began(run))
+        return bool(run and run.status == "pruned" and self._started_here(run))
 
     def stop(self) -> None:
-        """Ask every open run to keep a checkpoint and stop. Begin no other trial."""
+        """Ask every open run to save a checkpoint and stop. Start no other trial."""
         with self._lock:
             self.stopping = True
             for run in self.open.values():
                 control.request_stop(run.paths.folder)
 
     def interrupted(self) -> None:
-        """Record every open run as interrupted. Begin no run after that."""
+        """Record every open run as interrupted. Start no run after that."""
         with self._lock:
             self._stopped = True
             for run in self.open.values():
@@ -213,7 +214,7 @@ def _trial_record(trial: TrialSpec, label: str, run: str, reason: str | None = N
 
 
 def _figures(run: RunRecord) -> Figures:
-    return {**headline(run.metrics), "macs": run.extra.get("macs")}
+    return {**headline(run.metrics), "macs": facts.real(run.extra.get("macs"))}
 
 
 def _outcome_text(outcome: Done[Figures] | Failed | Pruned) -> str:

@@ -12,7 +12,7 @@ from cluster.raycluster import elastic
 
 _REPORT_SECONDS = 3.0
 _HEAD = "node:__internal_head__"  # Ray marks the head's node with this resource
-_LOST_NODES = 100  # lost under one trial before the trial itself is blamed
+_LOST_NODES = 100  # as many may be lost under one trial before the trial counts as failed
 
 
 def concurrent(places: int, resources: Mapping[str, float]) -> int:
@@ -21,7 +21,7 @@ def concurrent(places: int, resources: Mapping[str, float]) -> int:
 
 
 def max_failures(most: int) -> int:
-    """How often a trial's process may die. Lent nodes may leave at any time, which is not the trial's fault."""
+    """How often the process of a trial may die. An elastic node may leave at any time, which is no failure."""
     return max(most, _LOST_NODES) if elastic.most_nodes() else most
 
 
@@ -29,7 +29,7 @@ def max_failures(most: int) -> int:
 def demand_reported(remaining: Callable[[], int], resources: Mapping[str, float]) -> Iterator[None]:
     """Report every few seconds how many trials remain, and which nodes are busy, until the block ends.
 
-    resources: what the process of one trial holds in Ray. Reports nothing where no nodes can join.
+    resources: of the process of one trial, in Ray. Reports nothing where no nodes can join.
     """
     if not elastic.most_nodes():
         yield
@@ -60,7 +60,7 @@ def _per_node(resources: Mapping[str, float]) -> int:
 
 
 def _on_head(resources: Mapping[str, float]) -> int:
-    """How many trials the head's own node can run side by side; none where trials only direct workers elsewhere."""
+    """How many trials the head node can run side by side; 0 if the workers of a trial run elsewhere."""
     return sum(room for room, head in _rooms(resources) if head and resources.get("CPU"))
 
 

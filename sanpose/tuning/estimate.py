@@ -1,8 +1,8 @@
-"""Estimate the hours of a training: from recorded runs where there are any, else a guess that says so.
+"""Estimate the hours of a training: from recorded runs if there are any, else a guess that is called a guess.
 
-A recorded run has two parts: the training, at its measured images per second, and the rest, which is its start and its
-evaluations. For the same network on the same kind and number of cores or GPUs, both parts are scaled by the number of
-images alone. For another network they are also scaled by multiply-accumulates and by the number of cores or GPUs.
+The time of a recorded run has two parts: the training, at its measured images per second, and the overhead of its start
+and its evaluations. For the same network on the same kind and number of cores or GPUs, both parts are scaled by the
+number of images. For another network they are also scaled by multiply-accumulates and by the number of cores or GPUs.
 Starts nothing, and needs no torch.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,12 +19,17 @@ from sanpose.config.compose import from_plain
 from sanpose.config.schema import Config, DataConfig
 from sanpose.errors import UserError
 from sanpose.model.cost import recorded_cost
-from sanpose.runs import active
+from sanpose.runs import active, facts
+from sanpose.runs.facts import setting
 from sanpose.runs.ledger import RunRecord
 
-GUESSED_CORE_MACS, GUESSED_GPU_MACS = 5e9, 5e12  # per second of training: a rough guess, and called a guess
+GUESSED_CORE_MACS, GUESSED_GPU_MACS = 5e9, 5e12  # per second of training, roughly
 _PASSES = 3  # forwards, and backwards twice as much
-_DEVICES = Path("/dev")
+DEVICES = Path("/dev")
+_SPEED_KEYS = (
+    "data.input_width", "data.input_height", "train.batch_size", "train.precision", "train.accumulation",
+    "train.workers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,37 +43,36 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Timed:
-    """A finished run whose record has its times. `per_image`: seconds of training; `rest`: seconds of its start and its
-    evaluations."""
+    """A finished run with recorded times. `per_image`: seconds of training per image; `overhead`: seconds of its start
+    and its evaluations."""
 
     record: RunRecord
     device: str
     accelerators: int
     per_image: float
-    rest: float
+    overhead: float
 
     @cached_property
     def evaluated(self) -> int | None:
-        """Images in its evaluations; None when its data files are gone."""
+        """Images in the evaluations of the run; None when its data files are gone."""
         with contextlib.suppress(UserError):
             return _evaluated(from_plain(self.record.config))
         return None
 
     def seconds(self, images: int, evaluated: int) -> float:
-        """The seconds of its network for so many images."""
-        return self.per_image * images + self.rest * (evaluated / self.evaluated if self.evaluated else 1.0)
+        """The seconds that the same network needs for so many images."""
+        return self.per_image * images + self.overhead * (evaluated / self.evaluated if self.evaluated else 1.0)
 
 
 def timed(records: Iterable[RunRecord]) -> list[Timed]:
-    """The finished runs among the records that have their times."""
+    """The finished runs with recorded times."""
     runs = []
     for record in records:
-        bill = record.extra.get("bill") or {}
-        if record.status == "done" and bill.get("images"):
-            seconds, images = float(bill["wall_s"]), int(bill["images"])
-            rate = bill.get("images_per_s") or images / seconds
-            rest = max(0.0, seconds - images / rate)
-            runs.append(Timed(record, str(bill.get("device", "cpu")), int(bill["accelerators"]), 1 / rate, rest))
+        bill = facts.bill(record)
+        if record.status == "done" and bill.wall_s and bill.images and bill.accelerators:
+            rate = bill.images_per_s or bill.images / bill.wall_s
+            overhead = max(0.0, bill.wall_s - bill.images / rate)
+            runs.append(Timed(record, bill.device or "cpu", int(bill.accelerators), 1 / rate, overhead))
     return runs
 
 
@@ -102,15 +106,15 @@ def mean(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _device(config: Config, runs: Sequence[Timed]) -> str:
-    """ "cuda" or "cpu": as on this machine. With RAY_ADDRESS, which is not contacted, as the latest recorded run that
-    could choose its device."""
+    """ "cuda" or "cpu": as on this machine. With RAY_ADDRESS, as the latest recorded run that could choose its device;
+    Ray is not contacted."""
     if config.train.accelerator != "auto":
         return config.train.accelerator
-    automatic = [t for t in runs if t.record.config["train"]["accelerator"] == "auto"]
+    automatic = [t for t in runs if setting(t.record.config, "train.accelerator") == "auto"]
     if os.environ.get("RAY_ADDRESS") and automatic:
         return max(automatic, key=lambda t: t.record.changed).device
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return "cuda" if any(_DEVICES.glob("nvidia[0-9]*")) and not hidden else "cpu"
+    hidden = os.environ.get("CUDA_VISIBLEDEVICES") in ("", "-1")
+    return "cuda" if any(DEVICES.glob("nvidia[0-9]*")) and not hidden else "cpu"
 
 
 def _images(config: Config) -> int:
@@ -127,7 +131,7 @@ def _images(config: Config) -> int:
 
 
 def _evaluated(config: Config) -> int:
-    """Images in its evaluations: all before and after the training, and some of them at intermediate evaluations."""
+    """Images in the evaluations: all images before and after the training, a part of them in between."""
     from sanpose.data import sources
 
     data, evals = config.data, config.eval
@@ -163,14 +167,13 @@ def _size(file: str, data: DataConfig, joints: str, purpose: str) -> int:
     return len(take(data_file, data, TRAINING[joints]))
 
 
-def _macs(plain: dict[str, object]) -> int:
-    network = recorded_cost(plain)
+def _macs(config: Mapping[str, object]) -> int:
+    network = recorded_cost(config)
     return network.macs if network else 0
 
 
-def _speed_key(plain: dict[str, object]) -> tuple[object, ...]:
-    """The settings that decide how long one image takes on a device."""
-    model, data, train = (dict(plain[name]) for name in ("model", "data", "train"))  # type: ignore[call-overload]
-    network = {k: v for k, v in model.items() if k not in ("weights", "delta_init")}
-    rest = [train[k] for k in ("batch_size", "precision", "accumulation", "workers")]
-    return repr(network), data["input_width"], data["input_height"], train.get("recompute", False), *rest
+def _speed_key(config: Mapping[str, object]) -> tuple[object, ...]:
+    """The settings that decide how long one image takes on a device. Earlier versions recorded no train.recompute."""
+    model = setting(config, "model")
+    network = {k: v for k, v in model.items() if k not in ("weights", "delta_init")} if isinstance(model, dict) else {}
+    return repr(network), bool(setting(config, "train.recompute")), *(setting(config, key) for key in _SPEED_KEYS)

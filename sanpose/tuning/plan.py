@@ -1,4 +1,4 @@
-"""`sanpose tune --dry-run`: what a sweep would run, what it would take from the ledger, and an estimate of the cost."""
+"""`sanpose tune --dry-run`: the trials that a sweep would train or take from the ledger, and the estimated cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sweeps.study import Study
 @dataclass(frozen=True)
 class Row:
     """One planned trial. `action`: "train", "resume at epoch k", "take", "leave failed", "leave pruned", "same as
-    trial k", "cannot be run"; `why`: the reason of the last one."""
+    trial k", or "cannot be run" for the reason `why`."""
 
     label: str
     seed: int
@@ -88,7 +88,7 @@ def _typical(sweep: Sweep, timed: Sequence[Timed]) -> Estimate:
 
 
 def _searched(sweep: Sweep, retry: bool) -> tuple[dict[str, int], list[tuple[definition.Values, int]], int]:
-    """The counts of a search's study, the points and seeds that come next, and how many trials it will draw then."""
+    """The counts of a search's study, the known points and seeds that remain, and the number of trials to draw."""
     root = sweep.runs.absolute()
     try:
         study = Study(record.folder_of(root, sweep.name), sweep.name, sweep.definition, sweep.seeds, copy=True)
@@ -122,14 +122,14 @@ def _row(
         return Row(label, seed, run, "leave pruned", None)
     whole = estimate.estimate(config, timed)
     if before and before.epoch and before.status != "pruned":
-        fraction = max(0.0, 1 - (before.epoch - 1) / config.train.epochs)  # the started epoch counts as not trained
+        fraction = max(0.0, 1 - (before.epoch - 1) / config.train.epochs)  # a started epoch counts as not trained
         part = Estimate(whole.hours * fraction, whole.accelerators, whole.basis)
         return Row(label, seed, run, f"resume at epoch {before.epoch}", part)
     return Row(label, seed, run, "train", whole)
 
 
 def show(plan: SweepPlan, console: Console) -> None:
-    """Print a plan: one line for each trial, then the sums."""
+    """Print a plan: one line for each trial, then the totals."""
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("trial", "point", "seed", "run", "action", "hours", "accelerator-hours", "estimate"):
         grid.add_column(name, justify="right" if name in ("hours", "accelerator-hours", "seed") else "left")

@@ -1,6 +1,6 @@
 """Run a sweep, from its definition to the records of its runs.
 
-Ray Tune places the trials that the `driver` begins and ends. Started again, a sweep resumes where it stopped.
+Ray Tune places the trials that the `driver` starts and records. A sweep that is started again resumes.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def tune(
     keep: tuple[str, ...] = checkpoints.KINDS,
     signal: control.Signal | None = None,
 ) -> dict[str, int]:
-    """Run or resume a sweep. Returns how many runs were done, taken from the ledger, pruned, and failed, and how many
-    trials failed at earlier starts and were not retried.
+    """Run or resume a sweep. Returns the numbers of runs that were done, taken from the ledger, pruned, and failed, and
+    of trials that failed at earlier starts and were not retried.
 
-    keep: the kinds of checkpoints to keep of a finished run (`checkpoints.KINDS`); a pruned run keeps none.
+    keep: the kinds of checkpoints of a finished run to keep (`checkpoints.KINDS`); a pruned run keeps none.
     Raises UserError when a sweep of this name has another definition, or when another process runs it. Raises
-    StoppedError after the signal, when the open runs have kept their checkpoints.
+    StoppedError after the signal, when the open runs have saved their checkpoints.
     """
     root = sweep.runs.absolute()
     folder = record.folder_of(root, sweep.name)
@@ -61,7 +61,7 @@ def _open_study(sweep: Sweep, root: Path, folder: Path) -> Study:
 
 
 def _prepare(sweep: Sweep, study: Study, console: Console, retry_failed: bool, root: Path) -> None:
-    """Enqueue again what must be repeated, and report."""
+    """Enqueue again the trials that must be repeated, and print their number."""
     if sweep.warning:
         console.print(f"[yellow]{escape(sweep.warning)}[/]")
     missing = study.repeat_missing(lambda run: not run or lookup.is_recorded(root / run))
@@ -125,7 +125,7 @@ def _run(
 
 @contextmanager
 def _live_status(root: Path, name: str, console: Console) -> Iterator[None]:
-    """In a terminal, show what `sanpose status` shows of the sweep, below the printed lines."""
+    """In a terminal, show the status of the sweep (as `sanpose status` does) below the printed lines."""
     if not console.is_terminal:
         yield
         return

@@ -1,4 +1,4 @@
-"""A sweep as requested: a shipped definition or a file, a number of seeds, overrides. Checked before it starts."""
+"""A requested sweep: a shipped definition or a file, a number of seeds, and overrides. Checked before the start."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sweeps.definition import BadSweep, Definition
 from sweeps.record import MOST_SEEDS, MOST_TRIALS, SweepHead
 from sweeps.secrecy import masked
 
-_CHECKED = 100  # points of a grid that are composed before the start; of a larger grid, points with every option
-OBJECTIVES = {"mpjpe_mm": "h36m", "pckh": "mpii", "ap": "coco", "macs": None}  # and the set of each
+_CHECKED = 100  # a grid with at most so many points is composed whole before the start
+OBJECTIVES = {"mpjpe_mm": "h36m", "pckh": "mpii", "ap": "coco", "macs": None}  # with the set that each one needs
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The points that are composed before a sweep starts. `configs`: of the possible points, with seed 0; `refused`:
-    the impossible points, and why."""
+    """The points that are composed before a sweep starts. `configs`: the configurations of the possible points, with
+    seed 0. `refused`: the impossible points, with the error of each."""
 
     configs: tuple[Config, ...]
     refused: tuple[tuple[definition.Values, UserError], ...]
@@ -47,7 +47,7 @@ class Sweep:
 
     @cached_property
     def checked(self) -> Checked:
-        """The whole grid; for a large grid and for a search, points with every option."""
+        """All points of a grid; for a large grid and for a search, enough points to have every option."""
         grid = self.definition.grid() if self.definition.search.sampler == "grid" else []
         configs, refused = [], []
         for values in grid if 0 < len(grid) <= _CHECKED else _corners(self.definition):
@@ -89,7 +89,7 @@ class Sweep:
         }
 
 
-# Keys that an axis would vary in vain. A preset sets more than its name, and a file counts by its content.
+# Keys that do not change a run. A preset sets more than its name, and a file counts by its content.
 _IDLE = {key for key in NUISANCE if key not in ("preset", "cell") and not key.endswith(".file")}
 _COMMON = {"runs", "train.workers", "train.threads", "train.accelerator"}  # the same for all trials
 _NUISANCE = tuple(f"{key}=" for key in NUISANCE if key not in ("preset", "cell"))
@@ -104,7 +104,7 @@ def _means(axis: definition.Axis) -> dict[str, list[str]]:
 
 
 def _search(search: definition.Search) -> dict[str, object]:
-    """The settings that define a search: neither its length nor the password of its database."""
+    """The settings that define a search, without its length and without the password of its database."""
     names = ("sampler", "pruner", "grace", "reduction", "seed")
     return {name: getattr(search, name) for name in names} | {"storage": masked(search.storage)}
 
@@ -158,7 +158,7 @@ def _file(name: str) -> Path:
 
 
 def _refuse_overruled(sweep: Sweep) -> None:
-    """Refuse overrides that the sweep's own overrides would silently overrule."""
+    """Refuse overrides that would have no effect, because the sweep sets the same keys."""
     defined = sweep.definition
     axis_overrides = [o for axis in defined.axes for overrides in axis.options.values() for o in overrides]
     own = {o.partition("=")[0] for o in (*defined.fixed, *axis_overrides)} | {axis.name for axis in defined.axes}
@@ -176,7 +176,7 @@ def _refuse_overruled(sweep: Sweep) -> None:
 
 
 def _refuse_idle(defined: Definition) -> None:
-    """Refuse axes that vary a setting shared by all trials, or a setting that does not define a run."""
+    """Refuse axes that vary a setting that all trials share, or only settings that do not define a run."""
     for axis in defined.axes:
         options = [axis.overrides(value) for value in ([axis.range.low] if axis.range else axis.options)]
         keys = {override.partition("=")[0] for overrides in options for override in overrides}
@@ -191,7 +191,7 @@ def _refuse_idle(defined: Definition) -> None:
 
 
 def _check(sweep: Sweep) -> None:
-    """Before the start, refuse what no trial could run, and misspelt keys everywhere."""
+    """Refuse a sweep without a possible point, and misspelt keys in any override, before the start."""
     check_keys([*sweep.overrides, *_all_overrides(sweep.definition)], configs_dir(), Config)
     if not sweep.checked.configs:
         raise sweep.checked.refused[0][1]

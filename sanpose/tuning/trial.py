@@ -12,9 +12,8 @@ import threading
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from sanpose.config.schema import Config
 from sanpose.runs import ledger
@@ -22,24 +21,20 @@ from sanpose.runs.paths import RunPaths
 from sanpose.runs.result import TrainingResult
 from sweeps.files import BrokenRecord
 from sweeps.outcomes import Done, Failed, Stopped, to_json
-from sweeps.runner import OUTCOME, SCORE
+from sweeps.runner import OUTCOME, SCORE, TrialReport
 
 _POLL_SECONDS = 0.2
 
 
-@dataclass(frozen=True)
-class TrialPayload:
-    """What the process of a trial gets, as plain data: the configuration, the run's folder, and whether to use CUDA."""
+class TrialPayload(TypedDict):
+    """The input of a trial's process: the configuration, the run's folder, and whether to use CUDA."""
 
-    config: dict[str, Any]
+    config: dict[str, object]
     folder: str
     cuda: bool
 
-    def plain(self) -> dict[str, object]:
-        return asdict(self)
 
-
-def trial(values: dict[str, Any]) -> None:
+def trial(payload: TrialPayload) -> None:
     """Train the configuration of a `TrialPayload` in its folder. Report scores along the way, and the outcome last.
 
     An error of the run (bad data, a loss that is not finite, no memory) is its outcome; Tune handles only the death of
@@ -51,14 +46,13 @@ def trial(values: dict[str, Any]) -> None:
 
     from sanpose.config.compose import from_plain
 
-    payload = TrialPayload(**values)
-    config, paths = from_plain(payload.config), RunPaths(Path(payload.folder))
+    config, paths = from_plain(payload["config"]), RunPaths(Path(payload["folder"]))
     if _done(paths):
         return
     outcome: Done[TrainingResult] | Stopped | Failed
     try:
         if config.train.workers == 1:
-            outcome = _train_here(config, paths, payload.cuda)
+            outcome = _train_here(config, paths, payload["cuda"])
         else:
             outcome = _train_in_workers(config, paths)
     except Exception as error:
@@ -74,7 +68,7 @@ def trial(values: dict[str, Any]) -> None:
 
 @functools.cache
 def _freeze() -> None:
-    """Spare the garbage collector half a million imported objects: 0.25 s a trial."""
+    """Keep half a million imported objects away from the garbage collector: 0.25 s a trial."""
     gc.collect()
     gc.freeze()
 
@@ -106,7 +100,7 @@ def _train_here(config: Config, paths: RunPaths, cuda: bool) -> Done[TrainingRes
         if finished.epoch < config.train.epochs:  # a run that has finished is not pruned
             ray.tune.report({"epoch": finished.epoch, SCORE: finished.score})
 
-    # Reports that the last driver missed before it died, or was about to prune the run for.
+    # A driver that died may have missed these reports, or may not have pruned the run after them.
     for earlier in _evaluations(config, paths, 0):
         ray.tune.report(earlier)
     try:
@@ -139,13 +133,13 @@ def _train_in_workers(config: Config, paths: RunPaths) -> Done[TrainingResult] |
     reported_epoch = 0
     while thread.is_alive():
         thread.join(_POLL_SECONDS)
-        for values in _evaluations(config, paths, reported_epoch):
-            reported_epoch = int(values["epoch"] or 0)
-            ray.tune.report(values)
+        for report in _evaluations(config, paths, reported_epoch):
+            reported_epoch = report["epoch"]
+            ray.tune.report(report)
     return outcome.result()
 
 
-def _evaluations(config: Config, paths: RunPaths, after: int) -> Iterator[dict[str, float | None]]:
+def _evaluations(config: Config, paths: RunPaths, after: int) -> Iterator[TrialReport]:
     """The evaluations in a run's journal after an epoch, as reports, except those of the last epoch."""
     from sanpose.metrics import headline
     from sanpose.runs import journal

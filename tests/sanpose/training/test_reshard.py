@@ -180,7 +180,7 @@ def test_a_shard_that_is_not_one_is_refused_and_runs_nothing(
     shard = folder / "checkpoints" / CUT / "deepspeed" / "zero_pp_rank_1_mp_rank_00_optim_states.pt"
     torch.save({"optimizer_state_dict": {"other": 1} if form == "other" else Code(str(tmp_path / "ran"))}, shard)
     reseal(folder / "checkpoints" / CUT, shard)
-    with pytest.raises(UserError, match="cannot be cut for another number of workers") as error:
+    with pytest.raises(UserError, match="cannot be resharded for another number of workers") as error:
         train([job(data, tmp_path, 1)], alone)
     assert error.value.hint == "train.workers=2" and not (tmp_path / "ran").exists()
 

@@ -30,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(autouse=True)
 def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without GPUs, and no Ray elsewhere."""
-    monkeypatch.setattr(estimate, "_DEVICES", tmp_path)
+    monkeypatch.setattr(estimate, "DEVICES", tmp_path)
     for name in ("RAY_ADDRESS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
@@ -40,9 +40,9 @@ def record(
     chosen: Config, device: str = "cpu", accelerators: int = 1, changed: float = 0.0, **bill: object
 ) -> RunRecord:
     """A run of TRAINING + REST seconds that is done."""
-    told = {"wall_s": TRAINING + REST, "images": IMAGES, "images_per_s": IMAGES / TRAINING, **bill}
-    told |= {"device": device, "accelerators": accelerators}
-    return RunRecord("abc", Path("abc"), "done", chosen.plain(), changed, extra={"bill": told})
+    recorded = {"wall_s": TRAINING + REST, "images": IMAGES, "images_per_s": IMAGES / TRAINING, **bill}
+    recorded |= {"device": device, "accelerators": accelerators}
+    return RunRecord("abc", Path("abc"), "done", chosen.plain(), changed, extra={"bill": recorded})
 
 
 def seconds(chosen: Config, *records: RunRecord) -> tuple[float, float, str]:
