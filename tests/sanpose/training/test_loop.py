@@ -112,8 +112,8 @@ def test_zero_stages_continue_bit_identically(
     run(data, tmp_path / "cut", *more)
     before, after = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(before[k], after[k]) for k in before)
-    told = [line for line in journal.read(RunPaths(tmp_path / "whole").journal) if line["kind"] == "train"]
-    assert all(line["delta"] is not None for line in told if line["epoch"] == 1)
+    reports = [line for line in journal.read(RunPaths(tmp_path / "whole").journal) if line["kind"] == "train"]
+    assert all(line["delta"] is not None for line in reports if line["epoch"] == 1)
 
 
 def test_offloading_from_a_cpu_is_refused_in_one_process_too(data: list[str], tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_without_any_whole_checkpoint_the_training_begins_anew(
     (only / "weights.safetensors").unlink()
     run(data, tmp_path, "train.epochs=2")
     notes = [line["text"] for line in journal.read(RunPaths(tmp_path).journal) if line["kind"] == "note"]
-    told = "is damaged (weights.safetensors is missing); no other is left: the training begins anew"
-    assert notes == [f"checkpoint {only.name} {told}"]
+    reason = "is damaged (weights.safetensors is missing); no other is left: the training starts from the beginning"
+    assert notes == [f"checkpoint {only.name} {reason}"]
 
 
 def test_the_last_and_the_best_are_kept(data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from sanpose.config.compose import compose, with_overrides
 from sanpose.errors import UserError
 from sanpose.runs import checkpoints, identity, journal, locks, lookup
 from sanpose.runs.paths import RunPaths
-from sanpose.training.run import resume_config, train
+from sanpose.training.run import require_resumable, resume_config, train
 from tests.sanpose import tiny
 
 QUIET = Console(quiet=True)
@@ -70,7 +70,7 @@ def test_a_finished_run_is_not_trained_twice(
 ) -> None:
     chosen = compose([*data, f"runs={tmp_path}", "train.epochs=1", "eval.sets=[h36m]"])
     first = train(chosen, QUIET)
-    monkeypatch.setattr("sanpose.training.run._fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("sanpose.training.ray_train.fit", lambda *_: pytest.fail("trained again"))
     again = train(chosen, QUIET)
     assert again == first
     assert lookup.read(lookup.find(tmp_path, first.id[:4])).status == "done"
@@ -115,10 +115,8 @@ def test_a_run_is_trained_by_one_process_at_a_time(data: list[str], tmp_path: Pa
     chosen = compose([*data, f"runs={tmp_path}"])
     folder = tmp_path / identity.run_id(chosen)
     folder.mkdir()
-    with (
-        locks.hold(RunPaths(folder).driver_lock, "held"),
-        pytest.raises(UserError, match="another process trains this run"),
-    ):
+    lock = locks.hold(RunPaths(folder).driver_lock, "held by the test")
+    with lock, pytest.raises(UserError, match="another process trains this run"):
         train(chosen, QUIET)
     assert not (folder / "result.json").exists()
 
@@ -163,8 +161,8 @@ def test_ctrl_c_is_recorded_and_resume_finishes(data: list[str], tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     assert "resumes from checkpoint" in done.stdout and lookup.read(lookup.find(tmp_path, folder.name)).status == "done"
-    left = [p for p in psutil.process_iter(["cmdline"]) if f"/{folder.name}" in " ".join(p.info["cmdline"] or [])]
-    assert not left
+    survivors = [p for p in psutil.process_iter(["cmdline"]) if f"/{folder.name}" in " ".join(p.info["cmdline"] or [])]
+    assert not survivors
 
 
 def test_resume_refuses_what_defines_another_run(data: list[str], tmp_path: Path) -> None:
@@ -175,13 +173,15 @@ def test_resume_refuses_what_defines_another_run(data: list[str], tmp_path: Path
     ledger.create(tmp_path, name, chosen.plain(), {})
     with pytest.raises(UserError, match="define another run"):
         resume_config(tmp_path, name[:4], ["train.seed=5"])
-    assert resume_config(tmp_path, name[:4], ["train.workers=2"])[1].train.workers == 2
+    found, resumed = resume_config(tmp_path, name[:4], ["train.workers=2"])
+    assert (found, resumed.train.workers) == (name, 2)
+    require_resumable(name, identity.identify(resumed))
     with pytest.raises(UserError, match=name):
         resume_config(tmp_path, "xyz")
     other = tiny.write(tmp_path / "other", "h36m", seed=9)
-    run, moved = resume_config(tmp_path, name[:4], [f"data.sources.h36m.file={other}"])
+    moved = resume_config(tmp_path, name[:4], [f"data.sources.h36m.file={other}"])[1]
     with pytest.raises(UserError, match="its data files have changed"):
-        train(moved, QUIET, resume=run)
+        require_resumable(name, identity.identify(moved))
 
 
 def test_weights_count_by_their_content_not_their_path(data: list[str], tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_weights_count_by_their_content_not_their_path(data: list[str], tmp_path
         (tmp_path / name).write_bytes(content)
     a, b, c = (identity.run_id(compose([*data, f"model.weights={tmp_path / n}"])) for n in "abc")
     assert a == b != c
-    with pytest.raises(UserError, match="weights cannot be read"):
+    with pytest.raises(UserError, match="cannot read the file of weights"):
         identity.run_id(compose([*data, f"model.weights={tmp_path / 'none.pth'}"]))
 
 
@@ -215,7 +215,7 @@ def test_data_that_cannot_be_trained_on_is_refused_before_there_is_a_run(
     data: list[str], tmp_path: Path, override: str, said: str
 ) -> None:
     h36m = next(o.partition("=")[2] for o in data if o.startswith("data.sources.h36m.file="))
-    given = [*data, f"runs={tmp_path / 'runs'}", "data.epoch_samples=0", override.format(h36m=h36m)]
+    overrides = [*data, f"runs={tmp_path / 'runs'}", "data.epoch_samples=0", override.format(h36m=h36m)]
     with pytest.raises(UserError, match=said):
-        train(compose(given), Console(quiet=True))
+        train(compose(overrides), Console(quiet=True))
     assert not (tmp_path / "runs").exists()
