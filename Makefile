@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA := data
 
 
-.PHONY: help setup data ablation system slurm-lab slurm-lab-down test faults check lock clean
+.PHONY: help setup data ablation system slurm-lab slurm-lab-down test faults check house lock clean
 
 help:
 	@echo "make ablation   install, make synthetic data, train Table 1's seven networks at small scale, print the table"
@@ -14,6 +14,7 @@ help:
 	@echo "make test       install, run the tests"
 	@echo "make faults     as root: lost nodes and preemptions on a real Slurm, twenty minutes"
 	@echo "make check      ruff, mypy, import contracts"
+	@echo "make house      how the code is built, beside the bars: folders, imports, types, names"
 	@echo "make data       install, make and pack the synthetic data"
 	@echo "make clean      remove .venv, data, report AND runs: every trained network"
 	@echo "make lock       write the versions in .venv to constraints.txt"
@@ -66,6 +67,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+house:
+	$(PYTHON) -m bench.house
 
 lock: setup
 	{ echo "# The versions that sanpose is tested with (Python 3.11, Linux x86-64). Used by every install: pip install -c constraints.txt"; \

@@ -2,7 +2,7 @@
 
 A machine that is faster in one minute than in the next is so for both. Whoever is not at turn is stopped (SIGSTOP).
 
-The script's hidden `--one JOB` prepares, calls `ready`, does what is to be timed, and calls `done`.
+A bench's hidden `--one JOB` prepares, calls `ready`, does what is to be timed, and calls `done`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from bench.fresh import REPOSITORY
 
 TURN_SECONDS = 5.0
 _CLEARING_SECONDS = 120.0
@@ -43,7 +45,7 @@ def _say(word: str, job: int | None) -> None:
         out.write(f"{word}\n")
 
 
-def take(script: str, jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> tuple[list[float], list[str]]:
+def take(module: str, jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]) -> tuple[list[float], list[str]]:
     """How long each job took from `ready` to `done`, in its own turns, and what it printed after that.
 
     jobs: each with the environment variables that it has beside the inherited ones. The allocator's settings are never
@@ -53,7 +55,7 @@ def take(script: str, jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]
         signal.signal(number, lambda *_: sys.exit(143))
     spent, answers = [0.0] * len(jobs), [""] * len(jobs)
     with contextlib.ExitStack() as stack:
-        running = dict(enumerate(stack.enter_context(_job(script, job, env)) for job, env in jobs))
+        running = dict(enumerate(stack.enter_context(_job(module, job, env)) for job, env in jobs))
         for process in running.values():
             _told(process, _READY, None)
             _signal(process, signal.SIGSTOP)
@@ -75,11 +77,13 @@ def take(script: str, jobs: Sequence[tuple[Mapping[str, Any], Mapping[str, str]]
 
 
 @contextlib.contextmanager
-def _job(script: str, job: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _job(module: str, job: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     inherited = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
-    command = [sys.executable, script, "--one", json.dumps(job)]
+    command = [sys.executable, "-m", module, "--one", json.dumps(job)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, env={**inherited, **env}) as process:
+    with subprocess.Popen(
+        command, bufsize=0, stdin=pipe, stdout=pipe, cwd=REPOSITORY, env={**inherited, **env}
+    ) as process:
         try:
             yield process
         finally:

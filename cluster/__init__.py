@@ -1,1 +1,1 @@
-"""Get machines: the Ray cluster that a command runs on. Knows nothing of poses or trials."""
+"""Get machines: Slurm jobs, and the Ray cluster that a command runs on. Does not know poses or trials."""

@@ -1,4 +1,4 @@
-"""What goes wrong with machines and jobs, in words for the person who asked for them."""
+"""The one exception about machines and jobs that reaches the user."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class ClusterError(Exception):
-    """A job that can't be submitted, a node that didn't come: what, where, what was expected, what to try."""
+    """A problem with a machine or a job: what is wrong, where, what was expected, what to try."""
 
     def __init__(
         self, what: str, *, where: Path | str | None = None, expected: str | None = None, hint: str | None = None

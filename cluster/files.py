@@ -1,4 +1,4 @@
-"""Files of a job, written whole or not at all: other nodes read them while they are made."""
+"""Files of a job, written whole or not at all, as other nodes may read them at any time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
-    """Put a file in place by one rename, with its final mode from the start."""
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Write a file and put it in place by one rename; it has its final mode from the start."""
+    descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w") as out:
-            os.fchmod(handle, mode)
+        with os.fdopen(descriptor, "w") as out:
+            os.fchmod(descriptor, mode)
             out.write(text)
             out.flush()
-            os.fsync(handle)
+            os.fsync(descriptor)
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a job prints, as it comes."""
+"""What a job prints, as it prints it."""
 
 from __future__ import annotations
 
@@ -15,44 +15,46 @@ from cluster.slurm.queue import JobStatus, Queue
 _POLL_SECONDS = 0.3
 
 
-def state(record: JobRecord, told: JobStatus | None = None) -> str:
-    """The state of a job on one line, for a person."""
+def state(record: JobRecord, status: JobStatus | None = None) -> str:
+    """The state of a job on one line, for people."""
     if record.job_id is None:
-        return f"{record.name} was not submitted to a cluster"
-    told = told or queue.look([record.job_id])[record.job_id]
-    return f"job {record.job_id} is {told.state.word}" + (f" ({told.reason})" if told.reason else "")
+        return f"job {record.name} was not submitted to a cluster"
+    status = status or queue.look([record.job_id])[record.job_id]
+    return f"job {record.job_id} is {status.state.word}" + (f" ({status.reason})" if status.reason else "")
 
 
 def node_log(record: JobRecord, node: str) -> Path:
-    """The newest log of a node. Raises ClusterError when there is none."""
-    found = sorted(Path(record.folder).glob(f"ray/*/{node}.log"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        there = sorted({path.stem for path in Path(record.folder).glob("ray/*/*.log")} - {"srun"})
+    """The newest log of a node. Raises ClusterError when the node has no log."""
+    logs = sorted(Path(record.folder).glob(f"ray/*/{node}.log"), key=lambda path: path.stat().st_mtime)
+    if not logs:
+        nodes = sorted({path.stem for path in Path(record.folder).glob("ray/*/*.log")} - {"srun"})
         raise ClusterError(
-            f"there is no log of '{node}'", where=record.folder, expected=f"one of: {', '.join(there) or 'none yet'}"
+            f"there is no log of node '{node}'",
+            where=record.folder,
+            expected=f"one of: {', '.join(nodes) or 'none yet'}",
         )
-    return found[-1]
+    return logs[-1]
 
 
 def follow(path: Path, record: JobRecord, write: Callable[[bytes], object]) -> str:
-    """Write what is added to a file until the job has ended; its state then. A job that is requeued is followed on."""
+    """Write what is appended to a file until the job has ended, also across a requeue; the job's final state."""
     slurm, position = Queue(), 0
-    said = ""
+    last_line = ""
     while True:
-        told = slurm.told([record.job_id])[record.job_id] if record.job_id else None
-        position = _more(path, position, write)
-        if told is None or told.state.stage == "ended" or told.reason == queue.FORGOTTEN:
-            _more(path, position, write)
-            return state(record, told)
-        line = state(record, told)
-        if line != said and told.state.stage != "running":
+        status = slurm.statuses([record.job_id])[record.job_id] if record.job_id else None
+        position = _write_new(path, position, write)
+        if status is None or status.state.stage == "ended" or status.reason == queue.FORGOTTEN:
+            _write_new(path, position, write)
+            return state(record, status)
+        line = state(record, status)
+        if line != last_line and status.state.stage != "running":
             print(line, file=sys.stderr, flush=True)
-        said = line
+        last_line = line
         time.sleep(_POLL_SECONDS)
 
 
-def _more(path: Path, position: int, write: Callable[[bytes], object]) -> int:
-    """Write what follows a position; the new one. A file that has become shorter is written from its beginning."""
+def _write_new(path: Path, position: int, write: Callable[[bytes], object]) -> int:
+    """Write a file from a position on; the new position. A file that has become shorter is written from its start."""
     if not path.exists():
         return position
     if path.stat().st_size < position:

@@ -1,6 +1,6 @@
-"""What a job prints goes to a file on the shared file system, which may be full for a while: that must not end the job.
+"""A job prints to a file on the shared file system. If that file system is full for a while, the job must not end.
 
-Lines that cannot be written are kept, the last megabyte of them at least, and written with those that follow.
+Lines that cannot be written are buffered, at least the last megabyte of them, and written together with later lines.
 """
 
 from __future__ import annotations
@@ -9,49 +9,54 @@ import atexit
 import io
 import sys
 import threading
-from typing import Any
+from typing import TextIO
 
 _MOST_BYTES = 2**20
 _LOST = b"[lines are missing here: they could not be written]\n"
 
 
 class _Output(io.FileIO):
-    """A file that is open for writing, by its number. A reader that has gone (BrokenPipeError) is still an error."""
+    """An open file, by its descriptor. BrokenPipeError (the reader has ended) is still an error."""
 
     def __init__(self, number: int):
         super().__init__(number, "wb", closefd=False)
-        self._left = bytearray()
-        self._turn = threading.RLock()
+        self._unwritten = bytearray()
+        self._lock = threading.RLock()
 
     def write(self, data: object) -> int:
-        with self._turn:
+        with self._lock:
             return self._write(data)
 
     def _write(self, data: object) -> int:
         new = bytes(memoryview(data))  # type: ignore[arg-type]
-        self._left += new
+        self._unwritten += new
         try:
-            while self._left:
-                written = super().write(self._left)
-                if written is None:  # a pipe that is full, and that does not wait
+            while self._unwritten:
+                written = super().write(self._unwritten)
+                if written is None:  # a full non-blocking pipe
                     self._trim()
                     break
-                del self._left[:written]
+                del self._unwritten[:written]
         except BrokenPipeError:
-            self._left.clear()
+            self._unwritten.clear()
             raise
         except OSError:
             self._trim()
         return len(new)
 
     def _trim(self) -> None:
-        if len(self._left) > 2 * _MOST_BYTES:  # seldom, as it copies
-            kept = self._left[-_MOST_BYTES:]
-            self._left[:] = _LOST + kept[kept.find(b"\n") + 1 :]
+        if len(self._unwritten) > 2 * _MOST_BYTES:  # not on every call, as this copies
+            tail = self._unwritten[-_MOST_BYTES:]
+            self._unwritten[:] = _LOST + tail[tail.find(b"\n") + 1 :]
+
+
+def say(text: str) -> None:
+    """Print a line about the job's cluster."""
+    print(f"[cluster] {text}", flush=True)
 
 
 def outlast_full_disk() -> None:
-    """Let this process's standard output and error outlast a file system that is full, read-only or out of reach."""
+    """Make this process's standard output and error survive a file system that is full, read-only or unreachable."""
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         if not _writes_to(stream, number):
@@ -66,7 +71,7 @@ def outlast_full_disk() -> None:
 
 
 def write_kept() -> None:
-    """Write what is still kept of standard output and error, as far as it can be written by now."""
+    """Try to write the buffered lines of standard output and error."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         raw = getattr(getattr(stream, "buffer", None), "raw", None)
@@ -74,9 +79,9 @@ def write_kept() -> None:
             raw.write(b"")
 
 
-def _writes_to(stream: Any, number: int) -> bool:
-    """Whether it is this file's stream, Python's or Ray's, and not one of ours."""
+def _writes_to(stream: TextIO, number: int) -> bool:
+    """Whether a stream, Python's or Ray's, writes to a file descriptor and is not one of ours."""
     try:
         return stream.fileno() == number and not isinstance(getattr(stream.buffer, "raw", None), _Output)
-    except (OSError, ValueError, AttributeError):  # it has none, or is closed
+    except (OSError, ValueError, AttributeError):  # without a descriptor, or closed
         return False

@@ -1,4 +1,7 @@
-"""A shared file system that is full, read-only or out of reach for a while is waited for: a run then loses nothing."""
+"""Wait for a shared file system that is full, read-only or out of reach for a while, so that a run loses nothing.
+
+Knows errors of the operating system and free space; does not know what is written.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,21 @@ from typing import TypeVar
 from sanpose.errors import UserError
 
 _SOME_BYTES = 2**20
-# Out of space, over quota, remounted read-only, the server's handle gone, the server not answering.
-_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, errno.ETIMEDOUT}
+# Disk full, over quota, mounted read-only, stale file handle, I/O error, server not answering.
+_TRANSIENT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, errno.ETIMEDOUT}
 T = TypeVar("T")
 
 PATIENCE = "SANPOSE_DISK_SECONDS"  # how long to wait
 _PATIENCE_SECONDS, _FIRST_SECONDS, _LONGEST_SECONDS = 1800.0, 0.5, 10.0
 
 
-def _passes(error: OSError) -> bool:
-    """Whether what a file system says may be over in a while."""
-    return error.errno in _PASSING
+def _is_transient(error: OSError) -> bool:
+    """Whether the error may disappear after some time."""
+    return error.errno in _TRANSIENT
 
 
-class NotWritable(UserError):  # noqa: N818 - it says what is the matter
-    """A file system has not been writable for longer than this waits."""
+class NotWritable(UserError):  # noqa: N818 - the name states the problem
+    """A file system has not been writable for longer than `patience()`."""
 
 
 def patience() -> float:
@@ -37,35 +40,35 @@ def patience() -> float:
 
 
 def patiently(folder: Path, write: Callable[[], T], size: int = 0) -> T:
-    """Call what writes below a folder, from its beginning each time that the file system refuses it for a while; what
-    it gives in the end. size: the bytes that must be free before it is called.
+    """Call `write`, which writes below a folder, and return its result. After a transient error, wait and call again.
 
-    Raises NotWritable when it takes longer than half an hour ($SANPOSE_DISK_SECONDS).
+    size: the bytes that must be free before the call. Raises NotWritable after half an hour of waiting
+    ($SANPOSE_DISK_SECONDS); any other error is raised at once.
     """
-    begun, pause, waited = time.monotonic(), _FIRST_SECONDS, 0.0
+    start, pause, waited = time.monotonic(), _FIRST_SECONDS, 0.0
     while True:
-        wrong = _obstacle(folder, size) if size else None
-        if wrong is None:
+        problem = _obstacle(folder, size) if size else None
+        if problem is None:
             try:
-                written = write()
+                result = write()
                 if waited:
                     print(f"{folder} is writable again, after {waited:.0f} s", file=sys.stderr, flush=True)
-                return written
+                return result
             except OSError as error:
-                if not _passes(error):
+                if not _is_transient(error):
                     raise
-                wrong = error.strerror or "not writable"
-        size = size or _SOME_BYTES  # before the next try, which may be a long one
-        waited = time.monotonic() - begun
+                problem = error.strerror or "not writable"
+        size = size or _SOME_BYTES  # before the next call of `write`, which may take long
+        waited = time.monotonic() - start
         if waited > patience():
             raise NotWritable(
-                f"the runs' file system has not been writable for {waited:.0f} s: {wrong}",
+                f"the runs' file system has not been writable for {waited:.0f} s: {problem}",
                 where=folder,
                 expected=f"{size / 2**20:.0f} MiB of free space",
-                hint=f"free space, and start the same command again; {PATIENCE}=SECONDS waits longer",
+                hint=f"free space, and run the same command again; set {PATIENCE}=SECONDS to wait longer",
             )
         if pause == _FIRST_SECONDS:
-            print(f"waiting for {folder} to be writable: {wrong}", file=sys.stderr, flush=True)
+            print(f"waiting for {folder} to be writable: {problem}", file=sys.stderr, flush=True)
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_SECONDS)
 
@@ -82,7 +85,7 @@ def _obstacle(folder: Path, size: int) -> str | None:
             probe.unlink(missing_ok=True)
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        if not _passes(error):
+        if not _is_transient(error):
             raise
         return error.strerror or "not writable"
     return None if free >= size else f"{free / 2**20:.0f} MiB are free, {size / 2**20:.0f} are needed"

@@ -1,4 +1,4 @@
-"""The one exception that reaches a person: what is wrong, where, what was expected, what to try."""
+"""The exceptions that reach a user: what is wrong, where, what was expected, what to try."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class UserError(Exception):
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Keyword-only arguments are lost by the default pickling, which worker processes rely on.
+        # Worker processes pickle errors, and the default pickling drops keyword-only arguments.
         return _rebuild, (self.what, self.where and str(self.where), self.expected, self.hint)
 
 
@@ -33,7 +33,7 @@ class TrainingFailedError(Exception):
 
 
 class StoppedError(Exception):
-    """A run or a sweep was asked to stop, and has: what it has reached is kept, and the same command goes on with it.
+    """A run or a sweep stopped on request. Its checkpoint stays; run the same command again to resume.
     Exit code 75 (sysexits' EX_TEMPFAIL)."""
 
 
@@ -41,7 +41,7 @@ def _rebuild(what: str, where: object, expected: str | None, hint: str | None) -
     return UserError(what, where=where, expected=expected, hint=hint)
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """A hint naming the known word closest to a misspelt one, or None when nothing is close."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """A hint that names the candidate closest to a misspelt word, or None when nothing is close."""
+    match = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
     return f"did you mean '{match[0]}'?" if match else None

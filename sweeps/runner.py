@@ -44,7 +44,7 @@ Payload = Mapping[str, object]
 """The input of the trainable: plain data that the host makes."""
 
 
-class Report(TypedDict, total=False):
+class TrialReport(TypedDict, total=False):
     """A report of the trainable: an epoch with its score (lower is better; None without evaluation), or an outcome."""
 
     epoch: int
@@ -190,7 +190,7 @@ class Trials:
                 self._in_use.append(trial)
         return None
 
-    def report(self, name: str, result: Report) -> bool:
+    def report(self, name: str, result: TrialReport) -> bool:
         """Process a report; True when Tune must stop the trial."""
         trial, run = self._running[name]
         if name in self._finished:
@@ -269,7 +269,7 @@ class _Pruning(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._trials = trials
 
-    def on_trial_result(self, tune_controller: object, trial: _TuneTrial, result: Report) -> str:
+    def on_trial_result(self, tune_controller: object, trial: _TuneTrial, result: TrialReport) -> str:
         stop = self._trials.report(trial.trial_id, result)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 

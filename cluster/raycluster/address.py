@@ -13,30 +13,30 @@ INTERFACE = "SANPOSE_INTERFACE"  # such as ib0; by default the interface of the 
 
 
 def own_address(environment: Mapping[str, str]) -> str:
-    """This node's IPv4 address: of $SANPOSE_INTERFACE, else that of the host's name, else that of the default route.
+    """This node's IPv4 address: of $SANPOSE_INTERFACE, else of the host's name, else of the default route.
 
-    Raises ClusterError when the interface does not exist or has no IPv4 address, or nothing but loopback is there.
+    Raises ClusterError when the interface does not exist or has no IPv4 address, or when only loopback exists.
     """
-    wanted = environment.get(INTERFACE)
-    found = {
+    interface = environment.get(INTERFACE)
+    addresses = {
         name: a.address for name, all_ in psutil.net_if_addrs().items() for a in all_ if a.family == socket.AF_INET
     }
-    if wanted:
-        if wanted not in found:
+    if interface:
+        if interface not in addresses:
             raise ClusterError(
-                f"the interface {wanted} has no IPv4 address",
+                f"the interface {interface} has no IPv4 address",
                 where=INTERFACE,
-                expected=", ".join(f"{name} ({address})" for name, address in found.items()),
+                expected=", ".join(f"{name} ({address})" for name, address in addresses.items()),
             )
-        return found[wanted]
+        return addresses[interface]
     for address in (_by_name(), _by_route()):
         if address and not address.startswith("127."):
             return address
-    raise ClusterError("this node has no address but loopback", expected=f"{INTERFACE}=NAME", hint="ip address")
+    raise ClusterError("this node has no address except loopback", expected=f"{INTERFACE}=NAME", hint="ip address")
 
 
 def _by_name() -> str | None:
-    """Debian gives a host's own name a loopback address, which no other node can use."""
+    """The address of the host's name. On Debian this is a loopback address, which no other node can use."""
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError:

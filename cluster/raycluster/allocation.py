@@ -1,4 +1,4 @@
-"""What Slurm has given a job, read from its environment: the nodes, and on each of them CPUs, GPUs and memory."""
+"""A job's allocation, read from its environment: the nodes, and the CPUs, GPUs and memory on each node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cluster.errors import ClusterError
 
 @dataclass(frozen=True)
 class Allocation:
-    """A job as its batch script sees it. `restarts`: how often Slurm has requeued it."""
+    """A job as its batch script sees it. restarts: how often Slurm has requeued the job."""
 
     job_id: str
     nodes: tuple[str, ...]
@@ -37,7 +37,7 @@ class Allocation:
 
 @dataclass(frozen=True)
 class Share:
-    """What a job has of one node. `memory`: bytes; None where Slurm does not limit it."""
+    """A job's part of one node. memory: in bytes; None where Slurm does not limit it."""
 
     cpus: int
     gpus: int
@@ -58,7 +58,7 @@ class Share:
 
 
 def expand(names: str) -> list[str]:
-    """The nodes of a Slurm host list: "a[1-3,07],b" -> a1 a2 a3 a07 b. Raises ClusterError for anything else."""
+    """The nodes of a Slurm host list: "a[1-3,07],b" -> a1 a2 a3 a07 b. Raises ClusterError for any other text."""
     items = re.findall(r"(?:[^,\[\]]|\[[\d,-]+\])+", names)
     if ",".join(items) != names:
         raise ClusterError(f"'{names}' is not a Slurm host list", expected="such as node[1-3,7]")
@@ -74,5 +74,5 @@ def _expand_item(item: str) -> list[str]:
     for part in ranges.split(","):
         low, _, high = part.partition("-")
         for number in range(int(low), int(high or low) + 1):
-            hosts += [f"{before}{number:0{len(low)}d}{rest}" for rest in _expand_item(after)]
+            hosts += [f"{before}{number:0{len(low)}d}{suffix}" for suffix in _expand_item(after)]
     return hosts

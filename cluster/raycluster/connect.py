@@ -1,7 +1,7 @@
-"""The Ray cluster that a command uses: the one named by RAY_ADDRESS, else a private one on this machine.
+"""The Ray cluster that a command uses: the cluster at RAY_ADDRESS, else a private one on this machine.
 
-A private cluster has its own short temporary folder, so it neither joins a stranger's Ray nor leaves files behind. Ray
-opens the folder that it is given to every user, so ours is one above it.
+A private cluster has its own short temporary folder, so it neither joins another user's Ray nor leaves files behind.
+Ray opens its temporary folder to every user, so ours is one level above.
 """
 
 from __future__ import annotations
@@ -18,46 +18,47 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from cluster.files import write_atomic
 
 _SETTINGS = {
-    # Ray's default health check lets every report wait for over a second.
+    # With Ray's default health check, every report waits for over a second.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
-    # How long a process that is kept for the next trial may take to let go of a pruned one. After Tune's own two
-    # seconds it would forget the next trial without a word.
+    # How long a reused process may take to stop a pruned trial. After Tune's default of two seconds, the process would
+    # silently drop the next trial.
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",
 }
-# Beside what `ray job submit` has said, not instead of it.
+# Added to the runtime environment of `ray job submit`, not in place of it.
 _DRIVER_SETTINGS = {
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
-    # At Ray's 15 whatever else runs, its own processes too, comes first: a tenth of a training's speed on two cores.
+    # With Ray's default of 15 every other process comes first, Ray's own too: a training on two cores is 10 % slower.
     "RAY_worker_niceness": "0",
-    # Ray would start a process per core that none of ours takes over: they have variables of their own.
+    # Ray would start a process per core, which our tasks cannot use: they have their own environment variables.
     "RAY_prestart_worker_first_driver": "0",
-    # How often Ray looks for its processes' new log files, which nobody follows here. Its default is twice a second.
+    # How often Ray looks for new log files of its processes, which nobody follows here. Default: twice a second.
     "LOG_NAME_UPDATE_INTERVAL_S": "30",
 }
-# Ray Train's helper asks the dashboard whether a training lives, and takes its room away if not. Without one it asks
-# that of any other Ray on the machine, which knows nothing of ours. Where nobody answers it leaves things as they are.
+# Ray Train's helper asks the dashboard whether a training is alive, and frees the training's resources if not. Without
+# a dashboard the helper would ask that of any other Ray on the machine, which does not know our training. If nobody
+# answers, the helper does nothing.
 _NO_DASHBOARD = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
 _TEMPORARY = Path("/tmp")  # AF_UNIX paths end at 107 bytes
-_PREFIX, _SESSION, _TOLD = "sanpose-ray-", "r", "ray.json"
+_PREFIX, _SESSION, _NOTE = "sanpose-ray-", "r", "ray.json"
 
 
 @contextmanager
 def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iterator[str | None]:
     """Connect to $RAY_ADDRESS, or start a private Ray with at least `cpus` CPUs and end it afterwards.
 
-    `environment`: variables for every process of this driver's. Gives the address of Ray's dashboard, None where there
-    is none: a private Ray gets one only from `cluster.raycluster.dashboard`. A Ray that this process is connected to
-    already is used as it is, and left running. Raises ConnectionError when $RAY_ADDRESS does not answer.
+    environment: variables for every process of this driver. Yields the URL of Ray's dashboard, or None without one: a
+    private Ray gets a dashboard only from `cluster.raycluster.dashboard`. If this process is already connected to a
+    Ray, that Ray is used and left running. Raises ConnectionError when $RAY_ADDRESS does not answer.
     """
     for name, value in {**_SETTINGS, **_DRIVER_SETTINGS}.items():
         os.environ.setdefault(name, value)
@@ -82,8 +83,7 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
             size = max(cpus, available)
             common["_temp_dir"] = str(folder / _SESSION)
             context = ray.init(address="local", num_cpus=size, include_dashboard=False, **common)
-            told = {"address": dict(context.address_info), **_authentication()}
-            write_atomic(folder / _TOLD, json.dumps(told), 0o600)
+            write_atomic(folder / _NOTE, json.dumps(_note(context.address_info)), 0o600)
         yield f"http://{context.dashboard_url}" if context.dashboard_url else None
     finally:
         ray.shutdown()
@@ -92,52 +92,64 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
 
 
 def private(pid: int) -> Path | None:
-    """The folder of the private Ray that a process of this user's on this machine has started, None without one."""
-    found = [path for path in _TEMPORARY.glob(f"{_PREFIX}{pid}-*") if _own(path) and (path / _TOLD).is_file()]
-    return found[0] if found and Path(f"/proc/{pid}").exists() else None
+    """The folder of the private Ray that a process of this user on this machine has started; None without one."""
+    folders = [path for path in _TEMPORARY.glob(f"{_PREFIX}{pid}-*") if _own(path) and (path / _NOTE).is_file()]
+    return folders[0] if folders and Path(f"/proc/{pid}").exists() else None
 
 
 def _own(path: Path) -> bool:
-    """Whether a path is a folder of this user's that nobody else can write to: anybody can make one of such a name."""
+    """Whether a path is a folder of this user that nobody else can write to: anybody can make a folder of this name."""
     try:
-        found = path.lstat()
-    except OSError:  # it has just gone
+        status = path.lstat()
+    except OSError:  # it has just been removed
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
-class ConnectionNote(NamedTuple):
-    """How to talk to a private Ray. `address`: what Ray says ("gcs_address", "session_dir", "node_ip_address", ...).
-    `environment`: the variables that it takes; `lacking`: those of them that are written nowhere, and not set here."""
+class _Note(TypedDict):
+    """The file that a private Ray leaves in its folder. secret: variables that hold a secret; their values are not
+    written."""
 
     address: dict[str, str]
     environment: dict[str, str]
-    lacking: list[str]
+    secret: list[str]
 
 
-def told(folder: Path) -> ConnectionNote:
-    """Of the private Ray in a folder that `private` has found."""
-    read = json.loads((folder / _TOLD).read_text())
-    return ConnectionNote(
-        read["address"], read["environment"], [name for name in read.get("secret", ()) if name not in os.environ]
-    )
+class PrivateRay(NamedTuple):
+    """How to connect to a private Ray.
+
+    address: Ray's own address information ("gcs_address", "session_dir", "node_ip_address", ...). environment: the
+    variables that a client needs. missing: secret variables that a client needs and that are not set in this process.
+    """
+
+    address: dict[str, str]
+    environment: dict[str, str]
+    missing: list[str]
 
 
-def _authentication() -> dict[str, Any]:
-    """Ray sets RAY_AUTH_MODE when it starts; a token that is given in the environment is written nowhere."""
-    kept = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")
+def read_private(folder: Path) -> PrivateRay:
+    """How to connect to the private Ray of a folder that `private` has returned."""
+    note: _Note = json.loads((folder / _NOTE).read_text())
+    missing = [name for name in note.get("secret", ()) if name not in os.environ]
+    return PrivateRay(note["address"], note["environment"], missing)
+
+
+def _note(address: Mapping[str, str]) -> _Note:
+    """Ray sets RAY_AUTH_MODE when it starts. A token from the environment is a secret and is not written."""
+    public = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")
     return {
-        "environment": {name: os.environ[name] for name in kept if name in os.environ},
+        "address": dict(address),
+        "environment": {name: os.environ[name] for name in public if name in os.environ},
         "secret": [name for name in ("RAY_AUTH_TOKEN",) if name in os.environ],
     }
 
 
 def _private_token() -> None:
-    """Ray keeps the token of a person's own clusters in the home folder, and makes it readable for everybody."""
+    """Make the token in the home folder private: Ray would write it there readable for everybody."""
     if os.environ.get("RAY_AUTH_MODE") == "disabled" or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         return
     path = Path.home() / ".ray" / "auth_token"
-    with contextlib.suppress(OSError):  # no home folder to write to: then Ray has none either
+    with contextlib.suppress(OSError):  # the home folder is not writable: then Ray writes no token either
         if path.exists():
             path.chmod(0o600)
         else:
@@ -146,9 +158,9 @@ def _private_token() -> None:
 
 
 def _temporary() -> Path:
-    """A folder for a private Ray; those of this user's processes that were killed are removed first."""
-    for left in _TEMPORARY.glob(f"{_PREFIX}*"):
-        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and _own(left):
-            shutil.rmtree(left, ignore_errors=True)
+    """A new folder for a private Ray. Folders that killed processes of this user left behind are removed first."""
+    for folder in _TEMPORARY.glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and _own(folder):
+            shutil.rmtree(folder, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY))

@@ -1,5 +1,5 @@
-"""The container that a job's profile names: what Ray and the command are put behind. The launcher runs outside, where
-Slurm's commands are."""
+"""The container of a job's profile, in which Ray and the command run. The launcher runs outside, where Slurm's commands
+are."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ PYTHON = "SANPOSE_PYTHON"
 
 
 def inside(command: list[str]) -> list[str]:
-    """A command as it is run in this job's container, or as it is where there is none."""
+    """The command that runs `command` in this job's container; `command` itself without a container."""
     return [*shlex.split(os.environ.get(CONTAINER, "")), *command]
 
 
 def python() -> str:
-    """The interpreter in the container, or this one."""
+    """The Python in the container, or this Python."""
     return os.environ.get(PYTHON) or sys.executable

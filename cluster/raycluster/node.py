@@ -1,14 +1,12 @@
 """One node of a job's Ray cluster: `python -m cluster.raycluster.node`, started on every node by one srun.
 
-The first node is the head. It publishes its address by a rename in the start's folder; the others wait for it. Ray runs
-as a child of this process, in ports and a temporary folder of its own, and only that child is ever ended.
+The first node is the head. It publishes its address in the start folder; the other nodes wait for the address. Ray runs
+as a child of this process, with ports and a temporary folder of its own. This process ends only that child.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import os
 import shutil
 import signal
@@ -27,38 +25,41 @@ import psutil
 
 from cluster.errors import ClusterError
 from cluster.files import write_atomic
+from cluster.locks import lock
 from cluster.raycluster.address import own_address
 from cluster.raycluster.allocation import Share
 from cluster.raycluster.container import inside, python
 from cluster.raycluster.ports import Block, claim
+from cluster.raycluster.start_folder import END, read_head, write_head, write_state
 
-START = "SANPOSE_START_FOLDER"  # the environment variable that names the folder of this start of the cluster
-JOINS = "SANPOSE_JOINS"  # set where the node is not of the launcher's own job
+START = "SANPOSE_START_FOLDER"  # the environment variable that names the start folder
+JOINS = "SANPOSE_JOINS"  # set on a node of a joiner job
 NODE_LOCAL = "SANPOSE_NODE_LOCAL"
 JOIN_SECONDS = "SANPOSE_JOIN_SECONDS"
-DASHBOARD = "SANPOSE_DASHBOARD"  # "off" spares the first node a dozen processes
-HEAD, END = "head.json", "end"
+DASHBOARD = "SANPOSE_DASHBOARD"  # "off" saves a dozen processes on the first node
 _STARTED = "Ray runtime started"
-_ALL_A_SECOND = 100  # looks at the shared file system, by all nodes of a job together
-_POLL_SECONDS, _GRACE_SECONDS, _AGAIN_SECONDS, _HEAD_SECONDS = 0.1, 5.0, 2.0, 600.0
-_LONGEST_FOLDER = 43  # Ray puts sockets below it, whose paths end at 107 bytes
-_PREFIX = "sp-"
+_ALL_A_SECOND = 100  # polls of the shared file system, by all nodes of a job together
+_POLL_SECONDS, _GRACE_SECONDS, _RESTART_SECONDS, _HEAD_SECONDS = 0.1, 5.0, 2.0, 600.0
+_LONGEST_FOLDER = 43  # Ray's sockets are below; their paths may have 107 bytes
+_PREFIX, _LOCK = "sp-", "held"
 
 
 @dataclass(frozen=True)
 class NodeProcess:
-    """This node: its key among those of the start, its name, and its folder of the start, which all nodes share. A node
-    that a job of its own adds has that job's number in its key."""
+    """This node: its key among the nodes of the start, its name, and the start folder, which all nodes share.
+
+    joiner: whether the node belongs to a joiner job; then its key contains the id of that job.
+    """
 
     key: str
     head: bool
     name: str
     folder: Path
-    lent: bool = False
+    joiner: bool = False
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> NodeProcess:
-        """Read a job step's variables, and those that the launcher, or `cluster.raycluster.join`, has set."""
+        """Read the variables of a job step, and those that the launcher or `cluster.raycluster.join` has set."""
         number = environment["SLURM_NODEID"]
         joins = bool(environment.get(JOINS))
         name = environment.get("SLURMD_NODENAME") or os.uname().nodename
@@ -69,13 +70,9 @@ class NodeProcess:
     def log(self) -> Path:
         return self.folder / f"{self.name}.log"
 
-    def tell(self, **values: object) -> None:
-        """Publish this node's state."""
-        write_atomic(self.folder / f"node-{self.key}.json", json.dumps({"name": self.name, **values}))
-
 
 def main() -> int:
-    """Run Ray on this node until the launcher ends the start. 1 when the head's Ray ended by itself."""
+    """Run Ray on this node until the launcher ends the start. 1 when the head's Ray has ended by itself."""
     node = NodeProcess.of(os.environ)
     signal.signal(signal.SIGTERM, lambda *_: _notices.append("SIGTERM"))
     with node.log.open("ab", buffering=0) as log:
@@ -83,7 +80,7 @@ def main() -> int:
             return _serve(node, log)
         except ClusterError as error:
             log.write(f"{error}\n".encode())
-            node.tell(state="failed", reason=str(error))
+            write_state(node.folder, node.key, {"name": node.name, "state": "failed", "reason": str(error)})
             return 1
 
 
@@ -99,47 +96,48 @@ def _examine(node: NodeProcess) -> None:
 
 
 def _serve(node: NodeProcess, log: IO[bytes]) -> int:
-    log.write(f"{node.name}: looking whether this node has what the job needs\n".encode())
+    log.write(f"{node.name}: checking whether this node has what the job needs\n".encode())
     _examine(node)
     share, address = Share.of(os.environ), own_address(os.environ)
     block = claim(40 + 4 * share.cpus)
     if block is None:
-        raise ClusterError("no block of free ports is left on this node", where=node.name)
+        raise ClusterError("this node has no block of free ports", where=node.name)
     while True:
         head = None if node.head else _head(node)
         if head is None and not node.head:
             return 0
         with _temporary(os.environ) as folder:
             ended = _ray(node, _command(share, address, block, folder, head), log, f"{address}:{block.first}", block)
-        taken = node.lent and bool(_notices)  # Slurm has told this node to go, and Ray on it
-        if ended or taken or node.head or not _head_lives(node):
-            return 0 if ended or taken else 1
-        log.write(b"Ray has ended by itself on this node; it is started again\n")
+        preempted = node.joiner and bool(_notices)  # Slurm has signalled this node, and Ray on it
+        if ended or preempted or node.head or not _head_lives(node):
+            return 0 if ended or preempted else 1
+        log.write(b"Ray has ended by itself on this node and is started again\n")
 
 
 def _head(node: NodeProcess) -> str | None:
-    """The head's address, as soon as it is published; None when the start has ended."""
+    """Wait for the head's address; None when the start has ended."""
     until = time.monotonic() + float(os.environ.get(JOIN_SECONDS) or _HEAD_SECONDS)
     while time.monotonic() < until:
         _pass_on(node)
         if (node.folder / END).exists():
             return None
-        with contextlib.suppress(FileNotFoundError):
-            return str(json.loads((node.folder / HEAD).read_text())["address"])
+        if head := read_head(node.folder):
+            return head["address"]
         time.sleep(_pause())
     raise ClusterError("the head has not published its address", where=node.folder)
 
 
 def _pause() -> float:
-    """Seconds between two looks of this node at the shared file system: on many nodes they are rarer."""
+    """Seconds between two polls of the shared file system by this node: longer on many nodes."""
     return max(_POLL_SECONDS, int(os.environ.get("SLURM_NNODES", 1)) / _ALL_A_SECOND)
 
 
 def _head_lives(node: NodeProcess) -> bool:
-    """Whether the head still listens, a moment after Ray has ended on this node. Where it doesn't, there is no way back
-    into this start: Slurm may have given the job other nodes, and have been unable to end this one."""
-    time.sleep(_AGAIN_SECONDS)
-    return _listens(str(json.loads((node.folder / HEAD).read_text())["address"]))
+    """Whether the head still listens, a moment after Ray has ended on this node. If not, this node cannot return to the
+    start: Slurm may have given the job other nodes without being able to end this process."""
+    time.sleep(_RESTART_SECONDS)
+    head = read_head(node.folder)
+    return head is not None and _listens(head["address"])
 
 
 def _listens(address: str) -> bool:
@@ -152,9 +150,9 @@ def _listens(address: str) -> bool:
 
 
 def _ray(node: NodeProcess, command: list[str], log: IO[bytes], address: str, block: Block) -> bool:
-    """Run `ray start --block`; whether it was the launcher that ended it."""
-    node.tell(state="starting")
-    begun = node.log.stat().st_size
+    """Run `ray start --block`; whether the launcher has ended it."""
+    write_state(node.folder, node.key, {"name": node.name, "state": "starting"})
+    log_start = node.log.stat().st_size
     ray = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
     published, joined, pause = not node.head, False, _pause()
     try:
@@ -162,30 +160,30 @@ def _ray(node: NodeProcess, command: list[str], log: IO[bytes], address: str, bl
             _pass_on(node)
             if (node.folder / END).exists():
                 return True
-            if not published and _listens(address):  # the others can begin to join while the head's Ray still starts
+            if not published and _listens(address):  # the others can join while the head's Ray still starts
                 published = True
-                told = {"address": address, "dashboard": f"http://127.0.0.1:{block.first + 1}", "node": node.name}
-                write_atomic(node.folder / HEAD, json.dumps(told))
-            if not joined and _STARTED in node.log.read_bytes()[begun:].decode(errors="replace"):
-                with contextlib.suppress(OSError):  # full or read-only for a while: at the next look
-                    node.tell(state="ready", address=address)
+                dashboard = f"http://127.0.0.1:{block.first + 1}"
+                write_head(node.folder, {"address": address, "dashboard": dashboard, "node": node.name})
+            if not joined and _STARTED in node.log.read_bytes()[log_start:].decode(errors="replace"):
+                with contextlib.suppress(OSError):  # full or read-only for a while: the next poll tries again
+                    write_state(node.folder, node.key, {"name": node.name, "state": "ready", "address": address})
                     joined = True
             time.sleep(max(0.5, pause) if joined else pause)
         with contextlib.suppress(OSError):
-            node.tell(state="ended", code=ray.returncode)
+            write_state(node.folder, node.key, {"name": node.name, "state": "ended", "code": ray.returncode})
         return False
     finally:
         _end(ray)
 
 
 def _pass_on(node: NodeProcess) -> None:
-    """Tell the launcher that Slurm has sent this step a signal: it may be the only one to hear of a preemption. A node
-    that is lent may go, and the job that it was lent to goes on."""
-    while _notices and not node.lent:
+    """Pass Slurm's signals to this step on to the launcher: this step may be the only one that hears of a preemption.
+    A joiner passes nothing on, as the job continues without it."""
+    while _notices and not node.joiner:
         try:
             write_atomic(node.folder / f"notice-{node.key}", _notices[-1])
         except OSError:
-            return  # the shared file system is full or read-only: at the next look
+            return  # the shared file system is full or read-only: the next poll tries again
         _notices.pop()
 
 
@@ -222,28 +220,27 @@ def _command(share: Share, address: str, block: Block, folder: str, head: str | 
 
 @contextmanager
 def _temporary(environment: os._Environ[str]) -> Iterator[str]:
-    """A short folder on this node's own disk, held by a lock; those whose holder was killed are removed first."""
+    """A locked folder with a short name on this node's own disk. Folders of killed processes, which are not locked, are
+    removed first."""
     root = Path(environment.get(NODE_LOCAL) or "/tmp")
-    for left in root.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), (left / "held").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
+    for path in root.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), lock(path / _LOCK, create=False):
+            shutil.rmtree(path, ignore_errors=True)
     try:
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=root)
     except OSError as error:
         raise ClusterError(
-            f"no temporary folder can be made: {error.strerror}", where=root, hint=f"{NODE_LOCAL}=/path/on/the/node"
+            f"a temporary folder cannot be made: {error.strerror}", where=root, hint=f"{NODE_LOCAL}=/path/on/the/node"
         ) from error
     if len(folder) > _LONGEST_FOLDER:
         Path(folder).rmdir()
         raise ClusterError(
-            "the node's temporary folder has too long a name",
+            "the path of the node's temporary folder is too long",
             where=root,
             expected=f"at most {_LONGEST_FOLDER - len(_PREFIX) - 9} characters",
             hint=f"{NODE_LOCAL}=/tmp",
         )
-    with (Path(folder) / "held").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock(Path(folder) / _LOCK):
         try:
             yield folder
         finally:
@@ -251,21 +248,21 @@ def _temporary(environment: os._Environ[str]) -> Iterator[str]:
 
 
 def _end(ray: subprocess.Popen[bytes]) -> None:
-    """End Ray on this node and all that it has started, politely first."""
+    """End Ray on this node and all its processes: first with SIGTERM, then with SIGKILL."""
     try:
-        below = psutil.Process(ray.pid).children(recursive=True)
+        children = psutil.Process(ray.pid).children(recursive=True)
     except psutil.NoSuchProcess:
-        below = []
+        children = []
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(ray.pid, number)
         if number == signal.SIGKILL:
-            for process in below:
+            for process in children:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             ray.wait(_GRACE_SECONDS)
-        below = psutil.wait_procs(below, 2.0)[1]
+        children = psutil.wait_procs(children, 2.0)[1]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A block of ports of one's own on a node that others use too.
+"""A block of ports for one process, on a node that other users share.
 
-A block is claimed by binding abstract Unix sockets: the kernel holds them per network namespace, as it does ports, and
-lets them go when the process ends, however it ends. No file is left, and other users' claims are seen too.
+A process claims a block by binding abstract Unix sockets. The kernel keeps these per network namespace, as it does
+ports, and releases them when the process ends, however it ends. No files remain, and claims of other users count too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
-FIRST, LAST = 20000, 32700  # below Linux's ephemeral ports, which begin at 32768
+FIRST, LAST = 20000, 32700  # below Linux's ephemeral ports, which start at 32768
 UNIT = 100
 
 
@@ -27,7 +27,7 @@ class Block:
 
 
 def claim(size: int) -> Block | None:
-    """Claim `size` consecutive ports on which nothing listens now; None when the node has no such block left."""
+    """Claim `size` consecutive ports on which nothing listens now; None when the node has no free block."""
     units = -(-size // UNIT)
     for first in range(FIRST, LAST - units * UNIT + 1, UNIT):
         claims = _claim_units(first, units)
@@ -43,15 +43,15 @@ def claim(size: int) -> Block | None:
 def _claim_units(first: int, units: int) -> list[socket.socket] | None:
     claims: list[socket.socket] = []
     for start in range(first, first + units * UNIT, UNIT):
-        one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            one.bind(f"\0sanpose-ports-{start}")
+            claim.bind(f"\0sanpose-ports-{start}")
         except OSError:
-            one.close()
+            claim.close()
             for other in claims:
                 other.close()
             return None
-        claims.append(one)
+        claims.append(claim)
     return claims
 
 

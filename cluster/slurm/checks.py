@@ -1,4 +1,4 @@
-"""What can be known before a job is submitted, one clear message each: Slurm would let such a job wait for ever."""
+"""Checks before a job is submitted, with a clear message for each: Slurm would let an impossible job wait for ever."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORMAT = "%P|%N|%c|%m|%G|%l|%f"
 
 @dataclass(frozen=True)
 class Node:
-    """A node in one of its partitions, as sinfo shows it. gpus: type ("" where it has none) -> how many; limit: the
+    """A node in one of its partitions, as sinfo shows it. gpus: type ("" for GPUs without a type) -> count; limit: the
     partition's MaxTime in seconds, None without one."""
 
     partition: str
@@ -41,19 +41,19 @@ class Node:
 
 def check(profile: Profile) -> None:
     """Raises ClusterError for a profile that this cluster can never satisfy, or when the cluster does not answer."""
-    found = nodes()
+    every_node = nodes()
     version()
-    there = _partition(profile, found)
-    _limit(profile, there)
-    _capacity(profile, there)
+    candidates = _partition(profile, every_node)
+    _limit(profile, candidates)
+    _capacity(profile, candidates)
 
 
 def nodes() -> list[Node]:
-    """Every node of every partition. Raises ClusterError when Slurm isn't here or does not answer."""
+    """Every node of every partition. Raises ClusterError when this machine has no Slurm or Slurm does not answer."""
     if not shutil.which("sbatch"):
         raise ClusterError(
-            "sbatch is not on PATH: this machine is no part of a Slurm cluster",
-            hint="log in to the cluster's login node; cluster=local runs it here",
+            "sbatch is not on PATH: this machine is not part of a Slurm cluster",
+            hint="log in to the cluster's login node; cluster=local runs the command on this machine",
         )
     try:
         lines = commands.ask("sinfo", "--noheader", "--Node", f"--format={_FORMAT}").splitlines()
@@ -75,29 +75,29 @@ def version() -> str:
 
 
 def no_answer(reason: str) -> ClusterError:
-    """The error of a cluster that does not answer, told apart by what Slurm complains of."""
+    """The error for a cluster that does not answer; names munge where munge is the cause."""
     if "unge" in reason:
         return ClusterError(
             "munge does not answer on this machine, so Slurm cannot know who you are",
             where=reason,
-            hint="systemctl status munge; on a login node that is the administrators' to mend",
+            hint="systemctl status munge; on a login node, ask the administrators",
         )
     return ClusterError(
-        "Slurm's controller does not answer", where=reason, hint="scontrol ping; try again when it is up"
+        "Slurm's controller does not answer", where=reason, hint="scontrol ping; try again when the controller is up"
     )
 
 
 def check_folders(runs: Path, cwd: Path, node_local: str) -> None:
-    """Raises ClusterError when the folder of runs is missing or cannot be written, the working directory is gone, or
-    another user's folder is where the nodes' temporary ones would be."""
+    """Raises ClusterError when the folder of runs is missing or not writable, when the working directory is gone, or
+    when this user cannot write to the nodes' temporary folder on this machine."""
     if not cwd.is_dir():
         raise ClusterError("the working directory is gone", where=cwd, hint="cd to a folder that every node sees")
     if not runs.parent.is_dir():
         raise ClusterError(
-            "the folder that runs are to be in is missing",
+            "the parent folder of the folder of runs is missing",
             where=runs.parent,
             expected="a folder on the file system that every node sees",
-            hint="runs=/shared/folder/runs; is it mounted here?",
+            hint="runs=/shared/folder/runs; is the file system mounted on this machine?",
         )
     try:
         runs.mkdir(exist_ok=True)
@@ -108,14 +108,14 @@ def check_folders(runs: Path, cwd: Path, node_local: str) -> None:
     local = Path(node_local)
     if local.exists() and not (local.is_dir() and os.access(local, os.W_OK | os.X_OK)):
         raise ClusterError(
-            f"the nodes' temporary folder is in the way: it is {owner(local)}'s, and you cannot write there",
+            f"you cannot write to the nodes' temporary folder, which belongs to {owner(local)}",
             where=local,
             hint="cluster.node_local=/tmp, or a folder of your own on the nodes' disks",
         )
 
 
 def owner(path: Path) -> str:
-    """The name of a file's owner, or the number."""
+    """The name of a file's owner, or the user id."""
     number = path.stat().st_uid
     try:
         return pwd.getpwuid(number).pw_name
@@ -139,31 +139,34 @@ def _node(line: str) -> Node:
 
 def _gpus(gres: str) -> dict[str, int]:
     """GPUs of a node by type: "gpu:a100:4(S:0-1),gpu:2,shard:8" -> {"a100": 4, "": 2}."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for item in re.sub(r"\([^)]*\)", "", gres).split(","):
         words = item.split(":")
         if words[0] == "gpu" and words[-1].isdigit():
             kind = words[1] if len(words) > 2 else ""
-            found[kind] = found.get(kind, 0) + int(words[-1])
-    return found
+            counts[kind] = counts.get(kind, 0) + int(words[-1])
+    return counts
 
 
-def _partition(profile: Profile, found: Sequence[Node]) -> list[Node]:
+def _partition(profile: Profile, every_node: Sequence[Node]) -> list[Node]:
     """The nodes that the job may get, each once."""
-    known = sorted({node.partition for node in found})
-    wanted = profile.partition.split(",") if profile.partition else [n.partition for n in found if n.default][:1]
-    if not wanted:
-        raise _cannot(profile, "no partition is asked for, and the cluster has no default", ", ".join(known))
-    for name in wanted:
-        if name not in known:
+    partitions = sorted({node.partition for node in every_node})
+    names = profile.partition.split(",") if profile.partition else [n.partition for n in every_node if n.default][:1]
+    if not names:
+        raise _cannot(profile, "the profile names no partition, and the cluster has no default", ", ".join(partitions))
+    for name in names:
+        if name not in partitions:
             raise _cannot(
-                profile, f"there is no partition '{name}'", f"one of: {', '.join(known)}", nearest(name, known)
+                profile,
+                f"there is no partition '{name}'",
+                f"one of: {', '.join(partitions)}",
+                nearest(name, partitions),
             )
-    return list({node.name: node for node in found if node.partition in wanted}.values())
+    return list({node.name: node for node in every_node if node.partition in names}.values())
 
 
-def _limit(profile: Profile, there: Sequence[Node]) -> None:
-    limits = [node.limit for node in there]
+def _limit(profile: Profile, candidates: Sequence[Node]) -> None:
+    limits = [node.limit for node in candidates]
     longest = max((limit for limit in limits if limit is not None), default=0)
     if None not in limits and profile.seconds > longest:
         raise _cannot(
@@ -174,33 +177,37 @@ def _limit(profile: Profile, there: Sequence[Node]) -> None:
         )
 
 
-def _capacity(profile: Profile, there: Sequence[Node]) -> None:
-    """More of anything than any node has; then more nodes than have all of it."""
-    if profile.nodes > len(there):
-        raise _cannot(profile, f"nodes={profile.nodes} is more than the partition has", f"at most {len(there)}")
+def _capacity(profile: Profile, candidates: Sequence[Node]) -> None:
+    """Refuse more of a resource than any node has, then more nodes than have all the resources together."""
+    if profile.nodes > len(candidates):
+        raise _cannot(profile, f"nodes={profile.nodes} is more than the partition has", f"at most {len(candidates)}")
     kind = profile.gpu_type
-    types = sorted({name for node in there for name in node.gpus if name})
-    asked = [
-        ("gpus_per_node", profile.gpus_per_node, [node.gpus_of(kind) for node in there]),
-        ("cpus_per_node", profile.cpus_per_node, [node.cpus for node in there]),
-        ("memory_per_node", megabytes(profile.memory_per_node), [node.megabytes for node in there]),
+    types = sorted({name for node in candidates for name in node.gpus if name})
+    resources = [
+        ("gpus_per_node", profile.gpus_per_node, [node.gpus_of(kind) for node in candidates]),
+        ("cpus_per_node", profile.cpus_per_node, [node.cpus for node in candidates]),
+        ("memory_per_node", megabytes(profile.memory_per_node), [node.megabytes for node in candidates]),
     ]
-    for key, wanted, has in asked:
-        if wanted > max(has):
+    for key, amount, capacities in resources:
+        if amount > max(capacities):
             unit = " MB" if key == "memory_per_node" else ""
-            told = f"at most {max(has)}{unit}" + (f"; types of GPU: {', '.join(types) or 'none named'}" if kind else "")
-            raise _cannot(profile, f"{key}={getattr(profile, key)} is more than any node of the partition has", told)
+            expected = f"at most {max(capacities)}{unit}"
+            expected += f"; types of GPU: {', '.join(types) or 'none named'}" if kind else ""
+            raise _cannot(
+                profile, f"{key}={getattr(profile, key)} is more than any node of the partition has", expected
+            )
     feature = profile.constraint if re.fullmatch(r"\w+", profile.constraint) else ""
     fitting = [
         node
-        for number, node in enumerate(there)
-        if all(wanted <= has[number] for _, wanted, has in asked) and (not feature or feature in node.features)
+        for number, node in enumerate(candidates)
+        if all(amount <= capacities[number] for _, amount, capacities in resources)
+        and (not feature or feature in node.features)
     ]
     if profile.nodes > len(fitting):
         raise _cannot(
             profile,
-            f"nodes={profile.nodes} is more than have all that is asked of each",
-            f"at most {len(fitting)} of the partition's {len(there)} nodes",
+            f"nodes={profile.nodes} is more than the nodes that have all requested resources",
+            f"at most {len(fitting)} of the partition's {len(candidates)} nodes",
         )
 
 

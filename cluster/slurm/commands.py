@@ -1,4 +1,4 @@
-"""Slurm's commands, asked with a time limit, and what they complain of in words for a person."""
+"""Slurm's commands, run with a time limit, and the reason of a failure on one line."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import re
 import subprocess
 import time
 
-_AGAIN_SECONDS = 3.0
+_RETRY_SECONDS = 3.0
 SECONDS = 20.0  # a busy controller answers within MessageTimeout, 10 s by default
-# Variables by which a user has these commands filter and format what they print.
-_HABITS = ("SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SLURM_TIME_FORMAT")
+# Variables with which a user changes the filter and the format of these commands' output.
+_USER_FORMATS = ("SQUEUE_", "SINFO_", "SACCT_", "SCANCEL_", "SLURM_TIME_FORMAT")
 
 
 class NotAnsweringError(Exception):
-    """Slurm gave no answer; the message says why, on one line."""
+    """A Slurm command failed or timed out; the message says why, on one line."""
 
 
 def ask(*command: str, seconds: float = SECONDS) -> str:
-    """What a Slurm command prints. Raises NotAnsweringError when it isn't there, fails, or takes longer."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_HABITS)}
+    """What a Slurm command prints. Raises NotAnsweringError when the command is missing, fails, or times out."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_USER_FORMATS)}
     try:
         done = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=seconds, env=environment
@@ -36,7 +36,7 @@ def ask(*command: str, seconds: float = SECONDS) -> str:
 
 
 def ask_patiently(*command: str, patience: float = 120.0) -> str:
-    """As `ask`, again and again while the controller cannot be reached: it may just be starting anew."""
+    """As `ask`, but retries while the controller is unreachable: the controller may be restarting."""
     until = time.monotonic() + patience
     while True:
         try:
@@ -44,12 +44,12 @@ def ask_patiently(*command: str, patience: float = 120.0) -> str:
         except NotAnsweringError as error:
             if not re.search(r"ontact|onnect|not answered|imed out", str(error)) or time.monotonic() > until:
                 raise
-        time.sleep(_AGAIN_SECONDS)
+        time.sleep(_RETRY_SECONDS)
 
 
 def reason(stderr: str) -> str:
-    """The one line of Slurm's complaint that says why; the words of munge come first, since the others follow from
-    them."""
+    """The line of Slurm's error output that says why. A line about munge comes first, since the other errors follow
+    from it."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     munge = [line for line in lines if "unge" in line and "restart with" not in line]
     return (munge[:1] or lines[-1:] or [""])[0]

@@ -1,24 +1,24 @@
-"""The records of jobs: what was submitted, where, as which Slurm job. Slurm says what becomes of it.
+"""The records of jobs: what was submitted, where, and as which Slurm job. Does not know what state a job is in.
 
 <runs>/jobs/<name>/job.json     the record
                    job.out      what the job prints
                    submitit/    submitit's own files
-<runs>/jobs/.code/<hash>/       snapshots of the code, see cluster.snapshot
+<runs>/jobs/.code/<hash>/       snapshots of the code, see cluster.slurm.snapshot
 """
 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from cluster.errors import ClusterError
 from cluster.files import write_atomic
+from cluster.locks import lock
 from cluster.slurm import profiles
 from cluster.slurm.sbatch import OUTPUT
 from cluster.slurm.spec import JobSpec
@@ -26,31 +26,47 @@ from cluster.slurm.spec import JobSpec
 SCHEMA = 1
 FOLDER = "jobs"
 CODE = ".code"
-FOLLOWER = "follower"  # the file with the number of the job that follows where none is requeued
-_FILE = "job.json"
+FOLLOWER = "follower"  # the file with the id of the chained job, where Slurm may not requeue the job
+FILE = "job.json"
+
+
+class CodeVersion(TypedDict):
+    """The commit that a job's code is based on (None without git), and whether the code differs from the commit."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class ElasticNodes(TypedDict):
+    """Up to `most` nodes that may join a job's Ray cluster, and the plain data of their profile."""
+
+    most: int
+    profile: dict[str, object]
 
 
 @dataclass(frozen=True)
 class JobRecord:
-    """One job. kind and target: what for, such as "train" and a run's id. job_id: Slurm's, None before the submission,
-    and of a job on this machine. overrides: what was asked for; command: what is run. code: `commit` and `dirty` of the
-    snapshot. submitted: ISO 8601, UTC. elastic: `most` nodes that may join, and the `profile` of theirs, or None."""
+    """One job.
+
+    kind and target: its purpose, such as "train" and a run id. job_id: Slurm's id; None before the submission, and for
+    a job on this machine. overrides: the user's; command: what the job runs. submitted: ISO 8601, UTC.
+    """
 
     name: str
     kind: str
     target: str
     job_id: str | None
     cluster: str
-    profile: dict[str, Any]
+    profile: dict[str, object]
     command: tuple[str, ...]
     overrides: tuple[str, ...]
     folder: str
     cwd: str
     python: str
     submitted: str
-    code: dict[str, Any]
+    code: CodeVersion
     snapshot: str | None
-    elastic: dict[str, Any] | None = None
+    elastic: ElasticNodes | None = None
 
     @property
     def output(self) -> Path:
@@ -58,24 +74,24 @@ class JobRecord:
 
     @property
     def follower(self) -> str | None:
-        """The job that goes on where this one may not be requeued; it takes its place when it begins."""
+        """The id of the chained job, which continues this one where Slurm may not requeue it."""
         path = Path(self.folder) / FOLLOWER
         return path.read_text().strip() or None if path.exists() else None
 
     @property
     def ids(self) -> list[str]:
-        """Slurm's numbers that this record stands for."""
+        """The Slurm job ids that belong to this record."""
         return [job for job in (self.job_id, self.follower) if job]
 
     def spec(self) -> JobSpec:
-        """The same job, to be submitted again. Raises ClusterError when its profile can't be used any more."""
+        """The same job, to submit again. Raises ClusterError when its profile is no longer valid."""
         profile = profiles.from_plain(self.profile)
         snapshot = Path(self.snapshot) if self.snapshot else None
         place = (Path(self.folder), Path(self.cwd), profile, snapshot, self.python)
         if not self.elastic:
             return JobSpec(self.name, self.command, *place)
         joiner = profiles.from_plain(self.elastic["profile"])
-        return JobSpec(self.name, self.command, *place, joiner, int(self.elastic["most"]))
+        return JobSpec(self.name, self.command, *place, joiner, self.elastic["most"])
 
 
 def folder_of(runs: Path, name: str) -> Path:
@@ -85,28 +101,28 @@ def folder_of(runs: Path, name: str) -> Path:
 
 def write(record: JobRecord) -> None:
     """Write a job's record into its folder, whole or not at all."""
-    told = {"schema": SCHEMA, **dataclasses.asdict(record)}
-    write_atomic(Path(record.folder) / _FILE, json.dumps(told, indent=1) + "\n", 0o600)
+    plain = {"schema": SCHEMA, **dataclasses.asdict(record)}
+    write_atomic(Path(record.folder) / FILE, json.dumps(plain, indent=1) + "\n", 0o600)
 
 
 def read(folder: Path) -> JobRecord:
-    """A job's record. Raises ClusterError when it cannot be read as one."""
-    path = folder / _FILE
+    """A job's record. Raises ClusterError when the file cannot be read or is no such record."""
+    path = folder / FILE
     try:
-        told = json.loads(path.read_bytes())
+        plain = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ClusterError(f"the job's record cannot be read: {error}", where=path) from error
     fields = {field.name for field in dataclasses.fields(JobRecord)}
-    if not isinstance(told, dict) or told.get("schema") != SCHEMA or not fields <= told.keys():
-        raise ClusterError("this is no record of a job", where=path, expected=f"schema {SCHEMA}")
-    values = {name: told[name] for name in fields}
-    return JobRecord(**{**values, "command": tuple(told["command"]), "overrides": tuple(told["overrides"])})
+    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA or not fields <= plain.keys():
+        raise ClusterError("this file is not a job's record", where=path, expected=f"schema {SCHEMA}")
+    values = {name: plain[name] for name in fields}
+    return JobRecord(**{**values, "command": tuple(plain["command"]), "overrides": tuple(plain["overrides"])})
 
 
 def read_all(runs: Path) -> tuple[list[JobRecord], list[ClusterError]]:
-    """Every job's record below a folder of runs, the last submitted first, and what is wrong with the others."""
+    """Every job's record in a folder of runs, the last submitted first, and the errors of unreadable records."""
     records, broken = [], []
-    for path in sorted((runs / FOLDER).glob(f"*/{_FILE}")):
+    for path in sorted((runs / FOLDER).glob(f"*/{FILE}")):
         try:
             records.append(read(path.parent))
         except ClusterError as error:
@@ -115,20 +131,20 @@ def read_all(runs: Path) -> tuple[list[JobRecord], list[ClusterError]]:
 
 
 def find(runs: Path, text: str) -> JobRecord:
-    """The job that a person means: by Slurm's id, the job's name, or a prefix of what it is for.
+    """A job by its Slurm job id, its name, or a prefix of its target.
 
-    Raises ClusterError when there is none, or more than one.
+    Raises ClusterError when no job or more than one job matches.
     """
     records, _ = read_all(runs)
     for exact in ([r for r in records if text in r.ids], [r for r in records if r.name == text]):
         if exact:
             return exact[0]
-    meant = [record for record in records if text and record.target.startswith(text)]
-    if len(meant) == 1:
-        return meant[0]
-    shown = ", ".join(f"{r.name} (job {r.job_id})" for r in (meant or records)) or "none"
+    matches = [record for record in records if text and record.target.startswith(text)]
+    if len(matches) == 1:
+        return matches[0]
+    shown = ", ".join(f"{r.name} (job {r.job_id})" for r in (matches or records)) or "none"
     raise ClusterError(
-        f"'{text}' could be several jobs" if meant else f"there is no job '{text}'",
+        f"'{text}' matches several jobs" if matches else f"there is no job '{text}'",
         where=runs / FOLDER,
         expected=f"one of: {shown}",
         hint=profiles.nearest(text, [r.name for r in records]),
@@ -136,12 +152,13 @@ def find(runs: Path, text: str) -> JobRecord:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a job's folder, made if need be, so that no one else submits into it. Raises ClusterError when one does."""
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a job's folder, so that no other process submits into it; makes the folder. Raises ClusterError when
+    another process holds the lock."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(lock(folder / ".lock"))
         except BlockingIOError as error:
-            raise ClusterError("this job is being submitted by another process", where=folder) from error
+            raise ClusterError("another process is submitting this job", where=folder) from error
         yield

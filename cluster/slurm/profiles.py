@@ -1,6 +1,6 @@
 """Cluster profiles: from YAML and `cluster.KEY=VALUE` to a checked `Profile`, and to plain data and back.
 
-Scalars are read as text and typed by the profile's own fields: YAML alone takes 2:00:00 for the number 7200.
+Scalars are read as text and typed by the fields of `Profile`: YAML itself would read 2:00:00 as the number 7200.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import yaml
 from cluster.errors import ClusterError
 from cluster.slurm.spec import Profile
 
-LOCAL = "local"  # not a cluster: this machine, in the foreground
+LOCAL = "local"  # no cluster: this machine, in the foreground
 _KEYS = {key: kind for key, kind in typing.get_type_hints(Profile).items() if key != "name"}
 
 
 def read(name: str, folder: Path, overrides: Sequence[str] = ()) -> Profile:
-    """The profile that `cluster=NAME cluster.KEY=VALUE ...` asks for.
+    """The profile of `cluster=NAME cluster.KEY=VALUE ...`.
 
-    name: "local", a profile in `folder` by its stem, or a YAML file. Raises ClusterError when there is no such profile,
-    or it or an override has an unknown key or a value that cannot be used.
+    name: "local", the stem of a profile in `folder`, or a YAML file. Raises ClusterError when the profile does not
+    exist, and when the profile or an override has an unknown key or an invalid value.
     """
     if name == LOCAL:
         if overrides:
@@ -45,9 +45,9 @@ def read(name: str, folder: Path, overrides: Sequence[str] = ()) -> Profile:
     return from_plain({**changed(plain, overrides), "name": path.stem})
 
 
-def changed(plain: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A profile's plain data with `cluster.KEY=VALUE` put in. Raises ClusterError for an unknown key."""
-    told: dict[str, Any] = {**plain}
+def changed(plain: Mapping[str, object], overrides: Sequence[str]) -> dict[str, object]:
+    """A profile's plain data with overrides `cluster.KEY=VALUE` applied. Raises ClusterError for an unknown key."""
+    result = dict(plain)
     for override in overrides:
         key, equals, text = override.removeprefix("cluster.").partition("=")
         if not equals:
@@ -57,36 +57,41 @@ def changed(plain: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
         value = _value(key, text, override)
         if dot and key != "extra":
             raise ClusterError(f"cluster.{key} has no keys of its own", where=override, expected=f"cluster.{key}=VALUE")
-        told[key] = {**(told.get("extra") or {}), option: value} if dot else value
-    return told
+        if dot:
+            extra = result.get(key)
+            result[key] = {**(extra if isinstance(extra, dict) else {}), option: value}
+        else:
+            result[key] = value
+    return result
 
 
-def from_plain(plain: Mapping[str, Any]) -> Profile:
+def from_plain(plain: Mapping[str, object]) -> Profile:
     """A profile from plain data, as in a job's record. Raises ClusterError as `Profile` does."""
     where = f"cluster profile {plain['name']}"
     values = {key: _typed(_KEYS[key], value, key, where) for key, value in plain.items() if key in _KEYS}
     return Profile(name=str(plain["name"]), **values)
 
 
-def to_plain(profile: Profile) -> dict[str, Any]:
-    """Lists, texts and numbers, for JSON."""
+def to_plain(profile: Profile) -> dict[str, object]:
+    """A profile as lists, texts and numbers, for JSON."""
     plain = {f.name: getattr(profile, f.name) for f in dataclasses.fields(profile)}
     return {k: list(v) if isinstance(v, tuple) else dict(v) if isinstance(v, Mapping) else v for k, v in plain.items()}
 
 
-def _value(key: str, text: str, where: str) -> Any:
-    """Text as it stands; for a key that holds a list or a group also YAML's [a, b] and {a: b}."""
+def _value(key: str, text: str, where: str) -> object:
+    """The text itself; for a key that holds a list or a group, YAML's [a, b] and {a: b} are read too."""
     if _KEYS[key] in (str, int, bool) or text[:1] not in ("[", "{"):
         return text
     try:
-        return yaml.load(text, yaml.BaseLoader)
+        value: object = yaml.load(text, yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise ClusterError("the value cannot be read as YAML", where=where) from error
+    return value
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """A hint naming the known word closest to a misspelt one, or None."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """A hint that names the choice closest to a misspelt word, or None."""
+    match = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"did you mean '{match[0]}'?" if match else None
 
 
@@ -96,12 +101,12 @@ def _file(name: str, folder: Path) -> Path:
         return folder / f"{name}.yaml"
     if name.endswith((".yaml", ".yml")) and Path(name).is_file():
         return Path(name)
-    known = [*shipped, LOCAL]
+    choices = [*shipped, LOCAL]
     raise ClusterError(
-        f"cluster={name}: there is no such profile" if name else "which cluster?",
+        f"cluster={name}: there is no such profile" if name else "no cluster is named",
         where=folder,
-        expected=f"{', '.join(known)}, or a YAML file",
-        hint=nearest(name, known)
+        expected=f"cluster=NAME: {', '.join(choices)}, or a YAML file",
+        hint=nearest(name, choices)
         or f"copy {folder}/{shipped[0] if shipped else 'gpu'}.yaml and write cluster=FILE.yaml",
     )
 
@@ -109,10 +114,12 @@ def _file(name: str, folder: Path) -> Path:
 def _check_key(key: str, where: str) -> None:
     if key not in _KEYS:
         hint = nearest(key, _KEYS)
-        raise ClusterError(f"'{key}' is no key of a cluster profile", where=where, expected=", ".join(_KEYS), hint=hint)
+        raise ClusterError(
+            f"'{key}' is not a key of a cluster profile", where=where, expected=", ".join(_KEYS), hint=hint
+        )
 
 
-def _typed(kind: Any, value: Any, key: str, where: str) -> Any:
+def _typed(kind: type, value: object, key: str, where: str) -> Any:
     if kind is int and (type(value) is int or (isinstance(value, str) and re.fullmatch(r"-?\d+", value))):
         return int(value)
     if kind is bool and (type(value) is bool or value in ("true", "false")):
@@ -122,13 +129,13 @@ def _typed(kind: Any, value: Any, key: str, where: str) -> Any:
     if typing.get_origin(kind) is tuple:
         return _lines(value, key, where)
     if typing.get_origin(kind) is not None and (value == "" or isinstance(value, Mapping)):
-        return _texts(value or {}, key, where)
+        return _texts(value if isinstance(value, Mapping) else {}, key, where)
     expected = {int: "a whole number", bool: "true or false", str: "text"}.get(kind, "a group of keys and texts")
     raise ClusterError(f"{key}={value!r} has the wrong type", where=where, expected=expected)
 
 
-def _lines(value: Any, key: str, where: str) -> tuple[str, ...]:
-    """A list of texts; of one text, the words of a container's command, or the lines of anything else."""
+def _lines(value: object, key: str, where: str) -> tuple[str, ...]:
+    """A list of texts. A single text is split: `container` into the words of a command, other keys into lines."""
     if isinstance(value, str):
         try:
             return tuple(shlex.split(value) if key == "container" else filter(None, value.splitlines()))
@@ -139,8 +146,10 @@ def _lines(value: Any, key: str, where: str) -> tuple[str, ...]:
     raise ClusterError(f"{key}={value!r} has the wrong type", where=where, expected="text, or a list of texts")
 
 
-def _texts(value: Mapping[Any, Any], key: str, where: str) -> dict[str, str]:
+def _texts(value: Mapping[object, object], key: str, where: str) -> dict[str, str]:
+    texts = {}
     for name, text in value.items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise ClusterError(f"{key}.{name} has the wrong type", where=where, expected="text")
-    return dict(value)
+        texts[name] = text
+    return texts

@@ -1,7 +1,8 @@
-"""What Slurm says of jobs: one question for all of them, asked less often the longer nothing happens.
+"""What Slurm says about jobs: one query for all of them, less often the longer nothing changes.
 
-squeue knows the living and those that ended minutes ago, sacct the others, where accounting is on. What neither knows
-is unknown, and so is everything when the cluster does not answer: never an error, and never a guess.
+squeue knows live jobs and jobs that ended minutes ago; sacct knows older jobs where accounting is enabled. The status
+of a job that neither knows is unknown, and so is every status when the cluster does not answer: never an error or a
+guess.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _LONGEST_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What Slurm says of one job. slurm: its own word; reason: why it waits, or why nothing is known; nodes: as a host
-    list; elapsed: Slurm's D-HH:MM:SS."""
+    """What Slurm says about one job. slurm: Slurm's own word; reason: why the job waits, or why its status is unknown;
+    nodes: as a host list; elapsed: as D-HH:MM:SS."""
 
     state: State
     slurm: str = ""
@@ -32,56 +33,56 @@ class JobStatus:
 
 
 class Queue:
-    """Asks Slurm now and then: `shortest` s after a change, then twice as long each time, up to a minute.
+    """Queries Slurm at intervals: `shortest` s after a change, then twice as long each time, up to a minute.
 
-    A job that was seen twice to have ended the same way is not asked about again: one that is being requeued can show
-    for a moment how its first life ended.
+    A job that has shown the same final state twice is not queried again. Once is not enough: a job that is being
+    requeued can show for a moment how its first start ended.
     """
 
     def __init__(self, shortest: float = 2.0, seconds: float = commands.SECONDS):
         self._shortest, self._seconds = shortest, seconds
         self._interval, self._next = shortest, 0.0
-        self._told: dict[str, JobStatus] = {}
-        self._settled: set[str] = set()
+        self._statuses: dict[str, JobStatus] = {}
+        self._ended: set[str] = set()
 
-    def told(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
-        """What is known of each job, by its id."""
-        asked = [job for job in job_ids if job not in self._settled]
-        if asked and (time.monotonic() >= self._next or not set(asked) <= self._told.keys()):
-            self._look(asked)
-        return {job: self._told[job] for job in job_ids}
+    def statuses(self, job_ids: Collection[str]) -> dict[str, JobStatus]:
+        """The status of each job, by its id."""
+        live = [job for job in job_ids if job not in self._ended]
+        if live and (time.monotonic() >= self._next or not set(live) <= self._statuses.keys()):
+            self._look(live)
+        return {job: self._statuses[job] for job in job_ids}
 
     def _look(self, job_ids: Collection[str]) -> None:
-        found = look(job_ids, self._seconds)
-        before = {job: self._told.get(job) for job in job_ids}
-        same = {job for job, told in found.items() if (b := before[job]) and b.state == told.state}
-        self._settled |= {job for job in same if found[job].state.stage == "ended"}
-        self._interval = min(2 * self._interval, _LONGEST_SECONDS) if len(same) == len(found) else self._shortest
+        statuses = look(job_ids, self._seconds)
+        before = {job: self._statuses.get(job) for job in job_ids}
+        same = {job for job, status in statuses.items() if (b := before[job]) and b.state == status.state}
+        self._ended |= {job for job in same if statuses[job].state.stage == "ended"}
+        self._interval = min(2 * self._interval, _LONGEST_SECONDS) if len(same) == len(statuses) else self._shortest
         self._next = time.monotonic() + self._interval
-        self._told |= found
+        self._statuses |= statuses
 
 
 def look(job_ids: Collection[str], seconds: float = commands.SECONDS) -> dict[str, JobStatus]:
-    """What Slurm says of these jobs at this moment. Job ids are decimal numbers."""
+    """What Slurm says about these jobs now. Job ids are decimal numbers."""
     try:
-        found = _squeue(job_ids, seconds)
+        statuses = _squeue(job_ids, seconds)
     except NotAnsweringError as error:
         return {job: JobStatus(UNKNOWN, reason=str(error)) for job in job_ids}
-    missing = [job for job in job_ids if job not in found]
+    missing = [job for job in job_ids if job not in statuses]
     if missing:
-        found |= _sacct(missing, seconds)
-    return {job: found.get(job) or JobStatus(UNKNOWN, reason=FORGOTTEN) for job in job_ids}
+        statuses |= _sacct(missing, seconds)
+    return {job: statuses.get(job) or JobStatus(UNKNOWN, reason=FORGOTTEN) for job in job_ids}
 
 
-def latest(ids: Sequence[str], told: Mapping[str, JobStatus]) -> str:
-    """Of a job and the one that follows it, the one that counts: the second once the first has ended. One that was
-    submitted since `told` was asked for does not count yet."""
-    living = [job for job in ids if job in told and told[job].state.live]
-    return (living or list(ids))[0]
+def latest(ids: Sequence[str], statuses: Mapping[str, JobStatus]) -> str:
+    """Which of a job and its follower counts: the follower once the job has ended. A job without a status, as it was
+    submitted after the query, does not count yet."""
+    live = [job for job in ids if job in statuses and statuses[job].state.live]
+    return (live or list(ids))[0]
 
 
 def followers(job_id: str, seconds: float = commands.SECONDS) -> list[str]:
-    """The waiting jobs of this user that follow a job. Raises NotAnsweringError."""
+    """This user's waiting jobs that depend on a job. Raises NotAnsweringError."""
     lines = commands.ask(
         "squeue", "--me", "--noheader", "--states=PENDING", "--format=%i|%E", seconds=seconds
     ).splitlines()
@@ -95,7 +96,7 @@ def _squeue(job_ids: Collection[str], seconds: float) -> dict[str, JobStatus]:
     try:
         lines = commands.ask(*command, seconds=seconds).splitlines()
     except NotAnsweringError as error:
-        if "Invalid job id" in str(error):  # squeue says so when it knows none of them
+        if "Invalid job id" in str(error):  # squeue's error when it knows none of the jobs
             return {}
         raise
     rows = [line.strip().split("|", 4) for line in lines]
@@ -110,7 +111,7 @@ def _sacct(job_ids: Collection[str], seconds: float) -> Mapping[str, JobStatus]:
     try:
         lines = commands.ask(*command, f"--jobs={','.join(job_ids)}", seconds=seconds).splitlines()
     except NotAnsweringError:
-        return {}  # most often: there is no accounting
+        return {}  # usually because accounting is disabled
     rows = [line.split("|") for line in lines if line.count("|") == 3]
     return {
         job: JobStatus(state(word), word, "", "" if nodes == "None assigned" else nodes, elapsed)

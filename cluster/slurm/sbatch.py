@@ -1,4 +1,4 @@
-"""The text of a job's script: a pure function of what is asked for. What `--dry-run` prints is what Slurm gets."""
+"""The text of a job's script: a pure function of the job. `--dry-run` prints the same text that Slurm gets."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from cluster.slurm.spec import JobSpec, Profile
 
 OUTPUT = "job.out"
 JOINERS_OUTPUT = "joiners.out"
-JOINER = "joiner.sbatch"  # the script of the jobs that join, in the job's folder
-SUBMITIT = "submitit"  # the folder of submitit's own files, there too
+JOINER = "joiner.sbatch"  # the script of the joiners, in the job's folder
+SUBMITIT = "submitit"  # the folder of submitit's own files, in the job's folder
 
 _TEXT = """\
 #!/bin/bash
-# {what}
+# {header}
 {options}
 
-# Until there is a Python that takes them: a warning that comes too early must not end the job.
+# A warning signal that comes before Python can handle it must not end the job.
 trap '' USR1 USR2
 set -e
-trap 'echo "the job ends here, with code $?: $BASH_COMMAND" >&2' ERR
+trap 'echo "the job script failed with code $?: $BASH_COMMAND" >&2' ERR
 {setup}
 {exports}
 cd {cwd}
@@ -31,29 +31,39 @@ exec {command}
 def sbatch_text(spec: JobSpec) -> str:
     """The whole script of a job, for bash and sbatch."""
     profile = spec.profile
-    ends = [("signal", f"B:USR1@{profile.warning_seconds}"), ("requeue" if profile.requeue else "no-requeue", "")]
+    own_options = [
+        ("signal", f"B:USR1@{profile.warning_seconds}"),
+        ("requeue" if profile.requeue else "no-requeue", ""),
+    ]
     command = (
         f"env SUBMITIT_EXECUTOR=slurm {_python(spec)} submitit.core._submit {shlex.quote(str(spec.folder / SUBMITIT))}"
     )
-    what = f"Job {spec.name}. Written by cluster/slurm/sbatch.py and submitted through submitit."
-    return _text(spec, profile, what, spec.name, [*ends, *_output(spec, OUTPUT)], command)
+    header = f"Job {spec.name}. Written by cluster/slurm/sbatch.py and submitted through submitit."
+    return _text(spec, profile, header, spec.name, [*own_options, *_output(spec, OUTPUT)], command)
 
 
 def joiner_text(spec: JobSpec) -> str:
-    """The whole script of a job that lends its node to this one's Ray cluster; the launcher submits it when it is
-    wanted, and again instead of having it requeued."""
+    """The whole script of a joiner, which lends its node to the job's Ray cluster. The launcher submits the script when
+    the job needs a node; a joiner is not requeued but submitted again."""
     assert spec.joiner
-    what = f"A node for job {spec.name}. Written by cluster/slurm/sbatch.py."
-    ends = [("no-requeue", ""), *_output(spec, JOINERS_OUTPUT)]
+    header = f"A node for job {spec.name}. Written by cluster/slurm/sbatch.py."
+    own_options = [("no-requeue", ""), *_output(spec, JOINERS_OUTPUT)]
     return _text(
-        spec, spec.joiner, what, f"{spec.name}-node", ends, f'{_python(spec)} cluster.raycluster.join "$SANPOSE_START"'
+        spec,
+        spec.joiner,
+        header,
+        f"{spec.name}-node",
+        own_options,
+        f'{_python(spec)} cluster.join "$SANPOSE_START"',
     )
 
 
-def _text(spec: JobSpec, profile: Profile, what: str, name: str, ends: list[tuple[str, str]], command: str) -> str:
-    options = [*_asked(profile, name), *ends, *profile.extra.items()]
+def _text(
+    spec: JobSpec, profile: Profile, header: str, name: str, own_options: list[tuple[str, str]], command: str
+) -> str:
+    options = [*_resources(profile, name), *own_options, *profile.extra.items()]
     return _TEXT.format(
-        what=what,
+        header=header,
         options="\n".join(
             f"#SBATCH --{option}" if value == "" else _option(option, value) for option, value in options
         ),
@@ -68,10 +78,10 @@ def _python(spec: JobSpec) -> str:
     return f"{shlex.quote(spec.python)} -u -P -m"
 
 
-def _asked(profile: Profile, name: str) -> list[tuple[str, str]]:
-    """Names and values of sbatch's options that say which machines; an empty value makes a flag."""
+def _resources(profile: Profile, name: str) -> list[tuple[str, str]]:
+    """The sbatch options that choose machines, by name and value; an empty value makes a flag."""
     gpus = ":".join(filter(None, ("gpu", profile.gpu_type, str(profile.gpus_per_node))))
-    wanted = [
+    choices = [
         ("partition", profile.partition),
         ("account", profile.account),
         ("qos", profile.qos),
@@ -87,9 +97,9 @@ def _asked(profile: Profile, name: str) -> list[tuple[str, str]]:
         ("job-name", name),
         ("nodes", str(profile.nodes)),
         ("ntasks-per-node", "1"),
-        *[(option, value) for option, value in wanted if value],
+        *[(option, value) for option, value in choices if value],
         ("time", profile.time),
-        *[(option, "") for option, asked in flags if asked],
+        *[(option, "") for option, is_set in flags if is_set],
     ]
 
 
@@ -98,17 +108,17 @@ def _output(spec: JobSpec, name: str) -> list[tuple[str, str]]:
 
 
 def _exports(spec: JobSpec, profile: Profile) -> list[tuple[str, str]]:
-    wanted = [
+    variables = [
         ("PYTHONPATH", str(spec.snapshot or "")),
         ("SANPOSE_CONTAINER", shlex.join(profile.container)),
         ("SANPOSE_PYTHON", profile.python),
         ("SANPOSE_NODE_LOCAL", profile.node_local),
     ]
-    return [(variable, value) for variable, value in wanted if value]
+    return [(name, value) for name, value in variables if value]
 
 
 def _option(name: str, value: str) -> str:
-    """Double quotes where sbatch would end the value: at a blank, a quote, or what begins a comment."""
+    """An #SBATCH line; in double quotes where sbatch would end the value: at a blank, a quote, or a comment sign."""
     if re.fullmatch(r"[\w@%+=:,./-]+", value):
         return f"#SBATCH --{name}={value}"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')

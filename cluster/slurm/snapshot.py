@@ -1,8 +1,8 @@
 """The code as it is now, kept for a job that runs later: a read-only copy, shared by all jobs with the same code.
 
-With git: the commit's files as they lie there (so with what differs from the commit) and the untracked ones that are
-not ignored. Without: the folders that the caller names. What it came from is in the copy's .provenance.json, since a
-copy has no history of its own.
+With git, the copy holds the working tree: tracked files (with their changes) and untracked files that git does not
+ignore. Without git, it holds the folders that the caller names. The copy has no git history; its .provenance.json
+records the state of the repository, which the caller reads and passes in.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import py_compile
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cluster.errors import ClusterError
 
@@ -31,40 +30,53 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class SnapshotPlan:
-    """A snapshot that could be made. files: path in the copy -> where it lies. packages: the folders of Python code.
-    git: `commit`, `dirty`, `diff`, `untracked`, or `commit` None and `reason`; as in a run's provenance. hash: of all
-    that, names the copy."""
+    """A snapshot that could be made.
+
+    files: path in the copy -> path of the original. packages: the folders of Python code. git: the state of the
+    repository, as in a run's provenance. hash: of all that; it names the copy.
+    """
 
     root: Path
     files: dict[str, Path]
     packages: tuple[str, ...]
-    git: dict[str, Any]
+    git: Mapping[str, object]
     hash: str
 
+    @property
+    def commit(self) -> str | None:
+        """The commit that the code is based on; None without a repository."""
+        commit = self.git.get("commit")
+        return commit if isinstance(commit, str) else None
 
-def plan(repository: Path, folders: Sequence[Path], exclude: Sequence[Path] = ()) -> SnapshotPlan:
+    @property
+    def dirty(self) -> bool | None:
+        """Whether the code differs from the commit; None without a commit."""
+        dirty = self.git.get("dirty")
+        return dirty if isinstance(dirty, bool) else None
+
+
+def plan(
+    repository: Path, git: Mapping[str, object], folders: Sequence[Path], exclude: Sequence[Path] = ()
+) -> SnapshotPlan:
     """What a snapshot would hold; writes nothing.
 
-    folders: packages and data folders that are to be in it by their names: copied where they are not in a git
-    repository at `repository`. exclude: folders that are left out, such as that of the runs. Raises ClusterError when
-    it would be larger than a snapshot may be, or a file cannot be read.
+    git: the state of the repository: `commit` (None without one), `dirty` and whatever else the copy's provenance
+    should say. folders: packages and data folders that the copy must hold under their names: taken from their own place
+    where git does not list them. exclude: folders to leave out, such as the folder of runs. Raises ClusterError when
+    the snapshot would be too large, or when a file cannot be read.
     """
-    git = _git_state(repository)
-    files: dict[str, Path] = {}
-    if git["commit"]:
-        names = _git(repository, "ls-files", "-z").split("\0") + git["untracked"]
-        files = {name: repository / name for name in names if name}
+    files = {name: repository / name for name in _listed(repository)} if git.get("commit") else {}
     for folder in folders:
         if not any(name.startswith(f"{folder.name}/") and path.is_relative_to(folder) for name, path in files.items()):
             files = {n: p for n, p in files.items() if not n.startswith(f"{folder.name}/")} | _below(folder)
-    files = {n: p for n, p in sorted(files.items()) if _wanted(p, exclude)}
+    files = {n: p for n, p in sorted(files.items()) if _is_code(p, exclude)}
     _refuse_large(files)
     packages = tuple(folder.name for folder in folders if (folder / "__init__.py").is_file())
     return SnapshotPlan(repository, files, packages, git, _hash(files, git))
 
 
 def make(planned: SnapshotPlan, store: Path) -> Path:
-    """The copy, made in `store` if it is not there yet; it appears whole. Raises ClusterError when it cannot be."""
+    """The copy, made in `store` unless it exists; it appears whole. Raises ClusterError when it cannot be made."""
     target = store / planned.hash
     if target.is_dir():
         return target
@@ -83,7 +95,7 @@ def make(planned: SnapshotPlan, store: Path) -> Path:
 
 
 def remove(snapshot: Path) -> None:
-    """Delete a snapshot, read-only as it is."""
+    """Delete a snapshot, which is read-only."""
     for folder, _, _ in os.walk(snapshot):
         Path(folder).chmod(0o700)
     shutil.rmtree(snapshot)
@@ -99,11 +111,11 @@ def _fill(planned: SnapshotPlan, part: Path, target: Path) -> None:
             shutil.copy2(path, copy)
     copied = {name: part / name for name in planned.files}
     if _hash(copied, planned.git) != planned.hash:
-        raise ClusterError("the code was changed while it was copied", where=planned.root, hint="submit again")
+        raise ClusterError("the code changed while it was copied", where=planned.root, hint="submit again")
     at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    told = {"schema": 1, "made": at, "repository": str(planned.root), "hash": planned.hash, "git": planned.git}
-    (part / PROVENANCE).write_text(json.dumps(told, indent=1) + "\n")
-    # A read-only folder takes no bytecode later, and every process would compile the code for itself.
+    origin = {"schema": 1, "made": at, "repository": str(planned.root), "hash": planned.hash, "git": dict(planned.git)}
+    (part / PROVENANCE).write_text(json.dumps(origin, indent=1) + "\n")
+    # Python cannot write bytecode into a read-only folder, and every process would compile the code again.
     for package in planned.packages:
         compileall.compile_dir(
             part / package,
@@ -124,35 +136,19 @@ def _finish(part: Path, target: Path) -> None:
     try:
         part.rename(target)
     except OSError:
-        if not target.is_dir():  # else another process was faster, with the same
+        if not target.is_dir():  # otherwise another process has made the same copy first
             raise
 
 
-def _git_state(repository: Path) -> dict[str, Any]:
+def _listed(repository: Path) -> list[str]:
+    """The files that git tracks, and the untracked ones that it does not ignore. Empty where git lists nothing, as in
+    a snapshot, which has no history."""
+    command = ["git", "-C", str(repository), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
-        top = Path(_git(repository, "rev-parse", "--show-toplevel").strip())
-        if top.resolve() != repository.resolve():
-            return {"commit": None, "reason": f"{repository} is no repository of its own"}
-        commit = _git(repository, "rev-parse", "--verify", "HEAD").strip()
-        diff = _git(repository, "diff", "HEAD", "--no-ext-diff", "--no-color", errors="replace")
-        untracked = [n for n in _git(repository, "ls-files", "-z", "--others", "--exclude-standard").split("\0") if n]
-    except subprocess.CalledProcessError as error:
-        lines = (error.stderr or "").strip().splitlines()
-        return {"commit": None, "reason": lines[-1] if lines else f"git ended with code {error.returncode}"}
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return {"commit": None, "reason": str(error)}
-    return {"commit": commit, "dirty": bool(diff or untracked), "diff": diff, "untracked": untracked}
-
-
-def _git(repository: Path, *arguments: str, errors: str = "surrogateescape") -> str:
-    return subprocess.run(
-        ["git", "-C", str(repository), *arguments],
-        check=True,
-        capture_output=True,
-        encoding="utf-8",
-        errors=errors,
-        timeout=_GIT_SECONDS,
-    ).stdout
+        listing = subprocess.run(command, check=True, capture_output=True, timeout=_GIT_SECONDS).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [os.fsdecode(name) for name in listing.split(b"\0") if name]
 
 
 def _below(folder: Path) -> dict[str, Path]:
@@ -163,10 +159,10 @@ def _below(folder: Path) -> dict[str, Path]:
     }
 
 
-def _wanted(path: Path, exclude: Sequence[Path]) -> bool:
-    """Whether a file is to be copied: one that is listed may be deleted, or a repository within the repository."""
-    inside = any(path.absolute().is_relative_to(folder.absolute()) for folder in exclude)
-    return not inside and (path.is_symlink() or path.is_file())
+def _is_code(path: Path, exclude: Sequence[Path]) -> bool:
+    """Whether to copy a listed file. A listed file may be deleted, or be a repository inside the repository."""
+    excluded = any(path.absolute().is_relative_to(folder.absolute()) for folder in exclude)
+    return not excluded and (path.is_symlink() or path.is_file())
 
 
 def _refuse_large(files: dict[str, Path]) -> None:
@@ -174,24 +170,24 @@ def _refuse_large(files: dict[str, Path]) -> None:
     if sum(sizes.values()) > LARGEST_BYTES:
         largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:_SHOWN]
         raise ClusterError(
-            f"the code is {sum(sizes.values()) / 2**20:.0f} MB, too large to be copied for a job",
+            f"the code is {sum(sizes.values()) / 2**20:.0f} MB, too large to copy for a job",
             where=", ".join(f"{name} ({sizes[name] / 2**20:.0f} MB)" for name in largest),
             expected=f"at most {LARGEST_BYTES // 2**20} MB that git does not ignore",
-            hint="name what is not code in .gitignore",
+            hint="add what is not code to .gitignore",
         )
 
 
 def _link(name: str, path: Path) -> str:
-    """Where a link of the copy leads: within the tree as before, outside of it to the same place."""
+    """The target of a link in the copy: unchanged inside the tree, absolute where it leads outside."""
     root = path.parents[len(Path(name).parts) - 1]
-    told = path.readlink()
-    leads = Path(os.path.normpath(path.parent / told))
-    return str(leads if told.is_absolute() or not leads.is_relative_to(root) else told)
+    link = path.readlink()
+    target = Path(os.path.normpath(path.parent / link))
+    return str(target if link.is_absolute() or not target.is_relative_to(root) else link)
 
 
-def _hash(files: dict[str, Path], git: dict[str, Any]) -> str:
+def _hash(files: dict[str, Path], git: Mapping[str, object]) -> str:
     """Ten characters of the SHA-256 of the files' names, contents and modes, the commit, and whether it is dirty."""
-    digest = hashlib.sha256(f"{git['commit']} {git.get('dirty')}\0".encode())
+    digest = hashlib.sha256(f"{git.get('commit')} {git.get('dirty')}\0".encode())
     for name, path in files.items():
         digest.update(os.fsencode(name) + b"\0")
         try:

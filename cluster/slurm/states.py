@@ -1,4 +1,4 @@
-"""The states of a Slurm job: every word of squeue and sacct, what it means, and that the rest is unknown."""
+"""The states of a Slurm job: every state word of squeue and sacct and its meaning. Any other word means unknown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Stage = Literal["waiting", "running", "ended", "unknown"]
 
 @dataclass(frozen=True)
 class State:
-    """`word`: for people. `stage`: waiting and running jobs live; of an unknown one nothing may be concluded."""
+    """`word`: for people. `stage`: a waiting or running job is live; "unknown" allows no conclusion."""
 
     word: str
     stage: Stage
@@ -42,7 +42,7 @@ TABLE = {
     "REQUEUE_FED": _REQUEUED,
     "REQUEUE_HOLD": _HELD,
     "RESV_DEL_HOLD": _HELD,
-    "SPECIAL_EXIT": _HELD,  # requeued, and held until someone looks
+    "SPECIAL_EXIT": _HELD,  # requeued and held until a person releases the job
     "COMPLETED": State("done", "ended"),
     "FAILED": State("failed", "ended"),
     "OUT_OF_MEMORY": State("out of memory", "ended"),
@@ -50,7 +50,7 @@ TABLE = {
     "DEADLINE": State("deadline passed", "ended"),
     "CANCELLED": State("cancelled", "ended"),
     "REVOKED": State("revoked", "ended"),
-    "PREEMPTED": State("preempted", "ended"),  # a job that is requeued shows as PENDING instead
+    "PREEMPTED": State("preempted", "ended"),  # a requeued job shows PENDING instead
     "NODE_FAIL": State("node lost", "ended"),
     "BOOT_FAIL": State("node lost", "ended"),
     "LAUNCH_FAILED": State("failed", "ended"),
@@ -59,10 +59,10 @@ TABLE = {
 
 
 def state(text: str) -> State:
-    """The state of squeue's or sacct's word; "CANCELLED by 1000" and a word cut short as "OUT_OF_ME+" count too."""
+    """The state of a word of squeue or sacct, also of "CANCELLED by 1000" and of a cut word such as "OUT_OF_ME+"."""
     words = text.split()
     word = words[0].upper() if words else ""
     if word.endswith("+"):
-        meant = {TABLE[name] for name in TABLE if name.startswith(word[:-1])}
-        return meant.pop() if len(meant) == 1 else UNKNOWN
+        matches = {TABLE[name] for name in TABLE if name.startswith(word[:-1])}
+        return matches.pop() if len(matches) == 1 else UNKNOWN
     return TABLE.get(word, UNKNOWN)

@@ -1,4 +1,4 @@
-"""The `sanpose` command. Each command's module is imported only when it is called."""
+"""The `sanpose` command. A command's module is imported only when the command is called."""
 
 from __future__ import annotations
 
@@ -20,19 +20,28 @@ from sanpose.errors import StoppedError, TrainingFailedError, UserError
         "data": ("sanpose.cli.data:data", "Prepare, check and synthesise data."),
         "train": ("sanpose.cli.train:train", "Train one network: overrides, or resume=<run id>."),
         "tune": ("sanpose.cli.tune:tune", "Run a sweep: sweep=table1, delta_init, ..., or a YAML file."),
-        "submit": ("sanpose.cli.submit:submit", "Give a training or a sweep to Slurm: submit train ... cluster=NAME."),
-        "logs": ("sanpose.cli.logs:logs", "Show what a job has printed; --follow stays."),
-        "cancel": ("sanpose.cli.cancel:cancel", "Cancel a job, or all of them."),
-        "resubmit": ("sanpose.cli.resubmit:resubmit", "Submit a job again, with the code that it had."),
-        "doctor": ("sanpose.cli.doctor:doctor", "Check this machine, and a cluster's nodes."),
-        "relationship": ("sanpose.cli.relationship:relationship", "Map how alike joints are (the paper's Figure 3)."),
+        "submit": (
+            "sanpose.cli.submit:submit",
+            "Submit a training or a sweep to Slurm: submit train ... cluster=NAME.",
+        ),
+        "logs": ("sanpose.cli.logs:logs", "Show the output of a job; --follow waits for more."),
+        "cancel": ("sanpose.cli.cancel:cancel", "Cancel a job, or all jobs."),
+        "resubmit": ("sanpose.cli.resubmit:resubmit", "Submit a job again, with the same code."),
+        "doctor": ("sanpose.cli.doctor:doctor", "Check this machine, and the nodes of a cluster."),
+        "relationship": (
+            "sanpose.cli.relationship:relationship",
+            "Measure the similarity of joints (the paper's Figure 3).",
+        ),
         "evaluate": ("sanpose.cli.evaluate:evaluate", "Evaluate a trained run: run=<run id>."),
         "report": ("sanpose.cli.report:report", "Rebuild the paper's tables from the recorded runs."),
-        "status": ("sanpose.cli.status:status", "Show what becomes of sweeps and runs."),
-        "dashboard": ("sanpose.cli.dashboard:dashboard", "Show the same as a live page in a browser."),
+        "status": ("sanpose.cli.status:status", "Show the state of sweeps and runs."),
+        "dashboard": (
+            "sanpose.cli.dashboard:dashboard",
+            "Show the state of sweeps and runs as a live page in a browser.",
+        ),
         "predict": ("sanpose.cli.predict:predict", "Estimate the poses of people in images."),
         "export": ("sanpose.cli.export:export", "Write a run's weights as safetensors and ONNX."),
-        "metrics": ("sanpose.cli.metrics:metrics", "Score anyone's prediction file."),
+        "metrics": ("sanpose.cli.metrics:metrics", "Score a prediction file of any program."),
         "complexity": ("sanpose.cli.complexity:complexity", "Count parameters and operations (Table 2)."),
     },
 )
@@ -42,10 +51,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script: a UserError, a refused argument, or what the system refuses (a folder that cannot be written
-    to, a full disk) ends in exit code 2, Ctrl-C in 130, a stop that was asked for in 75."""
+    """The console script. Exit code 2: a UserError, a wrong argument, an error of the operating system (such as a full
+    disk); 1: a failed training; 75: a stop on request; 130: Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name or a reason may hold what no encoding has a code for
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold bytes that no encoding can print
             stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(standalone_mode=False)
@@ -53,7 +62,7 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     except StoppedError as stopped:
-        click.echo(f"{stopped}; the same command goes on", err=True)
+        click.echo(f"{stopped}; run the same command again to resume", err=True)
         sys.exit(75)
     except TrainingFailedError as error:
         click.echo(f"error: {error}", err=True)
@@ -66,16 +75,16 @@ def main() -> None:
         sys.exit(130)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
-    except OSError as error:  # click has dealt with a closed pipe
-        click.echo(f"error: {_refused(error)}", err=True)
+    except OSError as error:  # click handles a closed pipe itself
+        click.echo(f"error: {_system_error(error)}", err=True)
         sys.exit(2)
 
 
-def _refused(error: OSError) -> UserError:
-    """What the operating system has said, as a message."""
+def _system_error(error: OSError) -> UserError:
+    """An error of the operating system as a message."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     return UserError(
-        f"the system refuses: {error.strerror or error}",
+        f"the operating system reports an error: {error.strerror or error}",
         where=" -> ".join(names) or None,
-        hint="another path; or look at its permissions, and at the room on its disk",
+        hint="use another path, or check the permissions and the free space of its disk",
     )

@@ -19,13 +19,13 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
 @click.command()
-@click.option("--cluster", metavar="NAME", help="Ask a node of this cluster too: a profile's name, or a YAML file.")
+@click.option("--cluster", metavar="NAME", help="Also check a node of this cluster: a profile name or a YAML file.")
 @runs_option
 @click.argument("overrides", nargs=-1)
 def doctor(cluster: str | None, runs: Path, overrides: tuple[str, ...]) -> None:
-    """Check this machine, Slurm, and with --cluster a node. Exit code 1: something has failed.
+    """Check this machine, Slurm and, with --cluster, a node. Exit code 1: a check failed.
 
-    OVERRIDES change what is asked of the cluster: cluster.partition=gpu.
+    OVERRIDES change the cluster profile: cluster.partition=gpu.
     """
     from rich.console import Console
 
@@ -41,16 +41,16 @@ def doctor(cluster: str | None, runs: Path, overrides: tuple[str, ...]) -> None:
     console = console if console.is_terminal else Console(width=160)
     local = Path(profile.node_local if profile else "/tmp")
     folder = runs.absolute() if runs.is_dir() else runs.absolute().parent
-    found = [*machine.examine(folder, local), *doctor_slurm.examine_slurm()]
-    console.print(_table("this machine", found))
+    findings = [*machine.examine(folder, local), *doctor_slurm.examine_slurm()]
+    console.print(_table("this machine", findings))
     if profile:
         from sanpose.config.compose import REPOSITORY
 
         python = profile.python or sys.executable
-        asked = doctor_slurm.examine_node(profile, python, folder, REPOSITORY)
-        console.print(_table(f"a node of {profile.name}", asked))
-        found += asked
-    if machine.worst(found) == "failed":
+        node_findings = doctor_slurm.examine_node(profile, python, folder, REPOSITORY)
+        console.print(_table(f"a node of {profile.name}", node_findings))
+        findings += node_findings
+    if machine.worst(findings) == "failed":
         sys.exit(1)
 
 
@@ -60,5 +60,5 @@ def _table(title: str, findings: list[Finding]) -> RenderableType:
 
     table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold", show_header=False)
     for finding in findings:
-        table.add_row(Text(finding.name), Text(finding.status, _STYLES[finding.status]), Text(finding.told))
+        table.add_row(Text(finding.name), Text(finding.status, _STYLES[finding.status]), Text(finding.message))
     return table

@@ -1,4 +1,4 @@
-"""`sanpose export`: a run's network as safetensors and ONNX."""
+"""`sanpose export`: write a run's network as safetensors and ONNX."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ from pathlib import Path
 
 import click
 
+from sanpose.cli.options import checkpoint_option, run_option, runs_option
+
 PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--run", required=True, metavar="ID", help="The run, by a prefix of its id.")
-@click.option("--runs", type=PATH, default="runs", show_default=True, help="Where the runs lie.")
-@click.option("--checkpoint", default="last", show_default=True, help="last, best, or a checkpoint's name.")
-@click.option("--out", type=PATH, default="export", show_default=True, help="The folder of the files.")
+@run_option
+@runs_option
+@checkpoint_option
+@click.option("--out", type=PATH, default="export", show_default=True, help="The folder of the exported files.")
 def export(run: str, runs: Path, checkpoint: str, out: Path) -> None:
-    """Write model.safetensors, model.onnx and model.json, which says what goes in and comes out.
+    """Write model.safetensors, model.onnx and model.json, which describes input and output.
 
-    The ONNX model is run beside torch on random images first; if they differ by more than 1e-4, nothing is written.
+    First, the command compares the ONNX model with torch on random images. If the outputs differ by more than 1e-4, the
+    command writes nothing.
     """
     from sanpose.inference import trained
     from sanpose.inference.export import BATCHES
     from sanpose.inference.export import export as write
     from sanpose.runs import lookup
 
-    done = write(trained.load(lookup.find(runs, run), checkpoint), out)
-    for path in done.files:
+    exported = write(trained.load(lookup.find(runs, run), checkpoint), out)
+    for path in exported.files:
         click.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     batches = " and ".join(str(n) for n in BATCHES)
-    click.echo(f"ONNX Runtime against torch, batches of {batches}: largest difference {done.difference:.2g}")
+    click.echo(f"ONNX Runtime against torch, batches of {batches}: largest difference {exported.difference:.2g}")

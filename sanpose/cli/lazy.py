@@ -1,9 +1,9 @@
-"""A click group that imports a command's module only when that command is called: `sanpose --help` stays fast."""
+"""A click group that imports a command's module only when the command is called, so that `sanpose --help` is fast."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import click
 
@@ -13,8 +13,16 @@ from sanpose.errors import nearest
 class LazyGroup(click.Group):
     """`lazy`: command name -> ("module:attribute", one line of help)."""
 
-    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]], **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        lazy: Mapping[str, tuple[str, str]],
+        callback: Callable[..., object] | None = None,
+        params: list[click.Parameter] | None = None,
+        help: str | None = None,
+    ):
+        super().__init__(name, callback=callback, params=params, help=help)
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:

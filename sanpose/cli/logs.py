@@ -13,11 +13,11 @@ from sanpose.cli.options import runs_option
 
 @click.command()
 @click.argument("job")
-@click.option("--follow", "-f", is_flag=True, help="Stay until the job has ended; Ctrl-C ends it.")
-@click.option("--node", metavar="NAME", help="What Ray printed on this node, instead of the job.")
+@click.option("--follow", "-f", is_flag=True, help="Print until the job ends or you press Ctrl-C.")
+@click.option("--node", metavar="NAME", help="Show what Ray printed on this node instead.")
 @runs_option
 def logs(job: str, follow: bool, node: str | None, runs: Path) -> None:
-    """Show what JOB has printed: Slurm's id, the job's name, or a prefix of its run's id."""
+    """Show what JOB has printed. JOB is a Slurm job id, a job name, or a prefix of the run id."""
     from cluster import logs
     from cluster.slurm import jobs
 
@@ -26,12 +26,11 @@ def logs(job: str, follow: bool, node: str | None, runs: Path) -> None:
     write = sys.stdout.buffer.write
     if not follow:
         if not path.exists():
-            click.echo(f"nothing is printed yet: {logs.state(record)}", err=True)
+            click.echo(f"the job has printed nothing yet: {logs.state(record)}", err=True)
             return
         with path.open("rb") as file:
             while block := file.read(1 << 16):
                 write(block)
         return
-    with suppress(KeyboardInterrupt):  # the way to end it
-        told = logs.follow(path, record, write)
-        click.echo(told, err=True)
+    with suppress(KeyboardInterrupt):
+        click.echo(logs.follow(path, record, write), err=True)

@@ -1,37 +1,32 @@
-"""`sanpose metrics`: score anyone's prediction file. Nothing here imports torch."""
+"""`sanpose metrics`: score a prediction file from any program. Does not import torch."""
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from sanpose.cli.subjects import parse_subjects
 from sanpose.errors import UserError
 from sanpose.metrics import coco, h36m, pckh
-from sanpose.metrics import protocol as measured
 from sanpose.metrics.coco_files import read_coco_results, read_coco_truth
 from sanpose.metrics.files import matched
 from sanpose.metrics.h36m_files import read_poses3d
 from sanpose.metrics.mpii_files import read_mpii_prediction, read_mpii_truth
+from sanpose.metrics.protocol import FigureTable
+
+if TYPE_CHECKING:
+    from sanpose.evaluation.measure import Result
 
 FILE = click.Path(path_type=Path)
 UNIT = click.Choice(["m", "mm"])
-UNKNOWN = "not told by the prediction file"
+UNKNOWN = "not stated by the prediction file"
 _UNLIMITED = 10_000
-
-
-class Result(Protocol):
-    """What every metric's `evaluate` gives back."""
-
-    @property
-    def protocol(self) -> measured.Protocol: ...
-    def as_dict(self) -> dict[str, Any]: ...
-    def table(self) -> measured.FigureTable: ...
 
 
 def show(result: Result, *, as_json: bool = False) -> None:
@@ -44,8 +39,8 @@ def show(result: Result, *, as_json: bool = False) -> None:
     console.print(f"protocol: {result.protocol.text()}", markup=False, highlight=False)
 
 
-def _drawn(table: measured.FigureTable, console: Console) -> RichTable:
-    """The table, without padding where it is wider than the console; no figure is ever shortened."""
+def _drawn(table: FigureTable, console: Console) -> RichTable:
+    """The table, without padding where it is wider than the console; figures are never shortened."""
     rich = RichTable(title=table.title, title_justify="left")
     for i, column in enumerate(table.columns):
         rich.add_column(column, justify="right" if i else "left", no_wrap=True)
@@ -53,32 +48,27 @@ def _drawn(table: measured.FigureTable, console: Console) -> RichTable:
         rich.add_row(*row)
     if _width(rich, console) > console.width:
         rich.padding = (0, 0)
-        rich.width = _width(rich, console)  # else rich fits it to the console by cutting the figures
+        rich.width = _width(rich, console)  # otherwise rich cuts the figures to fit the console
     return rich
 
 
 def _width(table: RichTable, console: Console) -> int:
-    """Columns of text that the table needs, whatever the console has."""
+    """Columns of text that the table needs, whatever the console's width."""
     return console.measure(table, options=console.options.update(max_width=_UNLIMITED)).maximum
 
 
 def _subjects(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
-    if not text:
-        return ()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"[sS]?\d+", part) for part in parts):
-        raise UserError(f"'{text}' are not subjects", where="--subjects", expected="numbers, as in 9,11 or S9,S11")
-    return tuple(int(part.lstrip("sS")) for part in parts)
+    return parse_subjects(text) if text else ()
 
 
 @click.group()
 def metrics() -> None:
-    """Score anyone's prediction file (formats: docs/metrics.md)."""
+    """Score a prediction file from any program (formats: docs/metrics.md)."""
 
 
 _gt = click.option("--gt", required=True, type=FILE, help="Ground truth.")
 _pred = click.option("--pred", required=True, type=FILE, help="Predictions, in the ground truth's order.")
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 
 
 @metrics.command("h36m")
@@ -87,8 +77,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON document 
 @_json
 @click.option("--unit", type=UNIT, help="Unit of the predictions; default: the file's own `unit`, else mm.")
 @click.option("--gt-unit", type=UNIT, help="Unit of the ground truth; a packed file is always in mm.")
-@click.option("--joints", type=click.Choice(["17", "16"]), default="17", show_default=True, help="16: no pelvis.")
-@click.option("--subjects", callback=_subjects, help="Score only these, as in 9,11.")
+@click.option(
+    "--joints", type=click.Choice(["17", "16"]), default="17", show_default=True, help="16: without the pelvis."
+)
+@click.option("--subjects", callback=_subjects, help="Score only these subjects, as in 9,11.")
 def h36m_command(
     gt: Path, pred: Path, as_json: bool, unit: str | None, gt_unit: str | None, joints: str, subjects: tuple[int, ...]
 ) -> None:
@@ -116,7 +108,7 @@ def h36m_command(
 @click.option(
     "--one-based/--zero-based",
     default=None,
-    help="How the predictions count pixels; default: a .mat file from 1, others from 0.",
+    help="The first pixel of the predictions; default: 1 in a .mat file, 0 in other files.",
 )
 def pckh_command(gt: Path, pred: Path, as_json: bool, one_based: bool | None) -> None:
     """PCKh@0.5 and @0.1, percent. GT: gt_valid.mat or packed .h5; predictions: preds or keypoints (N,16,2)."""
@@ -138,19 +130,22 @@ def pckh_command(gt: Path, pred: Path, as_json: bool, one_based: bool | None) ->
 @_gt
 @_pred
 @_json
-@click.option("--rescore", is_flag=True, help="Score = score x mean of the joints' scores above a threshold.")
+@click.option(
+    "--rescore", is_flag=True, help="Multiply each score by the mean of the joints' scores above a threshold."
+)
 @click.option(
     "--joint-threshold",
     type=click.FloatRange(0, 1),
-    help="Of --rescore: 0.2 is usual for heat maps, 0 is what `sanpose evaluate` does.  [default: 0.2]",
+    help="Threshold of --rescore: 0.2 is usual for heat maps; `sanpose evaluate` uses 0.  [default: 0.2]",
 )
-@click.option("--nms", is_flag=True, help="OKS-NMS with the threshold 0.9 within each image.")
+@click.option("--nms", is_flag=True, help="Apply OKS-NMS with the threshold 0.9 within each image.")
 def coco_command(gt: Path, pred: Path, as_json: bool, rescore: bool, joint_threshold: float | None, nms: bool) -> None:
     """COCO's keypoint AP, 0..1. GT: COCO JSON or packed .h5; predictions: COCO results JSON."""
     if joint_threshold is not None and not rescore:
-        raise UserError("--joint-threshold is of the rescoring, which is off", hint="--rescore")
+        raise UserError("--joint-threshold has no effect without --rescore", hint="add --rescore")
     above = 0.2 if joint_threshold is None else joint_threshold
-    truth, predictions = read_coco_truth(gt), read_coco_results(pred)
+    truth = read_coco_truth(gt)
+    predictions: Sequence[Mapping[str, object]] = read_coco_results(pred)
     if rescore or nms:
         predictions = coco.refine(
             predictions, rescoring=rescore, nms=0.9 if nms else None, joint_threshold=above, where=pred

@@ -1,18 +1,20 @@
-"""`sanpose predict`: poses of people in one's own images, as pictures and JSON."""
+"""`sanpose predict`: poses of people in a user's own images, as pictures and JSON."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from sanpose.cli.given import given
+from sanpose.cli.explicit import explicit_options
+from sanpose.cli.options import checkpoint_option, run_option, runs_option
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
-    from sanpose.inference.predict import Person, Photo, Pinhole
+    from sanpose.inference.photos import Photo
+    from sanpose.inference.predict import Person, Pinhole
     from sanpose.inference.trained import TrainedNetwork
 
 PATH = click.Path(path_type=Path)
@@ -25,7 +27,7 @@ def _camera(_context: click.Context, _parameter: click.Parameter, text: str | No
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != 4 or not all(math.isfinite(v) for v in values) or min(values[:2]) <= 0:
+    if len(values) != 4:
         raise UserError(
             f"'{text}' is not a camera", where="--camera", expected="fx,fy,cx,cy in px, such as 1145,1144,512,515"
         )
@@ -34,22 +36,22 @@ def _camera(_context: click.Context, _parameter: click.Parameter, text: str | No
 
 @click.command()
 @click.argument("images", nargs=-1, required=True, type=PATH)
-@click.option("--run", required=True, metavar="ID", help="The run, by a prefix of its id.")
-@click.option("--runs", type=PATH, default="runs", show_default=True, help="Where the runs lie.")
-@click.option("--checkpoint", default="last", show_default=True, help="last, best, or a checkpoint's name.")
+@run_option
+@runs_option
+@checkpoint_option
 @click.option("--boxes", type=PATH, metavar="FILE.json", help="People's boxes, in px (see above).")
-@click.option("--min-score", type=float, default=0.0, show_default=True, help="Leave out boxes detected with less.")
+@click.option("--min-score", type=float, default=0.0, show_default=True, help="Ignore boxes with a lower score.")
 @click.option(
     "--padding",
     type=click.FloatRange(0.1, 10),
     default=1.25,
     show_default=True,
-    help="What boxes grow by; 1 for Human3.6M's 2 m squares.",
+    help="The factor by which boxes grow; 1 for Human3.6M's 2 m squares.",
 )
 @click.option("--out", type=PATH, default="predictions", show_default=True, help="The folder of the results.")
-@click.option("--camera", callback=_camera, metavar="fx,fy,cx,cy", help="The camera in px; with --root-depth.")
-@click.option("--root-depth", type=float, metavar="MM", help="How far the pelvises are from the camera, mm.")
-@click.option("--flip-test", is_flag=True, help="Average with the mirrored image: twice the time.")
+@click.option("--camera", callback=_camera, metavar="fx,fy,cx,cy", help="The camera in px; requires --root-depth.")
+@click.option("--root-depth", type=float, metavar="MM", help="The depth of the pelvises, mm; requires --camera.")
+@click.option("--flip-test", is_flag=True, help="Average with the mirrored image; takes twice the time.")
 def predict(
     images: tuple[Path, ...],
     run: str,
@@ -65,40 +67,42 @@ def predict(
 ) -> None:
     """Estimate the poses of people in IMAGES, which are files or folders.
 
-    For each NAME.jpg there will be NAME.overlay.png, NAME.skeleton3d.png and NAME.json in the folder --out.
+    For each NAME.jpg the command writes NAME.overlay.png, NAME.skeleton3d.png and NAME.json into the folder --out.
 
-    Without --boxes the whole image is taken for one person; give boxes where there are several people, or small ones.
+    Without --boxes the whole image is one person. Pass boxes if an image shows several people, or small people.
     FILE.json is a list of COCO's detections, [{"file_name" or "image_id", "bbox", "score"}, ...], or an object
-    {"name.jpg": [[x, y, width, height], ...]}; pixels are counted from 0 in the upright image. Boxes are taken to be
-    tight, and grow by --padding.
+    {"name.jpg": [[x, y, width, height], ...]}; pixels are counted from 0 in the upright image. The boxes must be tight;
+    they grow by the factor --padding.
 
-    3D is in mm, relative to the pelvis, x right, y down, z away. Without a camera its scale is a guess: the crop's
-    shorter side stands for 2000 mm. With --camera and --root-depth it is the pinhole's.
+    3D is in mm, relative to the pelvis, x right, y down, z away. Without a camera the scale is a guess: the crop's
+    shorter side stands for 2000 mm. With --camera and --root-depth the scale is the pinhole's.
     """
-    from sanpose.inference import predict as library
+    from sanpose.inference import photos as library
     from sanpose.inference import trained
     from sanpose.inference.boxes import read_boxes
+    from sanpose.inference.predict import predict as poses
     from sanpose.runs import lookup
 
-    unread = given("min_score", "padding") if boxes is None else []
-    if unread:
+    unused = explicit_options("min_score", "padding") if boxes is None else []
+    if unused:
         raise UserError(
-            f"{unread[0]} is of the boxes, and none are given",
-            expected="--boxes FILE.json; without it the whole image is taken for one person",
+            f"{unused[0]} has no effect without --boxes",
+            expected="--boxes FILE.json; without --boxes the whole image is one person",
         )
     pinhole = _pinhole(camera, root_depth)
     paths = library.find_images(images)
-    chosen = None if boxes is None else read_boxes(boxes, paths, padding=padding, min_score=min_score)
-    looked_at = library.photos(paths, chosen)
+    photos = library.photos(
+        paths, None if boxes is None else read_boxes(boxes, paths, padding=padding, min_score=min_score)
+    )
     network = trained.load(lookup.find(runs, run), checkpoint)
     if out.exists() and not out.is_dir():
-        raise UserError("the results' folder is a file", where=out, hint="another --out")
+        raise UserError("the folder of the results is a file", where=out, hint="another --out")
     out.mkdir(parents=True, exist_ok=True)
-    people = 0
-    for photo, found in library.predict(network, looked_at, camera=pinhole, flip_test=flip_test):
-        _write(out, network, photo, found, pinhole)
-        people += len(found)
-    click.echo(f"{people} people in {len(looked_at)} images, by run {network.run}: {out}")
+    count = 0
+    for photo, people in poses(network.config, network.forward, photos, camera=pinhole, flip_test=flip_test):
+        _write(out, network, photo, people, pinhole)
+        count += len(people)
+    click.echo(f"{count} people in {len(photos)} images, by run {network.run}: {out}")
 
 
 def _pinhole(camera: tuple[float, ...] | None, root_depth: float | None) -> Pinhole | None:
@@ -108,11 +112,9 @@ def _pinhole(camera: tuple[float, ...] | None, root_depth: float | None) -> Pinh
         return None
     if camera is None or root_depth is None:
         raise UserError(
-            "a camera needs the pelvis' depth, and the depth a camera",
+            "--camera and --root-depth need each other",
             expected="both --camera fx,fy,cx,cy (px) and --root-depth MM, or neither",
         )
-    if not (math.isfinite(root_depth) and root_depth > 0):
-        raise UserError(f"a pelvis {root_depth:g} mm away cannot be seen", where="--root-depth", expected="above 0 mm")
     fx, fy, cx, cy = camera
     return Pinhole((fx, fy), (cx, cy), root_depth)
 
@@ -120,7 +122,8 @@ def _pinhole(camera: tuple[float, ...] | None, root_depth: float | None) -> Pinh
 def _write(out: Path, network: TrainedNetwork, photo: Photo, people: list[Person], pinhole: Pinhole | None) -> None:
     import numpy as np
 
-    from sanpose.inference.predict import arranged, describe, read_image
+    from sanpose.inference.photos import read_image
+    from sanpose.inference.predict import arranged
     from sanpose.pose import draw
     from sweeps.files import to_json, write_atomic
 
@@ -129,4 +132,48 @@ def _write(out: Path, network: TrainedNetwork, photo: Photo, people: list[Person
     space = arranged(people, joints)
     draw.write_png(out / f"{name}.overlay.png", draw.overlay(read_image(photo.path), flat, joints))
     draw.write_png(out / f"{name}.skeleton3d.png", draw.skeleton_3d(space, joints, title=photo.path.name))
-    write_atomic(out / f"{name}.json", to_json(describe(network, photo, people, pinhole)))
+    write_atomic(out / f"{name}.json", to_json(_document(network, photo, people, pinhole)))
+
+
+def _document(
+    network: TrainedNetwork, photo: Photo, people: Sequence[Person], camera: Pinhole | None
+) -> dict[str, object]:
+    """One image's result as plain data, with its units and frames."""
+    from sanpose.data.crop import DEPTH_MM
+
+    if camera is None:
+        scale = f"weak perspective: the shorter side of a person's crop stands for {DEPTH_MM:g} mm at every depth"
+    else:
+        scale = f"pinhole: f {camera.f} px, c {camera.c} px, every pelvis {camera.root_depth:g} mm away"
+    return {
+        "image": photo.path.name,
+        "size": [photo.width, photo.height],
+        "run": network.run,
+        "checkpoint": network.checkpoint.path.name,
+        "joints": list(network.joints.joints),
+        "keypoints": {
+            "unit": "px",
+            "frame": "the upright image: x right, y down, (0, 0) the centre of the first pixel",
+        },
+        "scores": "0..1, the peak of a joint's probability over the image plane; not calibrated",
+        "keypoints3d": {
+            "unit": "mm",
+            "frame": "camera axes: x right, y down, z away from the camera; origin: the person's pelvis",
+            "scale": scale,
+        },
+        "people": [_plain(person) for person in people],
+    }
+
+
+def _plain(person: Person) -> dict[str, object]:
+    box: dict[str, object] = {"box": list(person.box.xywh), "box_padding": person.box.padding}
+    if person.box.score is not None:
+        box["box_score"] = person.box.score
+    pose: dict[str, object] = {
+        "keypoints": person.keypoints.round(3).tolist(),
+        "scores": person.scores.round(5).tolist(),
+        "keypoints3d": person.keypoints3d.round(3).tolist(),
+    }
+    if person.pelvis is not None:
+        pose["pelvis"] = person.pelvis.round(3).tolist()
+    return box | pose

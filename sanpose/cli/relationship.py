@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sanpose.cli.given import given
+from sanpose.cli.explicit import explicit_options
 from sanpose.cli.options import checkpoint_option, runs_option
 from sanpose.errors import UserError
+from sanpose.runs.paths import RunPaths
 
 if TYPE_CHECKING:
     from sanpose.runs.ledger import RunRecord
@@ -55,8 +56,9 @@ def relationship(
 
     def measured(folder: Path) -> str:
         maps = measure(folder, deltas, samples, checkpoint)
-        joint_maps.write(folder / joint_maps.NAME, maps)
-        text = f"{folder / joint_maps.NAME} (values of delta: {len(maps.deltas)}, checkpoints: {len(maps.along)})"
+        path = RunPaths(folder).joint_maps
+        joint_maps.write(path, maps)
+        text = f"{path} (values of delta: {len(maps.deltas)}, checkpoints: {len(maps.along)})"
         return text if sweep else f"{text}\n{maps.protocol}"
 
     if (run is None) == (sweep is None):
@@ -65,7 +67,7 @@ def relationship(
         click.echo(f"Joint relationships: {measured(lookup.find(runs, run))}")
         return
     assert sweep is not None
-    folders, failed = _of_sweep(runs, sweep, again=bool(given("checkpoint", "deltas", "samples"))), 0
+    folders, failed = _of_sweep(runs, sweep, again=bool(explicit_options("checkpoint", "deltas", "samples"))), 0
     for number, folder in enumerate(folders, 1):
         prefix = f"Joint relationships, {number} of {len(folders)}"
         try:
@@ -110,6 +112,6 @@ def _skip_reason(run: RunRecord | None, again: bool) -> str | None:
     if setting(run.config, "model.attention") in (None, "none"):
         return "without attention"
     with suppress(UserError):
-        if not again and joint_maps.read(run.folder / joint_maps.NAME):
+        if not again and joint_maps.read(RunPaths(run.folder).joint_maps):
             return "already measured"
     return None

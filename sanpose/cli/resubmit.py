@@ -12,12 +12,12 @@ from sanpose.cli.options import runs_option
 @click.command()
 @click.argument("job")
 @click.argument("overrides", nargs=-1)
-@click.option("--fresh-code", is_flag=True, help="With the code as it is now, not as it was.")
+@click.option("--fresh-code", is_flag=True, help="Use the present code instead of the job's snapshot.")
 @runs_option
 def resubmit(job: str, overrides: tuple[str, ...], fresh_code: bool, runs: Path) -> None:
-    """Submit JOB again: Slurm's id, the job's name, or a prefix of its run's id. It goes on where it was.
+    """Submit JOB again; it resumes its run. JOB is a Slurm job id, a job name, or a prefix of the run id.
 
-    OVERRIDES change what is asked of the cluster: cluster.time=48:00:00 cluster.nodes=2.
+    OVERRIDES change the cluster profile: cluster.time=48:00:00 cluster.nodes=2.
     """
     from cluster.slurm import jobs
     from sanpose.cli.submit import tell
@@ -25,14 +25,16 @@ def resubmit(job: str, overrides: tuple[str, ...], fresh_code: bool, runs: Path)
     from sanpose.runs import lookup
     from sanpose.submission.submit import resubmit
 
-    strange = [override for override in overrides if not override.startswith("cluster.")]
-    if strange:
+    others = [override for override in overrides if not override.startswith("cluster.")]
+    if others:
         raise UserError(
-            f"'{strange[0]}' cannot be changed now", expected="cluster.KEY=VALUE", hint="sanpose submit with all of it"
+            f"'{others[0]}' cannot change a submitted job",
+            expected="cluster.KEY=VALUE",
+            hint="sanpose submit with all overrides",
         )
     record = jobs.find(runs, job)
-    before = lookup.recorded(runs / record.target) if record.kind == "train" else None
-    if before and before.status == "done":
-        click.echo(f"run {record.target} is done already: {runs / record.target}")
+    result = lookup.recorded(runs / record.target) if record.kind == "train" else None
+    if result and result.status == "done":
+        click.echo(f"run {record.target} is already done: {runs / record.target}")
         return
     tell(resubmit(record, overrides, fresh_code))

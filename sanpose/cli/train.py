@@ -8,28 +8,29 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from sanpose.config.arguments import last_value, split
+
 
 @click.command()
 @click.argument("overrides", nargs=-1)
 def train(overrides: tuple[str, ...]) -> None:
-    """Train one network, evaluate it, record it.
+    """Train one network, evaluate it, and record the run.
 
     OVERRIDES are Hydra's: preset=quick ablation=c train.seed=1 train.workers=2. With resume=RUN (a prefix of a run's
     id is enough) a recorded run resumes where it stopped; runs=DIR is the folder of runs. With cluster=NAME the
     training is submitted to Slurm, as `sanpose submit` does.
     """
-    if any(override.startswith("cluster=") for override in overrides):
+    if last_value(overrides, "cluster") is not None:
         from sanpose.cli.submit import submit
 
         context = click.get_current_context()
-        context.invoke(submit, kind="train", dry_run=False, retry_failed=False, kept=None, overrides=overrides)
+        context.invoke(submit, kind="train", dry_run=False, retry_failed=False, keep=None, overrides=overrides)
         return
     from cluster import printing
     from sanpose.runs import control
 
     printing.outlast_full_disk()
     stop_signal = control.Signal()  # before imports that take seconds
-    from sanpose.config.arguments import split
     from sanpose.config.compose import compose
     from sanpose.training.run import resume_config, train
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sanpose.metrics.headline import headline
 from sanpose.runs.facts import real
-from sanpose.runs.journal import NAME
+from sanpose.runs.paths import RunPaths
 from sanpose.status.follow import FollowedFile
 from sweeps.files import parsed
 
@@ -28,7 +28,7 @@ class LiveCurves:
     def of(self, folder: Path) -> dict[str, list[Point]]:
         """`loss`, `delta`: points (epoch, value) within epochs; `mpjpe_mm`: of every evaluation of the trained
         network. Numbers that are not finite have no point. Raises OSError when the journal cannot be read."""
-        curve = self._cache.pop(folder, None) or _Curve(folder / NAME)
+        curve = self._cache.pop(folder, None) or _Curve(RunPaths(folder).journal)
         self._cache[folder] = curve  # the last in order is the newest
         while len(self._cache) > _CACHED_RUNS:
             del self._cache[next(iter(self._cache))]
@@ -88,7 +88,7 @@ def log_tail(folder: Path) -> list[str]:
 
     Raises OSError when it cannot be read.
     """
-    path = folder / "logs" / "worker-0.log"
+    path = RunPaths(folder).worker_log(0)
     if not path.is_file():
         return []
     with path.open("rb") as file:
@@ -101,6 +101,6 @@ def log_tail(folder: Path) -> list[str]:
 
 def detail(folder: Path) -> dict[str, object]:
     """The end of a run's log, its configuration as recorded (YAML), and its folder, for the page."""
-    config = folder / "config.yaml"
+    config = RunPaths(folder).config
     text = config.read_text(errors="replace") if config.is_file() else ""
     return {"log": log_tail(folder), "config": text, "folder": str(folder)}

@@ -1,4 +1,4 @@
-"""Human3.6M's fifteen actions: their numbers, their names, and the spellings found in the wild."""
+"""Human3.6M's fifteen actions: their numbers, their names, and common other spellings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NUMBER = {name.lower(): number for number, name in ACTIONS.items()}
 
 
 def action_number(name: str, *, where: object = None) -> int:
-    """Human3.6M's number (2 .. 16) of an action given in any of its usual spellings.
+    """Human3.6M's number (2 .. 16) of an action, from any of its usual spellings.
 
-    A suffix such as " 1", "_2" or " 3" is dropped. Raises UserError for a name that is none of the fifteen.
+    A suffix such as " 1", "_2" or " 3" is ignored. Raises UserError for any other name.
     """
     key = re.sub(r"[ _]\d+$", "", name.strip()).replace(" ", "").replace("_", "").lower()
     key = _OTHER_NAMES.get(key, key).lower()

@@ -1,4 +1,4 @@
-"""What is in a packed file, and what is wrong with it; a contact sheet to see both.
+"""The content and the faults of a packed file, and a contact sheet of its samples.
 
 Reprojection error: the distance in px between the 2D joints and the 3D joints projected by the sample's camera.
 """
@@ -6,9 +6,8 @@ Reprojection error: the distance in px between the 2D joints and the 3D joints p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,14 +15,15 @@ import numpy.typing as npt
 
 from sanpose.data import crop, jpeg_files
 from sanpose.data.actions import ACTIONS
+from sanpose.data.array_files import Array
 from sanpose.data.packed import BOX_PADDING, CAMERA, DETECTION, Packed
-from sanpose.data.readers.listing import Bad, Listing, validate
+from sanpose.data.readers.listing import BadSamples, Listing, validate
 from sanpose.pose import draw
 from sanpose.pose.cameras import depth_is_plausible, project
 
 _IMAGES_DECODED = 200
 _SHEET_COLUMNS, _SHEET_ROWS, _TILE, _LABEL = 6, 4, 256, 18  # px
-# Human3.6M's own 2D agrees with its 3D to 0.2 px with the lens distortion, to 1.3 px without.
+# Human3.6M's own 2D joints agree with its 3D joints to 0.2 px with the lens distortion, to 1.3 px without.
 _MAX_REPROJECTION_PX = 5.0
 _FRAMES = {
     "x right, y down, z away from the camera": (1, 1),
@@ -34,11 +34,30 @@ _FRAMES = {
 
 
 @dataclass(frozen=True)
-class CheckReport:
-    """A packed file examined. `problems`: one sentence each; empty when the file is good.
+class Reprojection:
+    """The reprojection error, px; None without 3D joints in front of the camera."""
 
-    joints: how many samples label each joint; outside: how many of those labels lie outside the image; space: what is
-    known about the 3D joints (None without 3D).
+    mean: float | None
+    max: float | None
+
+
+@dataclass(frozen=True)
+class SpaceReport:
+    """The 3D joints of a packed file. frame: the camera frame that fits best; pelvis_depth_mm: as `box_side_px`."""
+
+    frame: str
+    reprojection_px: Reprojection
+    reprojection_without_distortion_px: Reprojection
+    pelvis_depth_mm: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The result of a check. `problems`: one sentence each; empty when the file is good.
+
+    groups: numbers of samples; joints: number of samples that label each joint; outside: number of those labels outside
+    the image; box_side_px: "min", "median", "max", empty without a finite value; space: None without 3D; decoded:
+    number of images.
     """
 
     file: str
@@ -51,22 +70,23 @@ class CheckReport:
     joints: Mapping[str, int]
     outside: Mapping[str, int]
     box_side_px: Mapping[str, float]
-    space: Mapping[str, Any] | None
+    space: SpaceReport | None
     decoded: int
     problems: list[str]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
+        """The report ready for JSON."""
         return asdict(self)
 
 
 def examine(file: Packed, *, every_image: bool = False) -> CheckReport:
-    """Count, measure and look for faults. Decodes up to 200 images spread over the file, or all of them."""
+    """Counts, measures and faults of a packed file. Decodes 200 images spread over the file, or every image."""
     columns = file.columns
     problems = _faulty_rows(file)
-    seen = columns["visible"] > 0
-    inside = columns["image"].clip(0, max(len(file.image_size) - 1, 0))
-    size = file.image_size[inside][:, None] if len(file.image_size) else np.zeros((0, 1, 2))
-    out = seen & ((columns["keypoints"] < -0.5) | (columns["keypoints"] > size - 0.5)).any(-1)
+    labelled = columns["visible"] > 0
+    image = columns["image"].clip(0, max(len(file.image_size) - 1, 0))
+    size = file.image_size[image][:, None] if len(file.image_size) else np.zeros((0, 1, 2))
+    outside = labelled & ((columns["keypoints"] < -0.5) | (columns["keypoints"] > size - 0.5)).any(-1)
     names = file.joints.joints
     side = columns["box"][:, 2:].max(-1) if len(file) else np.zeros(0)
     space = _space(file, problems) if "keypoints3d" in columns and len(file) else None
@@ -82,8 +102,8 @@ def examine(file: Packed, *, every_image: bool = False) -> CheckReport:
         images=len(file.image_end),
         bytes=int(file.image_end[-1]) if len(file.image_end) else 0,
         groups=_groups(file),
-        joints=dict(zip(names, seen.sum(0).tolist(), strict=True)),
-        outside={name: count for name, count in zip(names, out.sum(0).tolist(), strict=True) if count},
+        joints=dict(zip(names, labelled.sum(0).tolist(), strict=True)),
+        outside={name: count for name, count in zip(names, outside.sum(0).tolist(), strict=True) if count},
         box_side_px=_quantiles(side),
         space=space,
         decoded=len(rows),
@@ -94,8 +114,8 @@ def examine(file: Packed, *, every_image: bool = False) -> CheckReport:
 def contact_sheet(file: Packed) -> npt.NDArray[np.uint8]:
     """24 samples spread over the file, RGB uint8: their crops (a square box, padded as in training) with skeletons.
 
-    A label below each gives the sample's number and its subject and action, or its split. The choice depends on the
-    number of samples only. An image that cannot be decoded leaves its tile grey.
+    A label below each tile gives the sample's number and its subject and action, or its split. The choice depends only
+    on the number of samples. The tile of an image that cannot be decoded is grey.
     """
     tiles = [_tile(file, int(n)) for n in _spread(len(file), _SHEET_COLUMNS * _SHEET_ROWS)]
     count = max(len(tiles), 1)
@@ -108,16 +128,16 @@ def contact_sheet(file: Packed) -> npt.NDArray[np.uint8]:
     return sheet
 
 
-def _spread(count: int, wanted: int) -> npt.NDArray[np.int64]:
-    return np.unique(np.linspace(0, max(count - 1, 0), min(count, wanted)).round().astype(np.int64))
+def _spread(count: int, limit: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, max(count - 1, 0), min(count, limit)).round().astype(np.int64))
 
 
 def _faulty_rows(file: Packed) -> list[str]:
-    """Faults of the arrays: the rules by which `prepare` refuses samples, and rows that point nowhere."""
+    """Faults of the arrays: samples that `prepare` would refuse, and indices that are out of range."""
     if not len(file):
         return ["the file holds no samples"]
     where = np.array([f"sample {n}" for n in range(len(file))], dtype=object)
-    bad = Bad(skip=True)
+    bad = BadSamples(skip=True)
     validate(Listing(file.source, [], file.columns, where), bad)
     problems = [f"{count} samples: {kind} (first: {bad.first[kind]})" for kind, count in bad.kinds.items()]
     problems += [*_not_finite(file), *_unknown_actions(file)]
@@ -127,27 +147,27 @@ def _faulty_rows(file: Packed) -> list[str]:
     if "detections" in file.extra:
         limits.append(("image of detections", file.extra["detections"]["image"], len(file.image_end)))
     for name, rows, count in limits:
-        astray = int(((rows < 0) | (rows >= count)).sum())
-        if astray:
-            problems.append(f"{astray} rows of '{name}' are outside 0 .. {count - 1}")
+        invalid = int(((rows < 0) | (rows >= count)).sum())
+        if invalid:
+            problems.append(f"{invalid} rows of '{name}' are outside 0 .. {count - 1}")
     return problems
 
 
 def _not_finite(file: Packed) -> list[str]:
-    """Values that are not finite and that no rule of `prepare` is about; a head box of NaN is an unknown one."""
-    columns, found = file.columns, file.extra.get("detections")
-    loose = (columns["visible"] == 0) & ~np.isfinite(columns["keypoints"]).all(-1)
-    values: dict[str, npt.NDArray[Any]] = {"area": columns["area"]} if "area" in columns else {}
-    if found is not None and found.dtype.names == DETECTION.names:
-        values |= {"box of detections": found["box"], "score of detections": found["score"]}
+    """Values that are not finite and that `prepare` does not check; a head box of NaN means an unknown one."""
+    columns, detections = file.columns, file.extra.get("detections")
+    unlabelled = (columns["visible"] == 0) & ~np.isfinite(columns["keypoints"]).all(-1)
+    values: dict[str, Array] = {"area": columns["area"]} if "area" in columns else {}
+    if detections is not None and detections.dtype.names == DETECTION.names:
+        values |= {"box of detections": detections["box"], "score of detections": detections["score"]}
     table = file.extra.get("cameras")
     if table is not None and table.dtype.names == CAMERA.names:
         values |= {f"{name} of cameras": table[name] for name in "fckp"}
     problems = []
-    if loose.any():
-        sample, joint = np.argwhere(loose)[0].tolist()
+    if unlabelled.any():
+        sample, joint = np.argwhere(unlabelled)[0].tolist()
         problems.append(
-            f"{loose.any(-1).sum()} samples: missing or non-finite coordinates of unlabelled joints "
+            f"{unlabelled.any(-1).sum()} samples: missing or non-finite coordinates of unlabelled joints "
             f"(first: sample {sample}, {file.joints.joints[joint]}); they are read as 0"
         )
     for name, array in values.items():
@@ -178,18 +198,18 @@ def _groups(file: Packed) -> dict[str, dict[str, int]]:
         }
     groups = {"split": _counted("training" if n else "evaluation" for n in columns["train"].tolist())}
     if file.source == "mpii":
-        known = np.isfinite(columns["headbox"]).all(-1)
-        groups["head box"] = _counted("known" if k else "unknown" for k in known.tolist())
+        finite = np.asarray(np.isfinite(columns["headbox"]).all(-1))
+        groups["head box"] = _counted("known" if k else "unknown" for k in finite.tolist())
     if file.source == "coco":
         groups["detections"] = {"persons": len(file.extra.get("detections", ()))}
     return groups
 
 
-def _counted(names: Any) -> dict[str, int]:
+def _counted(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(names))
 
 
-def _quantiles(values: npt.NDArray[Any]) -> dict[str, float]:
+def _quantiles(values: Array) -> dict[str, float]:
     finite = values[np.isfinite(values)]
     if not len(finite):
         return {}
@@ -197,12 +217,12 @@ def _quantiles(values: npt.NDArray[Any]) -> dict[str, float]:
     return {"min": float(low), "median": float(middle), "max": float(high)}
 
 
-def _space(file: Packed, problems: list[str]) -> dict[str, Any] | None:
-    """Reprojection with and without distortion, the frame that fits best, and the pelvis' depths; adds problems."""
+def _space(file: Packed, problems: list[str]) -> SpaceReport | None:
+    """The report on the 3D joints; adds their problems to `problems`."""
     columns = file.columns
     table = file.extra.get("cameras")
     if table is None or not len(table) or table.dtype.names != CAMERA.names:
-        problems.append("there are 3D joints but no cameras, or they are damaged")
+        problems.append("there are 3D joints, but the cameras are missing or damaged")
         return None
     cameras = table[columns["camera"].clip(0, len(table) - 1)][:, None]
     points = columns["keypoints3d"].astype(np.float64)
@@ -218,31 +238,22 @@ def _space(file: Packed, problems: list[str]) -> dict[str, Any] | None:
         return distances
 
     fits = {name: float(errors(signs, True).mean()) for name, signs in _FRAMES.items()} if good.any() else {}
-    own, frame = next(iter(_FRAMES)), min(fits, key=lambda name: fits[name]) if fits else "unknown"
+    expected, frame = next(iter(_FRAMES)), min(fits, key=lambda name: fits[name]) if fits else "unknown"
     distorted, bare = errors((1, 1), True), errors((1, 1), False)
     depth = columns["keypoints3d"][:, 0, 2]
-    strange = int((~depth_is_plausible(depth)).sum())
-    if frame != own:
-        problems.append(f"the 3D joints seem to be in another frame: {frame} (expected: {own})")
+    implausible = int((~depth_is_plausible(depth)).sum())
+    if frame != expected:
+        problems.append(f"the 3D joints seem to be in another frame: {frame} (expected: {expected})")
     elif distorted.mean() > _MAX_REPROJECTION_PX:
         problems.append(f"3D does not fit 2D: {distorted.mean():.1f} px apart on average when projected")
-    if strange:
+    if implausible:
         unit = " (metres instead of mm?)" if np.nanmedian(depth) < 100 else ""
-        problems.append(f"{strange} pelvises are not at a studio's depth, 1.5 to 10 m{unit}")
-    return {
-        "frame": frame,
-        "reprojection_px": {"mean": _mean(distorted), "max": _max(distorted)},
-        "reprojection_without_distortion_px": {"mean": _mean(bare), "max": _max(bare)},
-        "pelvis_depth_mm": _quantiles(depth),
-    }
+        problems.append(f"{implausible} pelvises are not at a studio's depth, 1.5 to 10 m{unit}")
+    return SpaceReport(frame, _reprojection(distorted), _reprojection(bare), _quantiles(depth))
 
 
-def _mean(values: npt.NDArray[np.float64]) -> float | None:
-    return float(values.mean()) if len(values) else None
-
-
-def _max(values: npt.NDArray[np.float64]) -> float | None:
-    return float(values.max()) if len(values) else None
+def _reprojection(errors: npt.NDArray[np.float64]) -> Reprojection:
+    return Reprojection(float(errors.mean()), float(errors.max())) if len(errors) else Reprojection(None, None)
 
 
 def _image_problem(file: Packed, row: int) -> list[str]:
@@ -250,7 +261,7 @@ def _image_problem(file: Packed, row: int) -> list[str]:
     try:
         jpeg = jpeg_files.check(file.jpeg(row).tobytes())
     except jpeg_files.BadImageError as error:
-        return [f"image {row} ({file.image_name[row]}): {error.what}"]
+        return [f"image {row} ({file.image_name[row]}): {error.message}"]
     if (jpeg.width, jpeg.height) != (width, height):
         return [f"image {row} ({file.image_name[row]}): {jpeg.width} x {jpeg.height} px, {width} x {height} recorded"]
     return []

@@ -1,4 +1,4 @@
-"""From a person's box to the network's input and its targets, and back.
+"""The map from a person's box to the network's input and targets, and back.
 
 Frames: "image" is px in the whole image, "crop" is px in the network's input (width W, height H); both 0-based. The
 network's coordinates are x/W - 0.5, y/H - 0.5 of the crop, and root-relative depth over the crop's side in mm
@@ -24,7 +24,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CropView:
-    """How one crop looks at an image: its centre and size in image px, then rotation (degrees), zoom, mirror, colour.
+    """The region of an image that a crop shows: centre and size in image px, rotation (degrees), zoom, mirror, colour.
 
     `zoom` 1.2 shows a region 1.2 times as large; `color` are factors of the red, green and blue channels.
     """
@@ -38,7 +38,7 @@ class CropView:
 
 
 def view_of(box: npt.NDArray[np.floating], padding: float, width: int, height: int) -> CropView:
-    """The plain view of a box (x, y, width, height; image px): grown about its centre to the crop's aspect, padded."""
+    """The unaugmented view of a box (x, y, width, height; image px), extended to the crop's aspect ratio and padded."""
     x, y, w, h = (float(v) for v in box)
     aspect = width / height
     w, h = (w, w / aspect) if w > aspect * h else (aspect * h, h)
@@ -60,7 +60,7 @@ def augmented(view: CropView, augment: AugmentConfig, random: np.random.Generato
 
 
 def to_crop(view: CropView, width: int, height: int) -> Array:
-    """The affine map (2, 3) from image px to crop px: the view's centre lands on (W/2, H/2)."""
+    """The affine map (2, 3) from image px to crop px: the view's centre maps to (W/2, H/2)."""
     scale = width / (view.size[0] * view.zoom)
     angle = math.radians(view.rotation)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
@@ -86,7 +86,7 @@ def decode(jpeg: npt.NDArray[np.uint8], shrink: int = 1, where: object = None) -
 
     Raises UserError when the bytes are not a readable image.
     """
-    # The flags of a reduced size say "grayscale": IMREAD_COLOR_RGB takes the place of the colour bit, which means BGR.
+    # OpenCV has flags of a reduced size for grayscale and BGR only; IMREAD_COLOR_RGB makes the grayscale one RGB.
     sizes = {1: 0, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4}
     size = sizes.get(shrink, cv2.IMREAD_REDUCED_GRAYSCALE_8)
     image = cv2.imdecode(jpeg, size | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION) if len(jpeg) else None
@@ -96,7 +96,7 @@ def decode(jpeg: npt.NDArray[np.uint8], shrink: int = 1, where: object = None) -
 
 
 def shrink_for(view: CropView, width: int) -> int:
-    """The largest reduction (1, 2, 4, 8) at which the crop is not enlarged: it also removes what would alias."""
+    """The largest reduction (1, 2, 4, 8) that does not enlarge the crop: the reduction also avoids aliasing."""
     ratio = view.size[0] * view.zoom / width
     return next((n for n in (8, 4, 2) if ratio >= n), 1)
 
@@ -117,9 +117,9 @@ def crop(
 
 
 def _warp(image: npt.NDArray[np.uint8], matrix: Array, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Bilinear, black outside the image. Four channels warp more than twice as fast as three, even with the fourth
-    added and removed; it is added to the part of the image that the crop sees."""
-    low, high = _seen(matrix, width, height, image.shape[1], image.shape[0])
+    """Bilinear, black outside the image. Warping four channels takes less than half the time of three, including the
+    time to add the fourth channel to the part of the image that the crop shows and to remove it."""
+    low, high = _source_region(matrix, width, height, image.shape[1], image.shape[0])
     part = image[low[1] : high[1], low[0] : high[0]]
     if not part.size:
         return np.zeros((height, width, 3), np.uint8)
@@ -128,10 +128,10 @@ def _warp(image: npt.NDArray[np.uint8], matrix: Array, width: int, height: int) 
     return np.asarray(cv2.cvtColor(four, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
-def _seen(
+def _source_region(
     matrix: Array, width: int, height: int, image_width: int, image_height: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The corners, low and high (exclusive), of the part of an image that a crop's bilinear samples come from."""
+    """The corners, low and high (exclusive), of the part of an image that a crop's bilinear samples use."""
     (a, b, c), (d, e, f) = inverse(matrix).tolist()
     corners = ((0, 0), (width, 0), (0, height), (width, height))
     xs, ys = [a * x + b * y + c for x, y in corners], [d * x + e * y + f for x, y in corners]
@@ -141,18 +141,18 @@ def _seen(
 
 
 def normalised(points: Array, width: int, height: int) -> Array:
-    """Crop px (..., 2) to the network's coordinates."""
+    """The network's coordinates of points (..., 2) in crop px."""
     return np.asarray(points / np.array([width, height]) - 0.5)
 
 
 def from_normalised(coordinates: npt.NDArray[np.floating], view: CropView, width: int, height: int) -> Array:
-    """The network's x, y (..., 2) back to image px."""
+    """Image px of the network's x, y (..., 2)."""
     points = (np.asarray(coordinates, np.float64) + 0.5) * np.array([width, height])
     return apply(inverse(to_crop(view, width, height)), points)
 
 
 def unflipped(coordinates: npt.NDArray[np.floating], flip: npt.NDArray[np.int64], width: int) -> Array:
-    """Coordinates (..., J, 3) seen in a mirrored crop, as the crop itself would have them.
+    """Coordinates (..., J, 3) predicted in a mirrored crop, converted to the unmirrored crop.
 
     Mirroring maps pixel x to W-1-x, so x/W - 0.5 becomes -(x/W - 0.5) - 1/W; depth is unchanged.
     """

@@ -1,4 +1,4 @@
-"""Image files as the packed file wants them: whole, decodable JPEG bytes with a known size."""
+"""Image files for the packed file: complete, decodable JPEG bytes and their size."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _QUALITY_OF_REENCODED = 95
 
 
 class BadImageError(Exception):
-    """Why an image cannot be packed. `kind`: a few words to count by."""
+    """An image cannot be packed. `kind`: a few words to count by; `message`: the reason."""
 
-    def __init__(self, kind: str, what: str):
-        self.kind, self.what = kind, what
-        super().__init__(kind, what)
+    def __init__(self, kind: str, message: str):
+        self.kind, self.message = kind, message
+        super().__init__(kind, message)
 
 
 @dataclass(frozen=True)
 class Jpeg:
-    """JPEG bytes and the image's size, px, without regard to any orientation mark: annotations know none."""
+    """JPEG bytes and the image's size, px. An orientation mark is ignored, as in the annotations."""
 
     data: bytes
     width: int
@@ -33,10 +33,10 @@ class Jpeg:
 
 
 def load(path: Path, size: tuple[int, int] | None = None) -> Jpeg:
-    """A JPEG file as it is; any other image re-encoded at quality 95.
+    """A JPEG file unchanged; any other image re-encoded at quality 95.
 
-    size: (width, height) px that the annotations claim. Raises BadImageError where the file is missing, cut short, does
-    not decode, or has another size.
+    size: (width, height) px according to the annotations. Raises BadImageError where the file is missing, cut short,
+    does not decode, or has another size.
     """
     try:
         data = path.read_bytes()
@@ -52,14 +52,14 @@ def load(path: Path, size: tuple[int, int] | None = None) -> Jpeg:
 
 
 def check(data: bytes) -> Jpeg:
-    """JPEG bytes, found to be whole. Raises BadImageError as `load`."""
+    """The bytes of a complete JPEG file. Raises BadImageError as `load` does."""
     if not data.startswith(_START):
         raise BadImageError("unreadable image", "the bytes are not a JPEG file")
     return _checked(data)
 
 
 def _checked(data: bytes) -> Jpeg:
-    # The decoder fills what is missing with grey and says nothing, so the end is looked for first.
+    # The decoder silently fills missing parts with grey, so the end marker is checked first.
     if _END not in data[-_TAIL:]:
         raise BadImageError("unreadable image", "the JPEG file is cut short")
     width, height = _size(data)
@@ -75,14 +75,19 @@ def _reencoded(data: bytes) -> Jpeg:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
         raise BadImageError("unreadable image", "the file is not an image that can be decoded")
-    done, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY_OF_REENCODED])
+    return encoded(image)
+
+
+def encoded(image: cv2.typing.MatLike) -> Jpeg:
+    """Pixels (H, W, 3) uint8, BGR, encoded at quality 95. Raises BadImageError for a side above 65535 px."""
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY_OF_REENCODED])
     if not done:
         raise BadImageError("unreadable image", "the image cannot be re-encoded")
-    return Jpeg(encoded.tobytes(), image.shape[1], image.shape[0])
+    return Jpeg(data.tobytes(), image.shape[1], image.shape[0])
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    """(width, height) px from the frame header (ITU-T T.81, B.2.2), which costs no decoding."""
+    """(width, height) px from the frame header (ITU-T T.81, B.2.2), without decoding."""
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]

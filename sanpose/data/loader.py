@@ -1,7 +1,7 @@
-"""Batches for the training loop: the mix of sources, cut into each worker's part of every global batch.
+"""Batches for the training loop: the mix of sources, divided into each worker's part of every global batch.
 
-The k-th global batch of an epoch is the same samples in the same order however many workers share it; worker r takes
-the r-th of its equal parts. Batch shapes, with b = samples of one worker's part: images (b, H, W, 3) uint8 RGB;
+The k-th global batch of an epoch holds the same samples in the same order for any number of workers; worker r gets the
+r-th of its equal parts. Batch shapes, with b = samples of one worker's part: images (b, H, W, 3) uint8 RGB;
 target and weight (b, J, 3) float32, in the network's frame.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -25,7 +25,8 @@ from sanpose.errors import UserError
 MEAN = (123.675, 116.28, 103.53)
 STD = (58.395, 57.12, 57.375)
 
-Place = tuple[int, int]  # (epoch, index within it)
+EpochIndex = tuple[int, int]
+"""An epoch, and an index or a step in it."""
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -37,17 +38,17 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class TrainingSet(Dataset[Any]):
-    """The sources that have a share, mixed; a sample is addressed by its place (epoch, index)."""
+class TrainingSet(Dataset[samples.Item | UserError]):
+    """The mix of the sources that have a share, indexed by (epoch, index)."""
 
     config: Config
     sources: tuple[samples.Samples, ...]
     mix: Mix
 
-    def __getitem__(self, place: Place) -> samples.Item | UserError:
-        """A bad sample's error is returned: raised in a loader process, it would lose what it says."""
+    def __getitem__(self, index: EpochIndex) -> samples.Item | UserError:
+        """Returns a bad sample's error, as an error raised in a loader process would lose its message."""
         try:
-            return self._item(*place)
+            return self._item(*index)
         except UserError as error:
             return error
 
@@ -61,29 +62,29 @@ class TrainingSet(Dataset[Any]):
 
 
 @lru_cache(maxsize=2)
-def _epoch_order(mix: Mix, epoch: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _epoch_order(mix: Mix, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     return mix.epoch(epoch)
 
 
 def training_set(config: Config, files: dict[str, packed.Packed]) -> TrainingSet:
-    """The mix that the configuration describes. Raises UserError when a source has nothing to train on."""
+    """The mix that the configuration describes. Raises UserError when a source has no samples to train on."""
     parts, mix = sources.mixed(config, files)
     return TrainingSet(config, parts, mix)
 
 
 @dataclass(frozen=True)
-class _Parts(Sampler[list[Place]]):
-    """One worker's part of every micro-batch from a step on, to the end of the training."""
+class _Parts(Sampler[list[EpochIndex]]):
+    """One worker's part of every micro-batch from a start to the end of the training."""
 
     length: int
     batch: int
     accumulation: int
     epochs: int
-    start: Place  # (epoch, step)
+    start: EpochIndex  # (epoch, step)
     rank: int
     world: int
 
-    def __iter__(self) -> Iterator[list[Place]]:
+    def __iter__(self) -> Iterator[list[EpochIndex]]:
         micro = self.batch // self.accumulation
         size = micro // self.world
         for epoch in range(self.start[0], self.epochs):
@@ -94,13 +95,13 @@ class _Parts(Sampler[list[Place]]):
                     yield [(epoch, i) for i in range(begin, begin + size)]
 
 
-def batches(data: TrainingSet, start: Place, rank: int, world: int) -> Iterator[Batch]:
-    """Every micro-batch part of one worker from (epoch, step) to the end, epochs joined; the last samples of an epoch
-    that do not fill a global batch are left out of it."""
+def batches(data: TrainingSet, start: EpochIndex, rank: int, world: int) -> Iterator[Batch]:
+    """One worker's part of every micro-batch, from (epoch, step) to the end of the last epoch. The last samples of an
+    epoch that do not fill a global batch are left out. Raises UserError for a bad sample."""
     train = data.config.train
     parts = _Parts(data.mix.length, train.batch_size, train.accumulation, train.epochs, start, rank, world)
     workers = data.config.data.loader_workers
-    loader: DataLoader[Any] = DataLoader(
+    loader: DataLoader[samples.Item | UserError] = DataLoader(
         data,
         batch_sampler=parts,
         num_workers=workers,
@@ -119,12 +120,12 @@ def _one_thread(_worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _collate(drawn: list[samples.Item | UserError]) -> Batch | UserError:
+def _collate(results: list[samples.Item | UserError]) -> Batch | UserError:
     items = []
-    for one in drawn:
-        if isinstance(one, UserError):
-            return one
-        items.append(one)
+    for result in results:
+        if isinstance(result, UserError):
+            return result
+        items.append(result)
     return (
         torch.from_numpy(np.stack([i.image for i in items])),
         torch.from_numpy(np.stack([i.target for i in items])),

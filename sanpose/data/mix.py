@@ -1,13 +1,12 @@
-"""The order of the samples: which source and which of its samples stands at each place of each epoch.
+"""The order of the samples: the source and the sample at each index of each epoch.
 
-It depends on (seed, epoch, index) alone, never on how many workers or loader processes share it. Each source is an
-endless stream of permutations of all its samples; an epoch takes the next stretch of each stream, so a source is seen
-whole before any of it repeats, and no two epochs take the same subset by accident.
+The order depends only on (seed, epoch, index), never on the number of workers or loader processes. Each source is an
+endless stream of permutations of all its samples; an epoch uses the next part of each stream. So every sample of a
+source is used once before any is repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -46,22 +45,22 @@ class Mix:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Samples of each source in an epoch: the shares of its length, the remainder to the largest fractions."""
+        """Samples of each source in an epoch: by the shares; the largest fractions are rounded up."""
         exact = np.array(self.shares) / sum(self.shares) * self.length
         counts = np.floor(exact).astype(np.int64)
-        rest = np.argsort(counts - exact, kind="stable")[: self.length - int(counts.sum())]
-        counts[rest] += 1
+        rounded_up = np.argsort(counts - exact, kind="stable")[: self.length - int(counts.sum())]
+        counts[rounded_up] += 1
         return tuple(int(c) for c in counts)
 
     def epoch(self, epoch: int) -> tuple[Index, Index]:
-        """(source (n,), sample (n,)) of every place of an epoch."""
+        """(source (n,), sample (n,)) of every index of an epoch."""
         sources = np.repeat(np.arange(len(self.counts)), self.counts)
-        samples = np.concatenate([self._stretch(s, epoch * n, n) for s, n in enumerate(self.counts)])
+        samples = np.concatenate([self._part(s, epoch * n, n) for s, n in enumerate(self.counts)])
         order = np.random.default_rng([self.seed, epoch]).permutation(len(sources))
         return sources[order], samples[order]
 
-    def _stretch(self, source: int, start: int, count: int) -> Index:
-        """Places start .. start+count of a source's endless stream."""
+    def _part(self, source: int, start: int, count: int) -> Index:
+        """Samples start .. start+count of a source's endless stream."""
         if not count:
             return np.empty(0, np.int64)
         size = self.sizes[source]
@@ -73,9 +72,3 @@ class Mix:
 @lru_cache(maxsize=8)
 def _permutation(seed: int, source: int, turn: int, size: int) -> Index:
     return np.random.default_rng([seed, source, turn, size]).permutation(size)
-
-
-def shares_of(shares: Mapping[str, float]) -> str:
-    """The proportions in words, for logs and reports: "h36m 50 %, mpii 50 %"."""
-    total = sum(shares.values())
-    return ", ".join(f"{name} {100 * share / total:.3g} %" for name, share in shares.items() if share > 0)

@@ -1,15 +1,15 @@
 """The packed file: one HDF5 file holds one source's JPEG bytes and its samples' arrays.
 
-A cluster's file system should see one large file, not a million small ones. The JPEG bytes lie in one contiguous
-dataset, so readers map it straight from the file; processes may share an open `Packed` across a fork or by pickling.
+One large file spares a cluster's file system a million small ones. The JPEG bytes lie in one contiguous dataset, so
+that an image is read without HDF5; processes may share a `Packed` across a fork or by pickling.
 
-Layout (N samples, M images, Jn native joints of the source; see `sanpose.joints.NATIVE`):
+Layout (N samples, M images, Jn native joints of the source; see `sanpose.pose.joints.NATIVE`):
 
     attributes      format, version, source ("h36m" | "mpii" | "coco"), joints, provenance (JSON text), synthetic
     images/bytes    (total,) uint8: JPEG files end to end      images/end    (M,) int64: where each one ends
-    images/name     (M,) text: as the data set names it        images/size   (M, 2) int32: width, height, px
+    images/name     (M,) text: the data set's name for it        images/size   (M, 2) int32: width, height, px
     samples/*       the columns of `COLUMNS`
-    extra/*         per source: "cameras" (h36m), "ground_truth" (coco, JSON text), "detections" (coco), as written
+    extra/*         per source: "cameras" (h36m), "ground_truth" (coco, JSON text), "detections" (coco)
 
 Pixel coordinates are 0-based, x right, y down, (0, 0) the centre of the first pixel. 3D is in mm in the camera frame:
 x right, y down, z away from the camera.
@@ -25,12 +25,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TypedDict
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from sanpose.data.array_files import Array
 from sanpose.errors import UserError
 from sanpose.pose.joints import NATIVE, JointSet
 
@@ -48,7 +49,7 @@ COLUMNS: Mapping[str, tuple[str, tuple[int | str, ...], tuple[str, ...]]] = Mapp
         "camera": ("int64", (), ("h36m",)),  # row in extra/cameras
         "subject": ("int64", (), ("h36m",)),  # 1 .. 11
         "action": ("int64", (), ("h36m",)),  # 2 .. 16, Human3.6M's numbers
-        "subaction": ("int64", (), ("h36m",)),  # 1, 2; 0 where the data set does not tell
+        "subaction": ("int64", (), ("h36m",)),  # 1, 2; 0: unknown
         "frame": ("int64", (), ("h36m",)),  # 0-based
         "headbox": ("float32", (4,), ("mpii",)),  # x1, y1, x2, y2, px; NaN where the data set has none
         "train": ("uint8", (), ("mpii", "coco")),  # 1 in the training split, 0 in the evaluation split
@@ -57,7 +58,7 @@ COLUMNS: Mapping[str, tuple[str, tuple[int | str, ...], tuple[str, ...]]] = Mapp
     }
 )
 
-# What the box grows by before it is cropped: Human3.6M's 2 m square is complete; the others are tight.
+# The factor by which a box grows before the crop: Human3.6M's 2 m square needs none; the other boxes are tight.
 BOX_PADDING = {"h36m": 1.0, "mpii": 1.25, "coco": 1.25}
 
 CAMERA = np.dtype(
@@ -66,18 +67,32 @@ CAMERA = np.dtype(
 DETECTION = np.dtype([("image_id", "i8"), ("image", "i8"), ("box", "f4", 4), ("score", "f4")])
 
 
+class Provenance(TypedDict, total=False):
+    """How `data.prepare` made a packed file. listing: the listing's hash; options: the caller's choices; samples,
+    images: packed; dropped, bad: numbers left out, by reason; bad_samples: messages; notes: the reader's."""
+
+    listing: str
+    options: dict[str, object]
+    samples: int
+    images: int
+    dropped: dict[str, int]
+    bad: dict[str, int]
+    bad_samples: list[str]
+    notes: list[str]
+
+
 @dataclass(frozen=True)
 class Packed:
-    """A packed file, read. `columns`: the samples' arrays by name; `extra`: the source's own additions."""
+    """A packed file's content without the images. `columns`: the samples' arrays by name; `extra`: the source's own."""
 
     path: Path
     source: str
-    columns: Mapping[str, npt.NDArray[Any]]
+    columns: Mapping[str, Array]
     image_end: npt.NDArray[np.int64]
-    image_name: npt.NDArray[Any]
+    image_name: Array
     image_size: npt.NDArray[np.int32]
-    extra: Mapping[str, npt.NDArray[Any]]
-    provenance: Mapping[str, Any]
+    extra: Mapping[str, Array]
+    provenance: Provenance
     synthetic: bool
     fingerprint: str
     bytes_offset: int
@@ -93,7 +108,7 @@ class Packed:
         """The JPEG file of one image, (length,) uint8, read only, from the packed file."""
         end = int(self.image_end[image])
         start = int(self.image_end[image - 1]) if image else 0
-        file = os.open(self.path, os.O_RDONLY)  # np.fromfile takes three times as long to open and seek
+        file = os.open(self.path, os.O_RDONLY)  # np.fromfile takes three times as long
         try:
             return np.frombuffer(os.pread(file, end - start, self.bytes_offset + start), np.uint8)
         finally:
@@ -108,15 +123,15 @@ def write(
     lengths: npt.NDArray[np.int64],
     names: list[str],
     sizes: npt.NDArray[np.int32],
-    columns: Mapping[str, npt.NDArray[Any]],
-    extra: Mapping[str, npt.NDArray[Any]] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Array],
+    extra: Mapping[str, Array] | None = None,
+    provenance: Provenance | None = None,
     synthetic: bool = False,
 ) -> None:
     """Write a packed file: whole, or not at all (a temporary file beside it, then os.replace).
 
-    jpegs: M JPEG files in order, of the given lengths. Columns are cast to the types of `COLUMNS`; a missing, unknown
-    or misshapen one is a ValueError, as it is the caller's mistake.
+    jpegs: M JPEG files in order, of `lengths` bytes. Columns are cast to the types of `COLUMNS`. Raises ValueError for
+    a missing, unknown or misshapen column, as this is an error of the caller's code.
     """
     checked = _checked_columns(source, columns)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,26 +165,26 @@ def write(
 
 
 def read(path: str | Path) -> Packed:
-    """Open a packed file and read everything but the images.
+    """A packed file with everything except the images.
 
-    Raises UserError when the file is missing, is cut short, is not a packed file, or contradicts itself.
+    Raises UserError when the file is missing, cut short, no packed file, or inconsistent.
     """
     with _opened(path) as (absolute, file):
         return _read_open(absolute, file)
 
 
 @dataclass(frozen=True)
-class Head:
+class PackedHead:
     """What identifies a file's content, and whether the people in it are synthetic."""
 
     fingerprint: str
     synthetic: bool
 
 
-def head(path: str | Path) -> Head:
+def head(path: str | Path) -> PackedHead:
     """A packed file's head, without reading its samples. Raises UserError as `read` does."""
     with _opened(path) as (_, file):
-        return Head(str(file.attrs["fingerprint"]), bool(file.attrs["synthetic"]))
+        return PackedHead(str(file.attrs["fingerprint"]), bool(file.attrs["synthetic"]))
 
 
 @contextmanager
@@ -194,7 +209,7 @@ def _opened(path: str | Path) -> Iterator[tuple[Path, h5py.File]]:
             f"the packed data file cannot be read ({error})",
             where=path,
             expected="a complete file written by `sanpose data prepare`",
-            hint="copy it again, or prepare it again: it may be cut short",
+            hint="copy or prepare the file again: it may be cut short",
         ) from error
 
 
@@ -222,8 +237,8 @@ def _read_open(path: Path, file: h5py.File) -> Packed:
     )
 
 
-def _digest(lengths: npt.NDArray[np.int64], names: list[str], arrays: Mapping[str, npt.NDArray[Any]]) -> hashlib._Hash:
-    """What the samples are, wherever the file lies: it takes part in the identity of the runs that train on it."""
+def _digest(lengths: npt.NDArray[np.int64], names: list[str], arrays: Mapping[str, Array]) -> hashlib._Hash:
+    """A hash of the samples, whatever the file's path: part of the identity of the runs that train on them."""
     digest = hashlib.sha256(json.dumps(names).encode())
     digest.update(np.asarray(lengths, np.int64).tobytes())
     for name in sorted(arrays):
@@ -231,13 +246,13 @@ def _digest(lengths: npt.NDArray[np.int64], names: list[str], arrays: Mapping[st
     return digest
 
 
-def _checked_columns(source: str, columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    wanted = {name: spec for name, spec in COLUMNS.items() if source in spec[2]}
-    if wanted.keys() != columns.keys():
-        raise ValueError(f"{source} columns differ: {sorted(wanted.keys() ^ columns.keys())}")
+def _checked_columns(source: str, columns: Mapping[str, Array]) -> dict[str, Array]:
+    specs = {name: spec for name, spec in COLUMNS.items() if source in spec[2]}
+    if specs.keys() != columns.keys():
+        raise ValueError(f"{source} columns differ: {sorted(specs.keys() ^ columns.keys())}")
     count = len(columns["image"])
     out = {}
-    for name, (dtype, shape, _) in wanted.items():
+    for name, (dtype, shape, _) in specs.items():
         full = (count, *(len(NATIVE[source]) if n == "J" else n for n in shape))
         out[name] = np.asarray(columns[name], dtype)
         if out[name].shape != full:
@@ -245,17 +260,16 @@ def _checked_columns(source: str, columns: Mapping[str, npt.NDArray[Any]]) -> di
     return out
 
 
-def known(keypoints: npt.NDArray[Any], visible: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Keypoints (N, J, 2) with 0 for the coordinates of unlabelled joints, visible (N, J) = 0, that are not finite:
-    a weight of 0 would not cancel them, as NaN times 0 is NaN."""
+def fill_unlabelled(keypoints: Array, visible: Array) -> Array:
+    """Keypoints (N, J, 2), with 0 where a joint is unlabelled, visible (N, J) = 0, and its coordinates are not finite.
+
+    A weight of 0 does not cancel a NaN, as NaN times 0 is NaN.
+    """
     return np.where(np.isfinite(keypoints) | (visible > 0)[..., None], keypoints, keypoints.dtype.type(0))
 
 
-def wrong_source(file: Packed, wanted: str) -> UserError:
-    """The error for a packed file of one source given where another is wanted."""
+def wrong_source(file: Packed, expected: str, hint: str | None = None) -> UserError:
+    """The error for a packed file of another source than expected."""
     return UserError(
-        f"this packed file holds {file.source} samples",
-        where=file.path,
-        expected=f"{wanted} samples",
-        hint=f"data.sources.{wanted}.file=<a file made by `sanpose data prepare {wanted}`>",
+        f"this packed file holds {file.source} samples", where=file.path, expected=f"{expected} samples", hint=hint
     )

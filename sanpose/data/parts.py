@@ -1,7 +1,7 @@
-"""The parts of an unfinished packed file: a listing's images as far as they have been read, so as not to do it twice.
+"""The parts of an unfinished packed file: the images read so far, so that a repeated command does not read them again.
 
-A part is a run of the listing's images: `part-00012.bin`, their JPEG bytes end to end, and `part-00012.npz`, which is
-written after it, so that its presence says that the part is whole. The folder's `key` names the listing.
+A part holds consecutive images of the listing: `part-00012.bin`, their JPEG bytes end to end, and `part-00012.npz`,
+written afterwards, whose presence marks the part as complete. The folder's file `key` identifies the listing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IMAGES_PER_PART = 256
 
 @dataclass(frozen=True)
 class Part:
-    """One part: lengths (M,) bytes and sizes (M, 2) px, 0 for a bad image; bad: (index in the part, kind, what)."""
+    """One part: lengths (M,) bytes and sizes (M, 2) px, 0 for a bad image; bad: (index in the part, kind, message)."""
 
     path: Path
     lengths: npt.NDArray[np.int64]
@@ -41,8 +41,7 @@ class Part:
 
 
 def open_folder(out: Path, key: str, *, afresh: bool = False) -> Path:
-    """The folder OUT.parts for a listing with this key; what another listing left there is removed,
-    and, where it is to be read `afresh`, what this one left."""
+    """The folder OUT.parts for a listing with this key. Removes the parts of another listing; `afresh`: any parts."""
     folder = out.with_name(out.name + ".parts")
     mark = folder / "key"
     if folder.is_dir() and (afresh or not mark.is_file() or mark.read_text() != key):
@@ -53,22 +52,22 @@ def open_folder(out: Path, key: str, *, afresh: bool = False) -> Path:
 
 
 def make(folder: Path, number: int, images: Sequence[ImageFile]) -> Part:
-    """The part of these images: the one that lies in the folder, or read now and written there.
+    """The part of these images from the folder; if it is not there, reads the images and writes it.
 
-    A part with bad images is read again next time: they may have been mended.
+    A part with bad images is read again by the next command, as they may be repaired by then.
     """
     path = folder / f"part-{number:05}.bin"
-    return _kept(path, len(images)) or _read(path, images)
+    return _stored(path, len(images)) or _read(path, images)
 
 
-def _kept(path: Path, count: int) -> Part | None:
+def _stored(path: Path, count: int) -> Part | None:
     try:
         arrays = array_files.read_npz(path.with_suffix(".npz"), "a part's lengths and sizes", ("lengths", "sizes"))
     except UserError:
-        return None  # not there, or damaged: it is read again
+        return None  # missing or damaged: the part is read again
     part = Part(path, arrays["lengths"], arrays["sizes"])
-    whole = path.is_file() and path.stat().st_size == part.lengths.sum() and len(part.lengths) == count
-    return part if whole else None
+    complete = path.is_file() and path.stat().st_size == part.lengths.sum() and len(part.lengths) == count
+    return part if complete else None
 
 
 def _read(path: Path, images: Sequence[ImageFile]) -> Part:
@@ -78,7 +77,7 @@ def _read(path: Path, images: Sequence[ImageFile]) -> Part:
         try:
             jpeg = jpeg_files.load(image.path, image.size)
         except jpeg_files.BadImageError as error:
-            bad.append((n, error.kind, error.what))
+            bad.append((n, error.kind, error.message))
             continue
         lengths[n], sizes[n] = len(jpeg.data), (jpeg.width, jpeg.height)
         blobs.append(jpeg.data)

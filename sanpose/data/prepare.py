@@ -1,6 +1,6 @@
-"""From a listing to a packed file: reads and checks the images in parallel, then writes the packed file in one go.
+"""Packs a listing: reads and checks the images in parallel, then writes the packed file at once.
 
-The images are read in parts, which the call after an interrupted one takes up again.
+The images are read in parts; after an interruption, the next call reuses the complete parts.
 """
 
 from __future__ import annotations
@@ -12,25 +12,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sanpose.data import jpeg_files, packed, parts
-from sanpose.data.readers.listing import Bad, Listing, validate
+from sanpose.data.readers.listing import BadSamples, Listing, validate
 from sanpose.errors import UserError
 
 _BAD_LISTED = 1000
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is done, how many images of it are done, and how many there are."""
+"""Called with a step's name, the number of images done, and the number of images."""
 
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What a packed file holds and what was left out. `done_before`: it was there already, nothing was written;
-    `mended`: how many of the images that were left out of it as bad can be read now."""
+    """The content of a packed file, and the numbers left out of it. `done_before`: the file existed, nothing was
+    written; `mended`: number of images left out as bad that can be read now."""
 
     path: Path
     samples: int
@@ -46,21 +45,21 @@ class PrepareReport:
 def prepare(
     listing: Listing,
     out: Path,
-    bad: Bad,
+    bad: BadSamples,
     *,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     workers: int = 2,
     limit: int | None = None,
     synthetic: bool = False,
     force: bool = False,
-    progress: Progress = lambda _what, _done, _count: None,
+    progress: Progress = lambda _step, _done, _count: None,
 ) -> PrepareReport:
-    """Write the packed file `out` of a listing; where it is there already, of the same listing, do nothing.
+    """Write the packed file `out` of a listing; does nothing where `out` already holds the same listing.
 
-    The file is known by a hash of the listing (image names, arrays), not of the pixels: `force` reads them anew.
-    options: what a person chose, for the provenance. `out` appears whole or not at all. Until then OUT.parts beside
-    it keeps what was read; it needs as much room as the file. Raises UserError at the first bad sample or image unless
-    `bad` skips them, where nothing is left, and where `out` is something else and not forced.
+    A hash of the listing (image names, arrays) identifies the file, not the pixels: `force` reads them again. options:
+    the caller's choices, for the provenance. `out` appears whole or not at all; until then the folder OUT.parts beside
+    it stores the images read and needs as much space as the file. Raises UserError at the first bad sample or image
+    unless `bad` skips them, where no sample remains, and where `out` holds other content and `force` is not set.
     """
     listing = validate(listing, bad).used_images()
     listing = listing if limit is None else listing.first(limit)
@@ -68,30 +67,30 @@ def prepare(
     before = None if force else _done_before(out, key, listing)
     if before is not None:
         return before
-    _some(listing, bad)
+    _require_samples(listing, bad)
     folder = parts.open_folder(out, key, afresh=force)
     try:
-        made = _make_parts(listing, folder, bad, workers, progress)
-        good = np.concatenate([part.lengths for part in made]) > 0
-        kept = listing if good.all() else listing.with_images(good)
-        _some(kept, bad)
-        report = _report(kept, len(listing) - len(kept), out, bad)
-        _write(kept, made, out, _provenance(report, key, options or {}), synthetic, progress)
+        image_parts = _make_parts(listing, folder, bad, workers, progress)
+        good = np.concatenate([part.lengths for part in image_parts]) > 0
+        readable = listing if good.all() else listing.with_images(good)
+        _require_samples(readable, bad)
+        report = _report(readable, len(listing) - len(readable), out, bad)
+        _write(readable, image_parts, out, _provenance(report, key, options or {}), synthetic, progress)
     except BaseException:
-        if not any(folder.glob("part-*.npz")):  # nothing that the next call could take up
+        if not any(folder.glob("part-*.npz")):  # no complete part for the next call
             shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
     return report
 
 
-def _some(listing: Listing, bad: Bad) -> None:
+def _require_samples(listing: Listing, bad: BadSamples) -> None:
     if not len(listing):
-        lost = {**listing.dropped, **bad.kinds}
+        left_out = {**listing.dropped, **bad.kinds}
         raise UserError(
-            "no sample is left to pack",
+            "no sample remains to pack",
             expected="at least one",
-            hint="; ".join(f"{count} left out: {reason}" for reason, count in lost.items())
+            hint="; ".join(f"{count} left out: {reason}" for reason, count in left_out.items())
             or "a smaller --stride, or other --subjects",
         )
 
@@ -107,10 +106,10 @@ def _key(listing: Listing, synthetic: bool) -> str:
 
 
 def _done_before(out: Path, key: str, listing: Listing) -> PrepareReport | None:
-    """The report of the file that is there, or None where there is none. Raises UserError where it is another.
+    """The report of the existing file, or None without a file. Raises UserError for a file of another listing.
 
-    A file that lacks bad images is not written anew by itself when they have come: runs are known by its fingerprint,
-    and a training may be reading it.
+    A file without its bad images is not replaced when they become readable: its fingerprint identifies runs, and a
+    training may be reading it.
     """
     if not out.exists():
         return None
@@ -118,28 +117,30 @@ def _done_before(out: Path, key: str, listing: Listing) -> PrepareReport | None:
         file = packed.read(out)
     except UserError as error:
         raise UserError(
-            f"there is something else already: {error.what}", where=out, hint="--force replaces it"
+            f"the output already exists, with other content: {error.what}", where=out, hint="--force replaces it"
         ) from error
-    there: Mapping[str, Any] = file.provenance
-    if there.get("listing") != key:
+    stored = file.provenance
+    if stored.get("listing") != key:
         raise UserError(
-            "there is a packed file of other data or options already", where=out, hint="another --out, or --force"
+            "the output already exists, packed from other data or with other options",
+            where=out,
+            hint="another --out, or --force",
         )
     return PrepareReport(
         out,
-        there["samples"],
-        there["images"],
-        there["dropped"],
-        there["bad"],
-        there["bad_samples"],
-        there["notes"],
+        stored["samples"],
+        stored["images"],
+        stored["dropped"],
+        stored["bad"],
+        stored["bad_samples"],
+        stored["notes"],
         done_before=True,
-        mended=_readable(listing, set(file.image_name.tolist())) if there["bad"] else 0,
+        mended=_readable(listing, set(file.image_name.tolist())) if stored["bad"] else 0,
     )
 
 
 def _readable(listing: Listing, packed_names: Set[str]) -> int:
-    """How many of the listing's images that are not packed can be read."""
+    """The number of the listing's images that are not packed and can be read."""
     count = 0
     for image in listing.images:
         if image.name not in packed_names:
@@ -151,40 +152,40 @@ def _readable(listing: Listing, packed_names: Set[str]) -> int:
     return count
 
 
-def _make_parts(listing: Listing, folder: Path, bad: Bad, workers: int, progress: Progress) -> list[parts.Part]:
+def _make_parts(listing: Listing, folder: Path, bad: BadSamples, workers: int, progress: Progress) -> list[parts.Part]:
     images, step = listing.images, parts.IMAGES_PER_PART
     starts = range(0, len(images), step)
     progress("reading images", 0, len(images))
-    made: list[parts.Part] = []
+    image_parts: list[parts.Part] = []
     pool = ThreadPoolExecutor(max(workers, 1))  # reading and decoding both release the interpreter's lock
     try:
         jobs = [pool.submit(parts.make, folder, n, images[at : at + step]) for n, at in enumerate(starts)]
         for at, job in zip(starts, jobs, strict=True):
             part = job.result()
-            for n, kind, what in part.bad:
-                bad.refuse(kind, what, images[at + n].path)
-            made.append(part)
+            for n, kind, message in part.bad:
+                bad.refuse(kind, message, images[at + n].path)
+            image_parts.append(part)
             progress("reading images", min(at + step, len(images)), len(images))
     finally:
         pool.shutdown(cancel_futures=True)
-    return made
+    return image_parts
 
 
 def _write(
     listing: Listing,
-    made: Sequence[parts.Part],
+    image_parts: Sequence[parts.Part],
     out: Path,
-    provenance: Mapping[str, Any],
+    provenance: packed.Provenance,
     synthetic: bool,
     progress: Progress,
 ) -> None:
-    lengths = np.concatenate([part.lengths for part in made])
-    sizes = np.concatenate([part.sizes for part in made])
+    lengths = np.concatenate([part.lengths for part in image_parts])
+    sizes = np.concatenate([part.sizes for part in image_parts])
     good = lengths > 0
     packed.write(
         out,
         listing.source,
-        jpegs=_jpegs(made, progress),
+        jpegs=_jpegs(image_parts, progress),
         lengths=lengths[good],
         names=[image.name for image in listing.images],
         sizes=sizes[good],
@@ -195,9 +196,9 @@ def _write(
     )
 
 
-def _jpegs(made: Sequence[parts.Part], progress: Progress) -> Iterator[npt.NDArray[np.uint8]]:
-    count, done = sum(int((part.lengths > 0).sum()) for part in made), 0
-    for part in made:
+def _jpegs(image_parts: Sequence[parts.Part], progress: Progress) -> Iterator[npt.NDArray[np.uint8]]:
+    count, done = sum(int((part.lengths > 0).sum()) for part in image_parts), 0
+    for part in image_parts:
         progress("writing the file", done, count)
         for jpeg in part.jpegs():
             done += 1
@@ -205,7 +206,7 @@ def _jpegs(made: Sequence[parts.Part], progress: Progress) -> Iterator[npt.NDArr
     progress("writing the file", done, count)
 
 
-def _report(listing: Listing, without_image: int, out: Path, bad: Bad) -> PrepareReport:
+def _report(listing: Listing, without_image: int, out: Path, bad: BadSamples) -> PrepareReport:
     kinds = dict(bad.kinds)
     if without_image:
         kinds["samples in bad images"] = without_image
@@ -215,12 +216,12 @@ def _report(listing: Listing, without_image: int, out: Path, bad: Bad) -> Prepar
         len(listing.images),
         dict(listing.dropped),
         kinds,
-        bad.found[:_BAD_LISTED],
+        bad.messages[:_BAD_LISTED],
         list(listing.notes),
     )
 
 
-def _provenance(report: PrepareReport, key: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(report: PrepareReport, key: str, options: Mapping[str, object]) -> packed.Provenance:
     return {
         "listing": key,
         "options": dict(options),

@@ -1,24 +1,24 @@
-"""A source's samples as the network wants them: chosen rows of a packed file, in a training joint set."""
+"""A source's samples for the network: selected rows of a packed file, in a training joint set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sanpose.config.schema import AugmentConfig, DataConfig
 from sanpose.data import crop, packed
+from sanpose.data.array_files import Array
 from sanpose.errors import UserError
 from sanpose.pose.joints import JointSet, to_training
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of one packed file. `points` (N, J, 3): x, y in image px, z in mm relative to the pelvis, 0 where there is
-    no 3D; `weight` (N, J, 3): 0 where a coordinate is not known, so 2D sources weigh 0 on every depth."""
+    """Rows of one packed file. `points` (N, J, 3): x, y in image px, z in mm relative to the pelvis, 0 without 3D;
+    `weight` (N, J, 3): 0 for an unknown coordinate, so the weight of every depth of a 2D source is 0."""
 
     file: packed.Packed
     rows: npt.NDArray[np.int64]
@@ -30,10 +30,10 @@ class Samples:
         return len(self.rows)
 
     def at(self, index: npt.NDArray[np.int64]) -> Samples:
-        """Some of the samples, in the given order."""
+        """The samples at `index` (n,), in its order."""
         return replace(self, rows=self.rows[index], points=self.points[index], weight=self.weight[index])
 
-    def column(self, name: str) -> npt.NDArray[Any]:
+    def column(self, name: str) -> Array:
         """A column of the packed file for these rows."""
         return np.asarray(self.file.columns[name][self.rows])
 
@@ -53,8 +53,8 @@ class Samples:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """(coordinates (J, 3), weight (J, 3)) in the network's frame.
 
-        Depth is divided by the region's side, which zooming changes. A coordinate outside what the network can say
-        (the crop, the depth range) weighs nothing.
+        Depth is divided by the side of the visible region, which grows with the zoom. The weight of a coordinate
+        outside the network's range (the crop, the depth range) is 0.
         """
         points, weight = self.points[index], self.weight[index]
         flat = crop.normalised(crop.apply(crop.to_crop(view, width, height), points[:, :2]), width, height)
@@ -68,17 +68,17 @@ class Samples:
 
 
 def training(file: packed.Packed, data: DataConfig, joints: JointSet) -> Samples:
-    """The rows that train: Human3.6M by subject and stride, the others by their training split.
+    """The training samples: Human3.6M's by subject and stride, other sources' by their training split.
 
-    Raises UserError when none is left.
+    Raises UserError for none.
     """
     rows = _rows(file, data.train_subjects, data.train_stride, split=1)
     return _samples(file, rows, joints, "training", f"subjects {list(data.train_subjects)}, stride {data.train_stride}")
 
 
 def trained_subjects(file: packed.Packed, data: DataConfig) -> tuple[int, ...]:
-    """Human3.6M's subjects among the training samples: those that this file has, or, where it has none (it may have
-    been packed for testing only), those of the configuration; nobody where Human3.6M has no share."""
+    """Human3.6M's subjects among the training samples: those in this file; without any, as in a file packed for testing
+    only, those of the configuration; none where Human3.6M has no share."""
     if data.sources.h36m.share <= 0:
         return ()
     rows = _rows(file, data.train_subjects, data.train_stride, split=1)
@@ -86,26 +86,29 @@ def trained_subjects(file: packed.Packed, data: DataConfig) -> tuple[int, ...]:
 
 
 def evaluation(file: packed.Packed, data: DataConfig, joints: JointSet) -> Samples:
-    """The rows that are measured: Human3.6M by subject and stride, the others by their evaluation split."""
+    """The evaluation samples: Human3.6M's by subject and stride, other sources' by their evaluation split.
+
+    Raises UserError for none.
+    """
     rows = _rows(file, data.test_subjects, data.test_stride, split=0)
     return _samples(file, rows, joints, "evaluation", f"subjects {list(data.test_subjects)}, stride {data.test_stride}")
 
 
 def detections(file: packed.Packed, joints: JointSet) -> Samples:
-    """COCO's detected boxes as samples without labels; `column` gives image, box, image_id and score only.
+    """COCO's detected boxes as samples without labels; their columns are image, box, image_id and score.
 
     Raises UserError when the file was prepared without detections.
     """
     if "detections" not in file.extra or not len(file.extra["detections"]):
         raise UserError(
-            "this packed file holds no detected boxes",
+            "this packed file has no detected boxes",
             where=file.path,
             hint="`sanpose data prepare coco --detections FILE.json`, or eval.boxes=ground_truth",
         )
-    found = file.extra["detections"]
-    blank = np.zeros((len(found), len(joints), 3), np.float32)
-    columns = {name: found[name] for name in ("image", "box", "image_id", "score")}
-    return Samples(replace(file, columns=columns), np.arange(len(found)), blank, blank, joints)
+    boxes = file.extra["detections"]
+    blank = np.zeros((len(boxes), len(joints), 3), np.float32)
+    columns = {name: boxes[name] for name in ("image", "box", "image_id", "score")}
+    return Samples(replace(file, columns=columns), np.arange(len(boxes)), blank, blank, joints)
 
 
 def _rows(file: packed.Packed, subjects: Sequence[int], stride: int, split: int) -> npt.NDArray[np.int64]:
@@ -118,14 +121,14 @@ def _rows(file: packed.Packed, subjects: Sequence[int], stride: int, split: int)
 def _samples(file: packed.Packed, rows: npt.NDArray[np.int64], joints: JointSet, purpose: str, chosen: str) -> Samples:
     if not len(rows):
         raise UserError(
-            f"no sample is left for {purpose}",
+            f"the file has no sample for {purpose}",
             where=file.path,
             expected=f"samples with {chosen}" if file.source == "h36m" else f"samples of the {purpose} split",
-            hint="`sanpose data check` shows what the file holds",
+            hint="`sanpose data check` lists the content of the file",
         )
     columns = file.columns
     labelled = (columns["visible"][rows] > 0).astype(np.float32)
-    pixels = packed.known(columns["keypoints"][rows], labelled)
+    pixels = packed.fill_unlabelled(columns["keypoints"][rows], labelled)
     flat, weight = to_training(file.source, joints, pixels, labelled)
     depth = np.zeros((*flat.shape[:2], 1), np.float32)
     depth_weight = np.zeros_like(weight)
@@ -154,7 +157,7 @@ class Item:
 def item(
     samples: Samples, index: int, width: int, height: int, augment: AugmentConfig, random: np.random.Generator
 ) -> Item:
-    """One augmented training sample; the same generator state gives the same item."""
+    """One augmented training sample. Equal generator states give equal items."""
     view = crop.augmented(samples.view(index, width, height), augment, random)
     target, weight = samples.target(index, view, width, height)
     return Item(samples.image(index, view, width, height), target, weight)

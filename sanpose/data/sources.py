@@ -1,4 +1,4 @@
-"""The packed files that a configuration names, and the mix that it makes of them. No torch here."""
+"""The packed files that a configuration names, and their mix. Does not import torch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ def opened(config: Config) -> dict[str, packed.Packed]:
             continue
         files[name] = packed.read(source.file)
         if files[name].source != name:
-            raise packed.wrong_source(files[name], name)
+            hint = f"data.sources.{name}.file=<a file made by `sanpose data prepare {name}`>"
+            raise packed.wrong_source(files[name], name, hint)
     return files
 
 
 def mixed(config: Config, files: dict[str, packed.Packed]) -> tuple[tuple[samples.Samples, ...], Mix]:
     """The training samples of the sources that have a share, and their mix. Raises UserError when a source has none,
-    and when an epoch is less than a batch."""
+    and when an epoch is smaller than a batch."""
     joints = TRAINING[config.model.joints]
     used = config.data.sources.used()
     parts = tuple(samples.training(files[name], config.data, joints) for name in used)
@@ -31,7 +32,7 @@ def mixed(config: Config, files: dict[str, packed.Packed]) -> tuple[tuple[sample
     mix = Mix(tuple(len(p) for p in parts), shares, config.train.seed, config.data.epoch_samples)
     if mix.length < config.train.batch_size:
         raise UserError(
-            f"an epoch has {mix.length} samples, less than one batch of {config.train.batch_size}",
+            f"an epoch has {mix.length} samples, fewer than one batch of {config.train.batch_size}",
             where=", ".join(used),
             hint=f"a smaller train.batch_size, or data.epoch_samples={config.train.batch_size}",
         )
@@ -39,7 +40,7 @@ def mixed(config: Config, files: dict[str, packed.Packed]) -> tuple[tuple[sample
 
 
 def predicted(config: Config, name: str, file: packed.Packed) -> samples.Samples:
-    """What is predicted of a set: its evaluation samples, or COCO's detected boxes. Raises UserError for none."""
+    """The samples of a set to predict: its evaluation samples, or COCO's detected boxes. Raises UserError for none."""
     joints = TRAINING[config.model.joints]
     if uses_detections(config, name):
         return samples.detections(file, joints)
@@ -52,7 +53,7 @@ def uses_detections(config: Config, name: str) -> bool:
 
 
 def check(config: Config, files: dict[str, packed.Packed]) -> None:
-    """Refuse data that a run cannot use. files: `opened`. Raises UserError as `mixed` and `predicted` do."""
+    """Check the data before a run starts. files: `opened`. Raises UserError as `mixed` and `predicted` do."""
     mixed(config, files)
     for name in config.eval.sets:
         predicted(config, name, files[name])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from sanpose.config.schema import Config
 from sanpose.data import packed, samples, sources
 from sanpose.evaluation.predictions import Forward, Predictions, predict, space, spaced
 from sanpose.metrics import coco, h36m, pckh
+from sanpose.metrics.coco_entries import ResultEntry
 from sanpose.pose.joints import TRAINING
 
 Result = h36m.H36MResult | pckh.PCKhResult | coco.CocoResult
@@ -19,13 +19,13 @@ Result = h36m.H36MResult | pckh.PCKhResult | coco.CocoResult
 
 def evaluate(
     config: Config, files: dict[str, packed.Packed], forward: Forward, *, limit: int = 0, rank: int = 0, world: int = 1
-) -> dict[str, Any]:
+) -> dict[str, dict[str, object]]:
     """The figures of every set in `eval.sets`: {"h36m": {...}, "mpii": {...}, "coco": {...}}, with their protocols.
 
-    limit: at most so many evenly spaced samples of each set (0: all). COCO is measured only on whole sets, as AP over
-    part of an image's people means nothing.
+    limit: use at most this many evenly spaced samples of each set (0: all). With a limit, COCO is skipped: AP over part
+    of an image's people means nothing.
     """
-    figures: dict[str, Any] = {}
+    figures: dict[str, dict[str, object]] = {}
     for name in config.eval.sets:
         if name == "coco" and limit:
             continue
@@ -74,8 +74,8 @@ def _mpii(config: Config, predictions: Predictions) -> pckh.PCKhResult:
     )
 
 
-def coco_results(config: Config, predictions: Predictions) -> list[dict[str, Any]]:
-    """COCO's results list, one entry for every box, its score that of the detected box (1 for a true one)."""
+def coco_results(config: Config, predictions: Predictions) -> list[ResultEntry]:
+    """COCO's results list, one entry per box. An entry's score is the score of the detected box (1 for a true box)."""
     chosen = predictions.samples
     results = coco.results(
         predictions.native(predictions.pixels()),
@@ -90,7 +90,7 @@ def coco_results(config: Config, predictions: Predictions) -> list[dict[str, Any
 
 def _coco(config: Config, predictions: Predictions) -> coco.CocoResult:
     truth = json.loads(str(predictions.samples.file.extra["ground_truth"].astype(str)))
-    # The peak of a soft-argmax's marginal is far below a heat map's 1: the usual 0.2 would drop most joints.
+    # The peak of a soft-argmax's marginal is far below the 1 of a heat map: the usual 0.2 would drop most joints.
     refined = coco.refine(coco_results(config, predictions), rescoring=True, nms=0.9, joint_threshold=0.0)
     notes = ("scores rescored by the mean of all joints' scores", "OKS-NMS 0.9")
     where = predictions.samples.file.path
@@ -98,8 +98,8 @@ def _coco(config: Config, predictions: Predictions) -> coco.CocoResult:
 
 
 def mean_pose_mpjpe(config: Config, file: packed.Packed) -> float:
-    """The MPJPE (mm) of always answering the mean root-relative pose of the training samples: what anyone can reach
-    without looking at the image."""
+    """The MPJPE (mm) of a constant prediction, the mean root-relative pose of the training samples: a baseline that
+    ignores the image."""
     joints = TRAINING[config.model.joints]
     train, test = (f(file, config.data, joints).column("keypoints3d") for f in (samples.training, samples.evaluation))
     mean = (train - train[:, :1]).astype(np.float64).mean(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from sanpose.pose.cameras import back_project, undistort
 from sanpose.pose.joints import JointSet, from_training
 
 Floats = npt.NDArray[np.float32]
-
+Value = TypeVar("Value", bound=np.generic)
 
 Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """uint8 RGB images (b, H, W, 3) -> coordinates (b, J, 3), joint scores (b, J)."""
@@ -25,7 +25,7 @@ Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the network says of N samples: coordinates (N, J, 3) in the network's frame, joint scores (N, J)."""
+    """The network's output for N samples: coordinates (N, J, 3) in the network's frame, joint scores (N, J)."""
 
     samples: samples.Samples
     views: tuple[crop.CropView, ...]
@@ -40,17 +40,17 @@ class Predictions:
         size = np.array([self.width, self.height])
         return np.stack([crop.apply(m, (c[:, :2] + 0.5) * size) for m, c in zip(maps, self.coordinates, strict=True)])
 
-    def native(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Values (N, J, ...) in the order of the source's own joints; 0 for one that the network lacks."""
+    def native(self, values: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """Values (N, J, ...) in the order of the source's own joints; 0 for a joint that the network lacks."""
         index = from_training(self.samples.file.source, self.samples.joints)
         out = values[:, np.maximum(index, 0)]
         out[:, index < 0] = 0
-        return np.asarray(out)
+        return out
 
 
 def predict(config: Config, chosen: samples.Samples, forward: Forward, rank: int = 0, world: int = 1) -> Predictions:
-    """Predictions for all samples. Each worker computes every world-th; all make the same number of batches, as ZeRO-3
-    gathers weights in each."""
+    """Predictions for all samples. Each worker computes every world-th sample; all workers run the same number of
+    batches, because ZeRO-3 gathers weights in each batch."""
     width, height, size = config.data.input_width, config.data.input_height, config.eval.batch_size
     count = len(chosen)
     views = tuple(chosen.view(i, width, height) for i in range(count))
@@ -61,7 +61,7 @@ def predict(config: Config, chosen: samples.Samples, forward: Forward, rank: int
         parts.append(infer(forward, torch.from_numpy(images), chosen.joints, flip_test=config.eval.flip_test))
     coordinates, scores = (np.concatenate(p) for p in zip(*parts, strict=True))
     if world > 1:
-        everyone: list[Any] = [None] * world
+        everyone: list[tuple[npt.NDArray[np.int64], Floats, Floats]] = [(mine, coordinates, scores)] * world
         dist.all_gather_object(everyone, (mine, coordinates, scores))
         order = np.concatenate([m for m, _, _ in everyone])
         first = np.unique(order, return_index=True)[1]
@@ -74,7 +74,7 @@ def predict(config: Config, chosen: samples.Samples, forward: Forward, rank: int
 def infer(forward: Forward, images: torch.Tensor, joints: JointSet, *, flip_test: bool) -> tuple[Floats, Floats]:
     """Coordinates (b, J, 3) in the network's frame and scores (b, J) of uint8 RGB images (b, H, W, 3).
 
-    flip_test: the mean with what is seen in the mirrored images, mirrored back.
+    flip_test: average with the prediction on the mirrored images, mirrored back.
     """
     coordinates, scores = (t.float().cpu().numpy() for t in forward(images))
     if flip_test:
@@ -86,17 +86,17 @@ def infer(forward: Forward, images: torch.Tensor, joints: JointSet, *, flip_test
 
 
 def spaced(chosen: samples.Samples, limit: int) -> samples.Samples:
-    """At most so many samples, evenly spaced; all for a limit of 0."""
+    """At most `limit` samples, evenly spaced; all samples for a limit of 0."""
     if not limit or len(chosen) <= limit:
         return chosen
     return chosen.at(np.linspace(0, len(chosen) - 1, limit).round().astype(np.int64))
 
 
 def space(predictions: Predictions) -> npt.NDArray[np.float64]:
-    """Human3.6M's 17 joints (N, 17, 3) in mm in the camera frame, from the true depth of the pelvis.
+    """Human3.6M's 17 joints (N, 17, 3) in mm in the camera frame, with the true depth of the pelvis.
 
-    Depth is the network's times 2000 mm plus the pelvis' own; x and y follow by the inverse of the camera, its
-    distortion included.
+    A joint's depth is the network's depth times 2000 mm plus the pelvis' true depth. The inverse of the camera, with
+    its distortion, gives x and y.
     """
     chosen = predictions.samples
     cameras = chosen.file.extra["cameras"][chosen.column("camera")]

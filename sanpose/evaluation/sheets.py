@@ -1,13 +1,12 @@
-"""A run's sample predictions: what its network says of a few evaluation samples, beside what is labelled.
+"""Pictures of a run's predictions on a few evaluation samples, beside the labels.
 
-One sheet a set, a column a sample: the crop with the labels, the crop with the prediction, and where there is 3D both
-seen from the person's side of the camera, the truth faint. For looking at; nothing is measured here.
+One sheet per set, one column per sample: the crop with the labels, the crop with the prediction and, where the set has
+3D labels, both poses from the side, the label faint. Measures nothing.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,12 +19,13 @@ from sanpose.evaluation.predictions import Forward, Predictions, predict, space,
 from sanpose.pose import draw
 from sanpose.pose.joints import NATIVE, JointSet
 
-COUNT = 5  # samples of a set
+COUNT = 5  # samples per set
 _HEIGHT = 256  # px of a tile
-_SPAN_MM = 2200.0  # what a tile's height stands for, seen from the side
-_PAGE = 44  # dark, as the middle of a skeleton is light
+_SPAN_MM = 2200.0  # the height of a tile in the view from the side
+_PAGE = 44  # a dark grey: the middle of a skeleton is light
 
 Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
 
 
 def write(
@@ -36,15 +36,15 @@ def write(
     rank: int = 0,
     world: int = 1,
 ) -> None:
-    """Write folder/samples-SET.jpg for every set of `eval.sets`. Every worker calls this function."""
+    """Write folder/samples-SET.jpg for every set of `eval.sets`. Every worker must call this."""
     for name in config.eval.sets:
         chosen = spaced(sources.predicted(config, name, files[name]), COUNT)
         predictions = predict(config, chosen, forward, rank, world)
         if rank == 0:
-            _put(folder / f"samples-{name}.jpg", sheet(predictions))
+            _write_sheet(folder / f"samples-{name}.jpg", sheet(predictions))
 
 
-def _put(path: Path, picture: Image) -> None:
+def _write_sheet(path: Path, picture: Image) -> None:
     def write() -> None:
         path.parent.mkdir(exist_ok=True)
         draw.write_jpeg(path, picture)
@@ -60,9 +60,9 @@ def sheet(predictions: Predictions) -> Image:
     for i, view in enumerate(predictions.views):
         picture = chosen.image(i, view, width, _HEIGHT)
         to_tile = crop.to_crop(view, width, _HEIGHT)
-        true, said = (crop.apply(to_tile, p) for p in (chosen.points[i, :, :2].astype(np.float64), pixels[i]))
-        rows["labelled"].append(draw.overlay(picture, true, chosen.joints, chosen.weight[i, :, 0]))
-        rows["predicted"].append(draw.overlay(picture, said, chosen.joints))
+        labels, predicted = (crop.apply(to_tile, p) for p in (chosen.points[i, :, :2].astype(np.float64), pixels[i]))
+        rows["labelled"].append(draw.overlay(picture, labels, chosen.joints, chosen.weight[i, :, 0]))
+        rows["predicted"].append(draw.overlay(picture, predicted, chosen.joints))
     if "keypoints3d" in chosen.file.columns:
         poses = zip(chosen.column("keypoints3d").astype(np.float64), space(predictions), strict=True)
         rows["from the side"] = [_from_the_side(t, p, NATIVE[chosen.file.source], width) for t, p in poses]
@@ -72,17 +72,17 @@ def sheet(predictions: Predictions) -> Image:
     return np.concatenate(lines, axis=0)
 
 
-def _from_the_side(true: npt.NDArray[Any], said: npt.NDArray[Any], joints: JointSet, width: int) -> Image:
-    """Two poses (J, 3) in mm from their pelvises, seen along the camera's x axis: the camera is on the left."""
+def _from_the_side(label: Floats, prediction: Floats, joints: JointSet, width: int) -> Image:
+    """Two poses (J, 3), mm from their pelvises, seen along the camera's x axis, with the camera at the left."""
     scale = _HEIGHT / _SPAN_MM
 
-    def tile(pose: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def tile(pose: Floats) -> Floats:
         away, down = (pose - pose[:1])[:, 2], (pose - pose[:1])[:, 1]
         return np.column_stack([away * scale + width / 2, down * scale + _HEIGHT / 2])
 
     page = np.full((_HEIGHT, width, 3), _PAGE, np.uint8)
-    faint = (draw.overlay(page, tile(true), joints) * 0.4 + page * 0.6).astype(np.uint8)
-    return draw.overlay(faint, tile(said), joints)
+    faint = (draw.overlay(page, tile(label), joints) * 0.4 + page * 0.6).astype(np.uint8)
+    return draw.overlay(faint, tile(prediction), joints)
 
 
 def _caption(line: Image, text: str) -> None:

@@ -1,6 +1,6 @@
-"""A trained network for other programs: safetensors weights, ONNX, and JSON that says what goes in and comes out.
+"""Export a trained network for other programs: safetensors weights, ONNX, and JSON that describes input and output.
 
-Nothing is left in the folder unless ONNX Runtime gives the same numbers as torch.
+No file is written unless ONNX Runtime gives the same numbers as torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -43,7 +42,7 @@ class Exported:
     difference: float
 
 
-class _Answers(nn.Module):
+class _Exportable(nn.Module):
     """The network with `coordinates_and_scores` as its forward pass."""
 
     def __init__(self, network: SAN):
@@ -55,30 +54,30 @@ class _Answers(nn.Module):
 
 
 def export(network: TrainedNetwork, out: Path, tolerance: float = TOLERANCE) -> Exported:
-    """Write model.safetensors, model.onnx and model.json into a folder, all or none; float32 whatever was trained with.
+    """Write model.safetensors, model.onnx and model.json into a folder, all or none, in float32.
 
-    The ONNX model takes float32 images (N, 3, H, W), normalised, N free, and gives coordinates (N, J, 3) and scores
-    (N, J). Raises UserError when ONNX Runtime's outputs for random images in batches of 1 and 3 differ from torch's by
-    more than `tolerance`, or the folder cannot be made.
+    The ONNX model maps normalised float32 images (N, 3, H, W), N free, to coordinates (N, J, 3) and scores (N, J).
+    Raises UserError when ONNX Runtime's outputs for random images in batches of 1 and 3 differ from torch's by more
+    than `tolerance`, and when the folder cannot be created.
     """
     if out.exists() and not out.is_dir():
         raise UserError("the folder to export into is a file", where=out, hint="another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"the folder cannot be made ({error.strerror})", where=out.parent) from error
+        raise UserError(f"the folder cannot be created ({error.strerror})", where=out.parent) from error
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.absolute().parent) as name:
         part = Path(name)
-        # On a CUDA device torch may compute in TF32, which is no reference.
-        answers = _Answers(network.network.cpu()).eval()
-        write_onnx(answers, network.config.data.input_height, network.config.data.input_width, part / ONNX)
-        difference = compare(answers, network.config.data.input_height, network.config.data.input_width, part / ONNX)
+        # On the CPU: on a CUDA device torch may compute in TF32, which is no reference.
+        module = _Exportable(network.network.cpu()).eval()
+        write_onnx(module, network.config.data.input_height, network.config.data.input_width, part / ONNX)
+        difference = compare(module, network.config.data.input_height, network.config.data.input_width, part / ONNX)
         network.network.to(network.device)
         if not difference <= tolerance:
             raise UserError(
                 f"ONNX Runtime and torch differ by up to {difference:.2g}",
                 where=network.checkpoint.path,
-                expected=f"at most {tolerance:g}; nothing is written",
+                expected=f"at most {tolerance:g}; no file is written",
             )
         weights = {k: v.detach().cpu().contiguous() for k, v in network.network.state_dict().items()}
         save_file(weights, part / WEIGHTS, metadata={"run": network.run, "checkpoint": network.checkpoint.path.name})
@@ -90,12 +89,12 @@ def export(network: TrainedNetwork, out: Path, tolerance: float = TOLERANCE) -> 
     return Exported(tuple(out / file for file in (WEIGHTS, ONNX, DESCRIPTION)), difference)
 
 
-def write_onnx(answers: nn.Module, height: int, width: int, path: Path) -> None:
-    """Write a module of images (N, 3, height, width) -> coordinates, scores as ONNX with a free N. Prints nothing."""
+def write_onnx(module: nn.Module, height: int, width: int, path: Path) -> None:
+    """Write a module, images (N, 3, height, width) -> coordinates, scores, as ONNX with a free N. Prints nothing."""
     with _quiet():
         torch.onnx.export(
-            answers,
-            (torch.zeros(2, 3, height, width),),  # a batch of one would be taken for a constant
+            module,
+            (torch.zeros(2, 3, height, width),),  # the exporter would treat a batch of one as a constant
             path,
             dynamo=True,
             input_names=["images"],
@@ -106,7 +105,7 @@ def write_onnx(answers: nn.Module, height: int, width: int, path: Path) -> None:
 
 
 @torch.no_grad()
-def compare(answers: nn.Module, height: int, width: int, path: Path) -> float:
+def compare(module: nn.Module, height: int, width: int, path: Path) -> float:
     """The largest absolute difference of an ONNX file's outputs from torch's, over random images in batches of 1, 3."""
     import onnxruntime
 
@@ -116,7 +115,7 @@ def compare(answers: nn.Module, height: int, width: int, path: Path) -> float:
     for batch in BATCHES:
         images = torch.randn(batch, 3, height, width, generator=random)
         theirs = session.run(list(OUTPUTS), {"images": images.numpy()})
-        for ours, other in zip(answers(images), theirs, strict=True):
+        for ours, other in zip(module(images), theirs, strict=True):
             if ours.shape != other.shape:
                 raise RuntimeError(f"the ONNX output has the shape {other.shape}, torch's {tuple(ours.shape)}")
             difference = float((ours - torch.from_numpy(other)).abs().max())
@@ -124,8 +123,8 @@ def compare(answers: nn.Module, height: int, width: int, path: Path) -> float:
     return worst
 
 
-def describe(network: TrainedNetwork, difference: float) -> dict[str, Any]:
-    """What a user of the exported files must know, as plain data."""
+def describe(network: TrainedNetwork, difference: float) -> dict[str, object]:
+    """The description of the exported files for their user, as plain data."""
     config = network.config
     width, height = config.data.input_width, config.data.input_height
     return {
@@ -167,7 +166,7 @@ def describe(network: TrainedNetwork, difference: float) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What torch's exporter prints, logs and warns of is about its own making."""
+    """Suppress the output, logs and warnings of torch's exporter."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,10 +1,11 @@
-"""How alike a trained network's features are at the places of two joints: the maps of the paper's Figure 3.
+"""The similarity of a trained network's features at two joints: the maps of the paper's Figure 3.
 
 The paper (Section 4.3, Figure 3) shows "the feature gain of the corresponding joint with other joints" for values of
-delta and does not say how it is computed. Ours, for one value of delta: the output o = X + delta * W of the attention
-block (Eq. 6) is read at every labelled joint, bilinearly between the centres of its cells; the mean of all joints and
-samples is taken off; a map's entry (i, j) is the mean over samples of the cosine between the features at i and j. 1 is
-the same feature, 0 no more alike than any two joints of any two people. At delta 0 nothing but the backbone speaks.
+delta and does not say how the gain is computed. Our definition, for one value of delta: read the output
+o = X + delta * W of the attention block (Eq. 6) at every labelled joint, bilinearly between cell centres; subtract the
+mean over all joints and samples; the entry (i, j) of the map is the mean over samples of the cosine between the
+features at i and j. 1 means equal features; 0 means no more alike than any two joints of any two people. At delta 0 the
+map is the backbone's.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from sanpose.inference.trained import TrainedNetwork
 from sanpose.model.attention import ChannelAttention, PositionAttention
 from sanpose.runs import checkpoints
 from sanpose.runs.joint_maps import JointMaps
+from sanpose.runs.paths import RunPaths
 
-DELTAS = (0.0, 0.2, 0.4, 0.6, 0.8)  # the paper's Figure 3 goes from 0.0 to 0.8
+DELTAS = (0.0, 0.2, 0.4, 0.6, 0.8)  # the values of the paper's Figure 3
 SAMPLES = 256
 Floats = npt.NDArray[np.float64]
 
@@ -37,48 +39,48 @@ Floats = npt.NDArray[np.float64]
 def relationship(
     folder: Path, deltas: Sequence[float] = DELTAS, samples: int = SAMPLES, which: str = "last"
 ) -> JointMaps:
-    """The maps of a run's network with each of `deltas` set in it, and of every checkpoint of the run as it is.
+    """The maps of a run's network for each value of `deltas`, and of every checkpoint of the run with its own delta.
 
-    samples: at most so many, evenly spaced in the run's own evaluation set (Human3.6M where it has one). which: the
-    checkpoint `last`, `best`, or one by name. Raises UserError for a run without attention, without a sound checkpoint,
-    or without its data.
+    samples: the largest number of samples, evenly spaced in the run's evaluation set (Human3.6M where the run has it).
+    which: the checkpoint `last`, `best`, or a name. Raises UserError for a run without attention, without a sound
+    checkpoint, or without its data.
     """
     network = trained.load(folder, which)
     _block(network)
-    seen = _look(network, samples)
-    before, attended, delta = _features(network, seen)
-    along, damaged = _along(folder, seen)
+    shown = _samples(network, samples)
+    before, attended, delta = _features(network, shown)
+    along, damaged = _along(folder, shown)
     return JointMaps(
         joints=network.joints.joints,
         bones=network.joints.bone_indices,
         deltas=np.array(deltas, np.float64),
-        maps=np.stack([similarity(before + value * attended, seen.labelled) for value in deltas]),
+        maps=np.stack([similarity(before + value * attended, shown.labelled) for value in deltas]),
         along_deltas=np.array([step.delta for step in along], np.float64),
         along_epochs=np.array([step.epoch for step in along], np.float64),
         along=np.stack([step.map for step in along]),
         trained_delta=delta,
-        samples=len(seen.images),
+        samples=len(shown.images),
         checkpoint=network.checkpoint.path.name,
-        protocol=_protocol(network, seen, delta, damaged),
+        protocol=_protocol(network, shown, delta, damaged),
     )
 
 
 def similarity(features: npt.ArrayLike, labelled: npt.ArrayLike) -> Floats:
     """The map (J, J) of features (N, J, C), where labelled (N, J) is true; NaN for a pair never labelled together."""
-    values, known = np.asarray(features, np.float64), np.asarray(labelled, bool)
-    values = np.where(known[..., None], values, 0.0)
-    values = np.where(known[..., None], values - values.sum((0, 1)) / max(int(known.sum()), 1), 0.0)
+    values, mask = np.asarray(features, np.float64), np.asarray(labelled, bool)
+    values = np.where(mask[..., None], values, 0.0)
+    values = np.where(mask[..., None], values - values.sum((0, 1)) / max(int(mask.sum()), 1), 0.0)
     length = np.linalg.norm(values, axis=-1, keepdims=True)
     unit = np.divide(values, length, out=np.zeros_like(values), where=length > 0)
-    pairs = np.einsum("ni,nj->ij", known, known, dtype=np.float64)
+    pairs = np.einsum("ni,nj->ij", mask, mask, dtype=np.float64)
     sums = np.einsum("nic,njc->ij", unit, unit, optimize=True)
     return np.asarray(np.divide(sums, pairs, out=np.full_like(sums, np.nan), where=pairs > 0))
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the network is shown: images (N, H, W, 3) uint8, joints' places (N, J, 2) in the network's frame, and which
-    of them are labelled and inside the crop (N, J)."""
+class _Samples:
+    """Images (N, H, W, 3) uint8, the joints' places (N, J, 2) in the network's frame, and whether a joint is labelled
+    and inside the crop (N, J)."""
 
     source: str
     images: npt.NDArray[np.uint8]
@@ -99,12 +101,12 @@ def _block(network: TrainedNetwork) -> PositionAttention | ChannelAttention:
         raise UserError(
             "this run's network has no attention, so there is no delta to set",
             where=network.run,
-            expected="a run with attention, such as cells c, d, e and g",
+            expected="a run with attention, such as of cells c, d, e and g",
         )
     return block
 
 
-def _look(network: TrainedNetwork, limit: int) -> _Seen:
+def _samples(network: TrainedNetwork, limit: int) -> _Samples:
     config = network.config
     source = "h36m" if "h36m" in config.eval.sets else config.eval.sets[0]
     file = packed.read(Path(config.data.sources[source].file))
@@ -113,7 +115,7 @@ def _look(network: TrainedNetwork, limit: int) -> _Seen:
     width, height = config.data.input_width, config.data.input_height
     views = [chosen.view(int(i), width, height) for i in index]
     targets = [chosen.target(int(i), view, width, height) for i, view in zip(index, views, strict=True)]
-    return _Seen(
+    return _Samples(
         source,
         np.stack([chosen.image(int(i), view, width, height) for i, view in zip(index, views, strict=True)]),
         np.stack([place[:, :2] for place, _ in targets]),
@@ -122,18 +124,18 @@ def _look(network: TrainedNetwork, limit: int) -> _Seen:
 
 
 @torch.no_grad()
-def _features(network: TrainedNetwork, seen: _Seen) -> tuple[Floats, Floats, float]:
-    """The block's input X and its mask W at the joints' places, (N, J, C) each, and the delta that was trained.
+def _features(network: TrainedNetwork, shown: _Samples) -> tuple[Floats, Floats, float]:
+    """The block's input X and its mask W at the joints' places, (N, J, C) each, and the trained delta.
 
-    The output is X + delta * W for any delta, so that one pass gives the features of all of them.
+    The output is X + delta * W for any delta, so one pass gives the features for all values of delta.
     """
     block, size = _block(network), network.config.eval.batch_size
     delta = float(block.delta)
     block.delta.fill_(1.0)
     before, attended = [], []
-    for begin in range(0, len(seen.images), size):
-        images = torch.from_numpy(seen.images[begin : begin + size]).to(network.device)
-        places = torch.from_numpy(seen.places[begin : begin + size]).to(network.device)
+    for begin in range(0, len(shown.images), size):
+        images = torch.from_numpy(shown.images[begin : begin + size]).to(network.device)
+        places = torch.from_numpy(shown.places[begin : begin + size]).to(network.device)
         x = network.network.backbone(normalise(images))
         before.append(_at(x, places))
         attended.append(_at(block(x) - x, places))
@@ -148,26 +150,26 @@ def _at(features: Tensor, places: Tensor) -> Floats:
     return np.asarray(read.squeeze(3).transpose(1, 2).double().cpu().numpy())
 
 
-def _along(folder: Path, seen: _Seen) -> tuple[list[_Step], list[str]]:
-    """A map for each sound checkpoint of a run, in order, and the names of the damaged ones."""
+def _along(folder: Path, shown: _Samples) -> tuple[list[_Step], list[str]]:
+    """A map for each sound checkpoint of a run, in order, and the names of the damaged checkpoints."""
     steps, damaged = [], []
-    for path in sorted((folder / "checkpoints").glob("epoch-*")):
+    for path in sorted(RunPaths(folder).checkpoints.glob("epoch-*")):
         if checkpoints.damage(path):
             damaged.append(path.name)
             continue
         network = trained.load(folder, path.name)
-        before, attended, delta = _features(network, seen)
+        before, attended, delta = _features(network, shown)
         position = network.checkpoint.position
-        steps.append(_Step(position.epoch, delta, similarity(before + delta * attended, seen.labelled)))
+        steps.append(_Step(position.epoch, delta, similarity(before + delta * attended, shown.labelled)))
     return steps, damaged
 
 
-def _protocol(network: TrainedNetwork, seen: _Seen, delta: float, damaged: Sequence[str]) -> str:
+def _protocol(network: TrainedNetwork, shown: _Samples, delta: float, damaged: Sequence[str]) -> str:
     data = network.config.data
     text = (
-        "Cosine similarity of the attention block's output at the labelled places of two joints, less the mean over all"
-        f" joints and samples, averaged over {len(seen.images)} evaluation samples of {seen.source}"
+        "Cosine similarity of the attention block's output at the labelled places of two joints, minus the mean over"
+        f" all joints and samples, averaged over {len(shown.images)} evaluation samples of {shown.source}"
         f" ({data.input_width}×{data.input_height} px). Network: checkpoint {network.checkpoint.path.name}"
-        f" of run {network.run}, trained to δ = {delta:.3g}; δ was then set by hand."
+        f" of run {network.run}, trained to δ = {delta:.3g}; the maps for other values set δ by hand."
     )
-    return text + (f" Damaged and left out: {', '.join(damaged)}." if damaged else "")
+    return text + (f" Damaged checkpoints, not measured: {', '.join(damaged)}." if damaged else "")

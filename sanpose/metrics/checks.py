@@ -1,8 +1,6 @@
-"""Refusals common to the metrics: a wrong shape, a number that isn't finite. Each names the first offender."""
+"""Checks that all metrics share: the shape of an array, and finite numbers. An error names the first wrong sample."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +8,11 @@ import numpy.typing as npt
 from sanpose.errors import UserError
 
 
-def require_shape(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...], where: object = None) -> None:
+def require_shape(
+    name: str, array: npt.NDArray[np.generic], shape: tuple[int | None, ...], where: object = None
+) -> None:
     """Raise UserError unless the array has this shape; None stands for any length."""
-    fits = array.ndim == len(shape) and all(w is None or n == w for n, w in zip(array.shape, shape, strict=True))
+    fits = array.ndim == len(shape) and all(b is None or a == b for a, b in zip(array.shape, shape, strict=True))
     if not fits:
         expected = ", ".join("N" if n is None else str(n) for n in shape)
         raise UserError(f"{name} has the shape {array.shape}", where=where, expected=f"({expected})")
@@ -31,5 +31,5 @@ def require_finite(
             f"{name} not finite: sample {first[0]}{joint} is {array[first]} ({count} of {len(array)} samples are bad)",
             where=where,
             expected="finite numbers",
-            hint="look at what produced this sample: a metric over NaN would mean nothing",
+            hint="check the program that produced this sample: a metric over NaN has no meaning",
         )

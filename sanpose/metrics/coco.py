@@ -1,6 +1,6 @@
-"""COCO's keypoint AP through pycocotools: the list of results, its refinement (rescoring, OKS-NMS), the ten figures.
+"""COCO's keypoint AP by pycocotools: the list of results, its refinement (rescoring, OKS-NMS), and the ten figures.
 
-Knows COCO's JSON structures and arrays of 17 joints in px, 0-based, in the order of `sanpose.joints.COCO17`.
+Knows COCO's JSON structures and arrays of 17 joints in px, 0-based, in the order of `sanpose.pose.joints.COCO17`.
 
 Source: COCO's keypoint evaluation page, whose reference implementation is pycocotools.
 """
@@ -11,7 +11,6 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +18,14 @@ import numpy.typing as npt
 from sanpose.data.readers.coco_truth import PERSON
 from sanpose.errors import UserError
 from sanpose.metrics.checks import require_finite, require_shape
-from sanpose.metrics.coco_entries import checked_results, checked_truth
+from sanpose.metrics.coco_entries import CocoJson, ResultEntry, checked_results, checked_truth
 from sanpose.metrics.oks import oks_nms, rescore
 from sanpose.metrics.protocol import FigureTable, Protocol, cell
 from sanpose.pose.joints import COCO17
 
-Floats = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 
-RESULT_KEYS = ("image_id", "category_id", "keypoints", "score")
 STATS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 
 
@@ -38,7 +36,7 @@ class CocoResult:
     stats: dict[str, float | None]
     protocol: Protocol
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The figures (0 .. 1) and the protocol, ready for JSON."""
         return {"metric": "coco", "unit": "0..1", **self.stats, "protocol": self.protocol.as_dict()}
 
@@ -48,11 +46,11 @@ class CocoResult:
 
 
 def results(
-    keypoints: Floats, joint_scores: Floats, image_ids: npt.NDArray[np.integer[Any]], scores: Floats
-) -> list[dict[str, Any]]:
+    keypoints: Floats, joint_scores: Floats, image_ids: npt.NDArray[np.integer], scores: Floats
+) -> list[ResultEntry]:
     """COCO's results list. keypoints: (N, 17, 2) px; joint_scores: (N, 17); image_ids, scores: (N,).
 
-    Raises UserError for wrong shapes or numbers that aren't finite.
+    Raises UserError for wrong shapes or numbers that are not finite.
     """
     count = len(keypoints)
     require_shape("the keypoints", keypoints, (count, 17, 2))
@@ -66,44 +64,44 @@ def results(
 
 
 def refine(
-    predictions: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Mapping[str, object]],
     *,
     rescoring: bool,
     nms: float | None,
     joint_threshold: float = 0.2,
     where: object = None,
-) -> list[dict[str, Any]]:
-    """COCO results after rescoring (a joint's score being its third number), then OKS-NMS per image at a threshold.
+) -> list[ResultEntry]:
+    """COCO results after rescoring, then OKS-NMS per image at the threshold `nms`.
 
-    The area of a pose is its `area`, else that of its `bbox`, else that of its joints' extent, px^2.
-    Raises UserError as `checked_results` does.
+    A joint's score is its third number. A pose's area is its `area`, else that of its `bbox`, else that of its joints'
+    extent, px^2. Raises UserError as `checked_results` does.
     """
-    found = checked_results(predictions, where)
-    joints = np.array([p["keypoints"] for p in found]).reshape(-1, 17, 3)
-    scores = np.array([p["score"] for p in found])
+    checked = checked_results(predictions, where)
+    joints = np.array([p["keypoints"] for p in checked]).reshape(-1, 17, 3)
+    scores = np.array([p["score"] for p in checked])
     if rescoring:
         scores = rescore(scores, joints[..., 2], joint_threshold)
-    images = np.array([p["image_id"] for p in found])
-    kept = np.arange(len(found))
+    images = np.array([p["image_id"] for p in checked])
+    survivors = np.arange(len(checked))
     if nms is not None:
-        area = np.array([_area(p, pose) for p, pose in zip(found, joints, strict=True)])
+        area = np.array([_area(p, pose) for p, pose in zip(checked, joints, strict=True)])
         order = np.argsort(images, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(images[order])) + 1)
-        kept = np.sort(np.concatenate([g[oks_nms(joints[g, :, :2], scores[g], area[g], nms)] for g in groups]))
-    return [{**found[int(i)], "score": float(scores[i])} for i in kept]
+        survivors = np.sort(np.concatenate([g[oks_nms(joints[g, :, :2], scores[g], area[g], nms)] for g in groups]))
+    return [{**checked[int(i)], "score": float(scores[i])} for i in survivors]
 
 
-def _area(prediction: Mapping[str, Any], pose: Doubles) -> float:
+def _area(prediction: ResultEntry, pose: Doubles) -> float:
     if "area" in prediction:
-        return float(prediction["area"])
+        return prediction["area"]
     if "bbox" in prediction:
-        return float(prediction["bbox"][2]) * float(prediction["bbox"][3])
+        return prediction["bbox"][2] * prediction["bbox"][3]
     return float(np.ptp(pose[:, 0]) * np.ptp(pose[:, 1]))
 
 
 def evaluate(
-    ground_truth: Mapping[str, Any],
-    predictions: Sequence[Mapping[str, Any]],
+    ground_truth: CocoJson,
+    predictions: Sequence[Mapping[str, object]],
     *,
     boxes: str = "unknown",
     notes: tuple[str, ...] = (),
@@ -112,24 +110,24 @@ def evaluate(
 ) -> CocoResult:
     """COCO's ten figures for a results list.
 
-    ground_truth: COCO's JSON (lists `images` and `annotations`), every image of which is scored; predictions: COCO's
-    results list. What a person of the ground truth may lack is filled in as `coco_truth.complete` says. boxes, notes,
-    where (the predictions) and truth_where only describe. Raises UserError when an annotation or a prediction lacks
-    something or isn't finite, or names an image that the ground truth lacks, or there is nothing to score. Silent: what
-    pycocotools prints is held back.
+    ground_truth: COCO's JSON, of which every image is scored; predictions: COCO's results list. `coco_truth.complete`
+    fills in the fields that a person of the ground truth may lack. boxes, notes, where (the predictions) and
+    truth_where only describe. Raises UserError when an annotation or a prediction lacks a field, is not finite, or
+    names an image that the ground truth lacks, and when there is nothing to score. Suppresses pycocotools' output.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    truth, found = checked_truth(ground_truth, truth_where), checked_results(predictions, where)
-    _require_images(found, {image["id"] for image in truth["images"]}, where)
-    # A bbox changes a pose's area in pycocotools, which looks for it in the first prediction only.
-    keys = (*RESULT_KEYS, "bbox") if all("bbox" in p for p in found) else RESULT_KEYS
+    truth = checked_truth(ground_truth, truth_where)
+    checked = checked_results(predictions, where)
+    _require_images(checked, {image["id"] for image in truth["images"]}, where)
+    # pycocotools computes a pose's area from its bbox, but looks for a bbox in the first prediction only.
+    left_out = {"area"} if all("bbox" in p for p in checked) else {"area", "bbox"}
     with contextlib.redirect_stdout(io.StringIO()):
         reference = COCO()
         reference.dataset = truth
         reference.createIndex()
-        detected = reference.loadRes([{key: p[key] for key in keys} for p in found])
+        detected = reference.loadRes([{k: v for k, v in p.items() if k not in left_out} for p in checked])
         scoring = COCOeval(reference, detected, "keypoints")
         scoring.params.catIds = [PERSON]
         scoring.evaluate()
@@ -142,7 +140,7 @@ def evaluate(
         Protocol(
             metric="COCO keypoint AP",
             unit="0..1",
-            samples=len(found),
+            samples=len(checked),
             subjects=f"{people} people with keypoints in {images} images",
             joints="17, the labelled ones",
             stride="every image",
@@ -153,7 +151,7 @@ def evaluate(
     )
 
 
-def _require_images(predictions: Sequence[Mapping[str, Any]], images: set[int], where: object) -> None:
+def _require_images(predictions: Sequence[ResultEntry], images: set[int], where: object) -> None:
     for i, prediction in enumerate(predictions):
         if prediction["image_id"] not in images:
             raise UserError(

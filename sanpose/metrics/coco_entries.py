@@ -1,65 +1,106 @@
-"""What COCO's ground truth and results must hold to be scored. Each entry is checked, and the first wrong one named."""
+"""Checks of COCO's ground truth and results before they are scored. An error names the first wrong entry."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from sanpose.data.readers import entries
-from sanpose.data.readers.coco_truth import PERSON, complete
+from sanpose.data.readers.coco_truth import PERSON, TruthPerson, complete
 from sanpose.errors import UserError
 
-_NUMBERS: tuple[tuple[str, tuple[int, ...], str], ...] = (
-    ("keypoints", (51,), "51 numbers: x, y, score of 17 joints"),
-    ("score", (), "a number"),
-    ("bbox", (4,), "x, y, width, height in px"),
-    ("area", (), "px^2"),
-)
-_OPTIONAL = ("bbox", "area")
+_KEYPOINTS = "51 numbers: x, y, score of 17 joints"
 
 
-def checked_truth(ground_truth: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """The ground truth with what pycocotools reads of it: the images' ids, and the people.
+class ResultEntry(TypedDict):
+    """One entry of COCO's results. keypoints: x, y (px, 0-based) and score of 17 joints; bbox: x, y, width, height px;
+    area: px^2."""
 
-    People are numbered from 1, whatever their ids: pycocotools takes one that is matched by number 0 for not matched,
-    and of two with one id only the last. Entries of other categories are left out. Raises UserError for an entry that
+    image_id: int
+    category_id: int
+    keypoints: list[float]
+    score: float
+    bbox: NotRequired[list[float]]
+    area: NotRequired[float]
+
+
+class CocoJson(TypedDict):
+    """COCO's ground truth as read from a file: lists of entries that are not checked yet."""
+
+    images: list[object]
+    annotations: list[object]
+
+
+class ImageId(TypedDict):
+    """An image of the ground truth."""
+
+    id: int
+
+
+class NumberedPerson(TruthPerson):
+    """A person of the ground truth with a number of its own."""
+
+    id: int
+
+
+class GroundTruth(TypedDict):
+    """The part of COCO's ground truth that pycocotools reads."""
+
+    images: list[ImageId]
+    annotations: list[NumberedPerson]
+    categories: list[dict[str, object]]
+
+
+def checked_truth(ground_truth: CocoJson, where: object) -> GroundTruth:
+    """The ground truth with the fields that pycocotools reads: the images' ids, and the people.
+
+    People are numbered from 1, whatever their ids: pycocotools treats a match with the id 0 as no match, and keeps only
+    the last of two people with one id. Entries of other categories are left out. Raises UserError for an entry that
     `coco_truth.complete` refuses, or whose image is not among the images.
     """
-    images = [entries.integer(image, "id", f"{where}, images[{n}]") for n, image in enumerate(ground_truth["images"])]
-    known = set(images)
-    people: list[dict[str, Any]] = []
+    images = enumerate(ground_truth["images"])
+    ids = dict.fromkeys(entries.integer(image, "id", f"{where}, images[{n}]") for n, image in images)
+    people: list[NumberedPerson] = []
     for n, entry in enumerate(ground_truth["annotations"]):
         place = f"{where}, annotations[{n}]"
         if not _is_person(entry, place):
             continue
         person = complete(entry, place)
-        if person["image_id"] not in known:
+        if person["image_id"] not in ids:
             raise UserError(f"image_id {person['image_id']} is not among the images", where=place)
         people.append({**person, "id": len(people) + 1})
     return {
-        "images": [{"id": image} for image in dict.fromkeys(images)],
+        "images": [{"id": image} for image in ids],
         "annotations": people,
         "categories": [{"id": PERSON, "name": "person"}],
     }
 
 
-def _is_person(entry: Any, where: str) -> bool:
-    named = isinstance(entry, dict) and entry.get("category_id") is not None
-    return not named or entries.integer(entry, "category_id", where) == PERSON
+def _is_person(entry: object, where: str) -> bool:
+    has_category = isinstance(entry, dict) and entry.get("category_id") is not None
+    return not has_category or entries.integer(entry, "category_id", where) == PERSON
 
 
-def checked_results(predictions: Sequence[Mapping[str, Any]], where: object = None) -> list[dict[str, Any]]:
-    """COCO's results, whose ids are integers and whose 51 keypoint numbers, score, and `bbox` and `area` where there
-    are any, are finite; null fields are left out. Raises UserError naming the first (0-based) that is not so."""
+def checked_results(predictions: Sequence[Mapping[str, object]], where: object = None) -> list[ResultEntry]:
+    """COCO's results: integer ids, and finite numbers in keypoints, score, and (where present) bbox and area.
+
+    Null fields and fields of other names are left out. Raises UserError naming the first wrong prediction (0-based).
+    """
     if not predictions:
         raise UserError("there are no predictions to score", where=where)
     prefix = "" if where is None else f"{where}, "
     return [_checked_result(prediction, f"{prefix}prediction {n}") for n, prediction in enumerate(predictions)]
 
 
-def _checked_result(prediction: Mapping[str, Any], where: str) -> dict[str, Any]:
-    checked: dict[str, Any] = {name: entries.integer(prediction, name, where) for name in ("image_id", "category_id")}
-    for name, shape, expected in _NUMBERS:
-        if name not in _OPTIONAL or prediction.get(name) is not None:
-            checked[name] = entries.finite(prediction, name, shape, where, expected).tolist()
-    return {**{name: value for name, value in prediction.items() if value is not None}, **checked}
+def _checked_result(prediction: Mapping[str, object], where: str) -> ResultEntry:
+    checked: ResultEntry = {
+        "image_id": entries.integer(prediction, "image_id", where),
+        "category_id": entries.integer(prediction, "category_id", where),
+        "keypoints": entries.finite(prediction, "keypoints", (51,), where, _KEYPOINTS).tolist(),
+        "score": float(entries.finite(prediction, "score", (), where, "a number")),
+    }
+    if prediction.get("bbox") is not None:
+        checked["bbox"] = entries.finite(prediction, "bbox", (4,), where, "x, y, width, height in px").tolist()
+    if prediction.get("area") is not None:
+        checked["area"] = float(entries.finite(prediction, "area", (), where, "px^2"))
+    return checked

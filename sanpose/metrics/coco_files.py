@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from sanpose.data import packed
+from sanpose.data.json_files import read_json
 from sanpose.errors import UserError
-from sanpose.metrics.files import read_json
+from sanpose.metrics.coco_entries import CocoJson
+from sanpose.metrics.files import is_packed, read_packed
 
 
-def read_coco_truth(path: Path) -> dict[str, Any]:
+def read_coco_truth(path: Path) -> CocoJson:
     """COCO's ground truth: an object with images, annotations, categories. Raises UserError for anything else."""
-    content = _read_packed(path) if path.suffix in (".h5", ".hdf5") else read_json(path)
+    content = _read_packed(path) if is_packed(path) else read_json(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            hint = "this is a results list: give it as --pred" if isinstance(content, list) else None
+            hint = "this file is a results list: pass it as --pred" if isinstance(content, list) else None
             raise UserError(f"the ground truth has no list '{key}'", where=path, expected="COCO's format", hint=hint)
     assert isinstance(content, dict)
-    return content
+    return {"images": content["images"], "annotations": content["annotations"]}
 
 
-def read_coco_results(path: Path) -> list[dict[str, Any]]:
+def read_coco_results(path: Path) -> list[dict[str, object]]:
     """COCO's results: a list of objects. Raises UserError for anything else."""
     content = read_json(path)
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
@@ -36,12 +36,11 @@ def read_coco_results(path: Path) -> list[dict[str, Any]]:
     return content
 
 
-def _read_packed(path: Path) -> Any:
-    data = packed.read(path)
-    if data.source != "coco" or "ground_truth" not in data.extra:
-        raise UserError(f"this packed file ({data.source}) holds no COCO ground truth", where=path, expected="coco")
-    stored: Any = data.extra["ground_truth"]
+def _read_packed(path: Path) -> object:
+    stored = read_packed(path, "coco").extra.get("ground_truth")
+    if stored is None:
+        raise UserError("this packed file holds no COCO ground truth", where=path)
     try:
-        return json.loads(stored.tobytes() if isinstance(stored, np.ndarray) else stored)
+        return json.loads(np.asarray(stored).tobytes())
     except ValueError as error:
         raise UserError(f"the packed file's ground truth is not valid JSON ({error})", where=path) from error

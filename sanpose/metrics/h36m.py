@@ -1,7 +1,7 @@
 """Human3.6M's errors: MPJPE, and PA-MPJPE without and with scale, per action and on average.
 
 Knows arrays of poses in mm in the camera frame (x right, y down, z away from the camera), 17 joints in the order of
-`sanpose.joints.H36M17`. Doesn't know files, crops or networks.
+`sanpose.pose.joints.H36M17`. Does not know files, crops or networks.
 
 Sources: Ionescu et al., Human3.6M (2014), for MPJPE; Umeyama (1991) for the alignment; the SAN paper, section 4, for
 the names of the protocols.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from sanpose.metrics.checks import require_finite, require_shape
 from sanpose.metrics.protocol import FigureTable, Protocol, cell, listed
 from sanpose.pose.joints import H36M17
 
-Floats = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 Alignment = Literal["root", "rigid", "similarity"]
 
@@ -46,7 +46,7 @@ class Average:
 
 @dataclass(frozen=True)
 class H36MResult:
-    """Errors in mm. `paper_protocol` is the paper's name for the tested subjects, or says that it has none."""
+    """Errors in mm. `paper_protocol`: the paper's name for the tested subjects, or a text that says there is none."""
 
     mpjpe: Average
     pa_mpjpe: Average
@@ -55,7 +55,7 @@ class H36MResult:
     paper_protocol: str
     protocol: Protocol
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The figures (mm) and the protocol, ready for JSON."""
         measures = {"mpjpe": self.mpjpe, "pa_mpjpe": self.pa_mpjpe, "pa_mpjpe_scaled": self.pa_mpjpe_scaled}
         figures = {
@@ -92,16 +92,16 @@ class H36MResult:
 
 
 def procrustes(predicted: Floats, truth: Floats, *, scale: bool) -> Doubles:
-    """Each predicted pose moved onto its truth, least squares over the joints; both (N, J, d), same unit. -> (N, J, d).
+    """The predicted poses, each aligned to its truth by least squares; both (N, J, d), same unit -> (N, J, d).
 
-    Rotation and translation, never a reflection; with `scale` also one factor per pose. A pose shrunk to a point stays
-    a point.
+    The alignment is a rotation and a translation, never a reflection; with `scale` also one factor per pose. A pose
+    whose joints all lie at one point stays a point.
     """
     p, t = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     p_mean, t_mean = p.mean(1, keepdims=True), t.mean(1, keepdims=True)
     p, t = p - p_mean, t - t_mean
     u, s, vt = np.linalg.svd(np.swapaxes(p, 1, 2) @ t)
-    # The best orthogonal matrix may be a mirror; the best rotation then turns its weakest axis round.
+    # The best orthogonal matrix may be a reflection; the best rotation then reverses its weakest axis.
     sign = np.where(np.linalg.det(u) * np.linalg.det(vt) < 0, -1.0, 1.0)
     s[:, -1] *= sign
     u[:, :, -1] *= sign[:, None]
@@ -117,8 +117,8 @@ def procrustes(predicted: Floats, truth: Floats, *, scale: bool) -> Doubles:
 def joint_errors(predicted: Floats, truth: Floats, alignment: Alignment, *, joints: int = 17) -> Doubles:
     """The distance of every joint after alignment, mm. predicted, truth: (N, 17, 3) mm -> (N, 17), or (N, 16).
 
-    "root" puts both pelvises (joint 0) at the origin, which makes the pelvis' own error 0. With joints=16 the pelvis is
-    left out, of the alignment by Procrustes too.
+    "root" puts both pelvises (joint 0) at the origin, so the pelvis' own error is 0. joints=16 leaves the pelvis out,
+    also for the Procrustes alignment.
     """
     p, t = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
     p, t = p - p[:, :1], t - t[:, :1]
@@ -133,8 +133,8 @@ def joint_errors(predicted: Floats, truth: Floats, alignment: Alignment, *, join
 def evaluate(
     predicted: Floats,
     truth: Floats,
-    action: npt.NDArray[np.integer[Any]] | None = None,
-    subject: npt.NDArray[np.integer[Any]] | None = None,
+    action: npt.NDArray[np.integer] | None = None,
+    subject: npt.NDArray[np.integer] | None = None,
     *,
     joints: int = 17,
     trained_on: Collection[int] | None = None,
@@ -144,10 +144,11 @@ def evaluate(
 ) -> H36MResult:
     """MPJPE and both PA-MPJPEs of N predictions.
 
-    predicted, truth: (N, 17, 3), mm, camera frame, `H36M17` order; the positions' origin doesn't matter. action: (N,)
-    Human3.6M's numbers 2 .. 16; subject: (N,) numbers 1 .. 11. joints: 17 averages over all, the pelvis' zero included
-    (the field's habit); 16 leaves the pelvis out, which makes MPJPE 17/16 as large. trained_on, stride, boxes and
-    where only describe the predictions. Raises UserError for wrong shapes, no samples, or numbers that aren't finite.
+    predicted, truth: (N, 17, 3), mm, camera frame, `H36M17` order; the origin of the positions does not matter. action:
+    (N,) Human3.6M's numbers 2 .. 16; subject: (N,) numbers 1 .. 11. joints: 17 averages over all joints, including the
+    pelvis' zero (the usual convention); 16 leaves the pelvis out, which makes MPJPE 17/16 times as large. trained_on,
+    stride, boxes and where only describe the predictions. Raises UserError for wrong shapes, no samples, or numbers
+    that are not finite.
     """
     if joints not in JOINTS:
         raise UserError(f"an error over {joints} joints is not defined", expected="17 or 16")
@@ -182,15 +183,15 @@ def evaluate(
     )
 
 
-def paper_protocol(subject: npt.NDArray[np.integer[Any]] | None, trained_on: Collection[int] | None) -> str:
-    """The paper's name for these subjects: #1 is MPJPE on S9, S11; #2 is PA-MPJPE on S11 (both defined by training
-    subjects too). Other code bases swap the numbers, so the measure is always named with it.
+def paper_protocol(subject: npt.NDArray[np.integer] | None, trained_on: Collection[int] | None) -> str:
+    """The paper's name for these subjects: #1 is MPJPE on S9, S11; #2 is PA-MPJPE on S11. Both definitions include
+    the training subjects. Other code bases swap the numbers, so the text always names the measure too.
     """
-    known = {(9, 11): ("#1 (MPJPE)", {1, 5, 6, 7, 8}), (11,): ("#2 (PA-MPJPE)", {1, 5, 6, 7, 8, 9})}
+    protocols = {(9, 11): ("#1 (MPJPE)", {1, 5, 6, 7, 8}), (11,): ("#2 (PA-MPJPE)", {1, 5, 6, 7, 8, 9})}
     tested = () if subject is None else tuple(sorted({int(s) for s in subject}))
-    if tested not in known:
+    if tested not in protocols:
         return "neither the paper's protocol #1 nor #2"
-    name, training = known[tested]
+    name, training = protocols[tested]
     if trained_on is None:
         return f"tested as in the paper's protocol {name}, if trained on {listed(training, 'S')}"
     if set(trained_on) == training:
@@ -199,13 +200,13 @@ def paper_protocol(subject: npt.NDArray[np.integer[Any]] | None, trained_on: Col
     return f"tested as in the paper's protocol {name}, but trained on {others}"
 
 
-def stride_of(frame: npt.NDArray[np.integer[Any]]) -> str:
-    """In words, which frames (N,) these are: by what divides all their numbers, whatever was asked for."""
+def stride_of(frame: npt.NDArray[np.integer]) -> str:
+    """A description of the frames (N,), by the greatest common divisor of their numbers, whatever the configuration."""
     step = int(np.gcd.reduce(frame)) if len(frame) else 0
     return f"frames that are multiples of {step}" if step > 1 else "the frames of the packed file"
 
 
-def _by_action(action: npt.NDArray[np.integer[Any]] | None) -> dict[str, npt.NDArray[np.bool_]]:
+def _by_action(action: npt.NDArray[np.integer] | None) -> dict[str, npt.NDArray[np.bool_]]:
     if action is None:
         return {}
     unknown = sorted({int(a) for a in action} - ACTIONS.keys())

@@ -1,31 +1,46 @@
-"""The one figure of each set that a line has room for."""
+"""Where each figure stands in an evaluation's figures, and the one figure per set that a line of text has room for.
+
+Figures are the JSON that `evaluation.measure.evaluate` writes: by set, then as each metric's `as_dict` lays them out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-PATHS = {  # figure -> its set, and the keys below it
-    "mpjpe_mm": ("h36m", "mpjpe", "mean_over_frames"),
-    "pckh": ("mpii", "pckh@0.5", "Mean"),
-    "ap": ("coco", "AP"),
-}
+FigurePath = tuple[str, ...]
+"""The set ("h36m", "mpii", "coco"), and the keys below it."""
+
+MPJPE: FigurePath = ("h36m", "mpjpe", "mean_over_frames")
+PA_MPJPE: FigurePath = ("h36m", "pa_mpjpe", "mean_over_frames")
+PA_MPJPE_SCALED: FigurePath = ("h36m", "pa_mpjpe_scaled", "mean_over_frames")
+UNTRAINED_MPJPE: FigurePath = ("h36m", "untrained_mpjpe")
+MEAN_POSE_MPJPE: FigurePath = ("h36m", "mean_pose_mpjpe")
+PCKH: FigurePath = ("mpii", "pckh@0.5", "Mean")
+AP: FigurePath = ("coco", "AP")
+
+PATHS: dict[str, FigurePath] = {"mpjpe_mm": MPJPE, "pckh": PCKH, "ap": AP}
 
 
-def headline(figures: Mapping[str, Any]) -> dict[str, float | None]:
+def figure(figures: Mapping[str, object], path: FigurePath) -> float | None:
+    """The figure at a path; None where its value is not a number, as where there was nothing to measure.
+
+    Raises KeyError or TypeError where the path does not exist.
+    """
+    value: object = figures
+    for key in path:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"there is no {key!r} in {value!r:.80}")
+        value = value[key]
+    return value if isinstance(value, (int, float)) else None
+
+
+def headline(figures: Mapping[str, object]) -> dict[str, float | None]:
     """MPJPE in mm, PCKh@0.5 in %, AP in 0 .. 1, of the sets that were measured."""
-    out: dict[str, float | None] = {}
-    for name, (source, *path) in PATHS.items():
-        if source in figures:
-            value: Any = figures[source]
-            for key in path:
-                value = value[key]
-            out[name] = value
-    return out
+    return {name: figure(figures, path) for name, path in PATHS.items() if path[0] in figures}
 
 
-def score(figures: Mapping[str, Any]) -> float | None:
-    """What makes a checkpoint the best, lower is better: MPJPE; without Human3.6M, PCKh or AP turned round."""
+def score(figures: Mapping[str, object]) -> float | None:
+    """The figure by which a checkpoint is the best, lower is better: MPJPE; without Human3.6M, minus PCKh or AP."""
     line = headline(figures)
     if line.get("mpjpe_mm") is not None:
         return line["mpjpe_mm"]

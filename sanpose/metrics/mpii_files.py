@@ -1,6 +1,6 @@
 """Files of MPII poses to score: gt_valid.mat or a packed file, and predictions in .mat, .npz or .json.
 
-MPII's own files count pixels from 1. What comes out of here counts from 0.
+MPII's own files count pixels from 1. The arrays read are 0-based.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data import packed
+from sanpose.data.array_files import Array
 from sanpose.errors import UserError
 from sanpose.metrics.checks import require_finite, require_shape
-from sanpose.metrics.files import Array, numbers, read_arrays
+from sanpose.metrics.files import is_packed, numbers, read_arrays, read_packed
 from sanpose.pose.joints import MPII16
 
-# gt_valid.mat's own names of the joints, in MPII's order; the three of the trunk are spelt in several ways.
+# gt_valid.mat's own names of the joints, in MPII's order; the three trunk joints have several spellings.
 _JOINTS = (
     "rank", "rkne", "rhip", "lhip", "lkne", "lank", "", "", "", "head", "rwri", "relb", "rsho", "lsho", "lelb", "lwri",
 )  # fmt: skip
@@ -35,12 +35,12 @@ class MpiiTruth:
 
 
 def read_mpii_truth(path: Path) -> MpiiTruth:
-    """Ground truth from gt_valid.mat, every person, or from a packed file, whose evaluation split is selected.
+    """Ground truth from gt_valid.mat (every person) or from a packed file (its evaluation split is selected).
 
     gt_valid.mat: jnt_missing (16, N), pos_gt_src (16, 2, N), headboxes_src (2, 2, N), the latter two 1-based px.
     Raises UserError for other shapes, another order of joints, or a packed file without evaluation split.
     """
-    if path.suffix in (".h5", ".hdf5"):
+    if is_packed(path):
         return _read_packed(path)
     arrays = read_arrays(path)
     missing, points, heads = (numbers(arrays, n, path) for n in ("jnt_missing", "pos_gt_src", "headboxes_src"))
@@ -58,9 +58,9 @@ def read_mpii_truth(path: Path) -> MpiiTruth:
 
 
 def read_mpii_prediction(path: Path, one_based: bool | None = None) -> npt.NDArray[np.float64]:
-    """Predictions (N, 16, 2), 0-based px: `preds` of a .mat file, `keypoints` of .npz or .json; a score is dropped.
+    """Predictions (N, 16, 2), 0-based px: `preds` of a .mat file, `keypoints` of .npz or .json, without the scores.
 
-    one_based: whether the file counts pixels from 1; without it, a .mat file does and the others don't. Raises
+    one_based: whether the file counts pixels from 1; default: a .mat file does, other files do not. Raises
     UserError for other shapes or unreadable files.
     """
     matlab = path.suffix == ".mat"
@@ -77,14 +77,11 @@ def read_mpii_prediction(path: Path, one_based: bool | None = None) -> npt.NDArr
 
 
 def _read_packed(path: Path) -> MpiiTruth:
-    data = packed.read(path)
-    if data.source != "mpii":
-        raise UserError(f"this packed file holds {data.source}", where=path, expected="mpii")
-    columns = data.columns
+    columns = read_packed(path, "mpii").columns
     selected = columns["train"] == 0
     if not selected.any():
         raise UserError(
-            "this packed file holds no person of the evaluation split",
+            "this packed file has no person of the evaluation split",
             where=path,
             expected="people with train = 0",
             hint="prepare MPII's validation annotations too",

@@ -1,7 +1,7 @@
 """MPII's PCKh: the share of joints closer to the truth than a fraction of the head's size.
 
-Knows arrays in px, 0-based; where a file counts from 1 is its reader's business. 16 joints in the order of
-`sanpose.joints.MPII16`.
+Knows arrays in px, 0-based, of 16 joints in the order of `sanpose.pose.joints.MPII16`. Does not know files, some of
+which count pixels from 1.
 
 Source: Andriluka et al., MPII Human Pose (2014) and its evaluation toolkit: the head's size is 0.6 times the head
 box's diagonal.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,7 @@ GROUPS = MappingProxyType(
         **{n: tuple(MPII16.index(f"{side}_{n.lower()}") for side in ("left", "right")) for n in _SIDED},
     }
 )
-# The mean leaves out pelvis and thorax, which follow from the others; the upper neck counts, though no column shows it.
+# The mean leaves out pelvis and thorax, which follow from other joints. The upper neck counts, but has no column.
 COUNTED = np.array([name not in ("pelvis", "thorax") for name in MPII16.joints])
 
 
@@ -40,7 +39,7 @@ class PCKhResult:
     scores: dict[float, dict[str, float | None]]
     protocol: Protocol
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The figures (percent) and the protocol, ready for JSON."""
         scores = {f"pckh@{threshold:g}": groups for threshold, groups in self.scores.items()}
         return {"metric": "pckh", "unit": "%", **scores, "protocol": self.protocol.as_dict()}
@@ -52,17 +51,17 @@ class PCKhResult:
         return FigureTable("MPII, %", ("", *columns), rows)
 
 
-def head_sizes(headbox: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+def head_sizes(headbox: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """0.6 of the diagonal of each head box. headbox: (N, 4) x1, y1, x2, y2 in px -> (N,) px."""
     box = np.asarray(headbox, np.float64)
     return HEAD_SCALE * np.hypot(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
 
 
 def evaluate(
-    predicted: npt.NDArray[np.floating[Any]],
-    truth: npt.NDArray[np.floating[Any]],
+    predicted: npt.NDArray[np.floating],
+    truth: npt.NDArray[np.floating],
     labelled: npt.NDArray[np.bool_],
-    headbox: npt.NDArray[np.floating[Any]],
+    headbox: npt.NDArray[np.floating],
     *,
     thresholds: tuple[float, ...] = (0.5, 0.1),
     boxes: str = "unknown",
@@ -72,10 +71,10 @@ def evaluate(
     """PCKh of N people at each threshold.
 
     predicted, truth: (N, 16, 2) px, both counted from the same origin; labelled: (N, 16) bool; headbox: (N, 4) x1, y1,
-    x2, y2 px. A joint is right when its distance is at most threshold * head size. A group's figure is the mean of its
-    left and right joint's percentages; "Mean" weighs each of 14 joints by how often it is labelled. People whose head
-    box is NaN are left out, and the protocol says how many. boxes, subjects and where only describe. Raises UserError
-    for wrong shapes, predictions that aren't finite, head boxes without size, or no one left to score.
+    x2, y2 px. A joint is correct when its distance is at most threshold * head size. A group's figure is the mean of
+    its left and right joint's percentages; "Mean" weights each of 14 joints by the number of its labels. People whose
+    head box is NaN are left out, and the protocol gives their number. boxes, subjects and where only describe. Raises
+    UserError for wrong shapes, predictions that are not finite, head boxes without size, or no people to score.
     """
     count = len(truth)
     for name, array, shape in (
@@ -90,9 +89,9 @@ def evaluate(
     usable = np.isfinite(sizes)
     _require_heads(sizes, usable, where)
     mask = np.asarray(labelled, bool)[usable]
-    kept = np.where(mask[..., None], np.asarray(truth, np.float64)[usable], 0.0)
-    require_finite("the ground truth's labelled joint is", kept, MPII16.joints, where)
-    distance = np.linalg.norm(np.asarray(predicted, np.float64)[usable] - kept, axis=-1) / sizes[usable, None]
+    labelled_truth = np.where(mask[..., None], np.asarray(truth, np.float64)[usable], 0.0)
+    require_finite("the ground truth's labelled joint is", labelled_truth, MPII16.joints, where)
+    distance = np.linalg.norm(np.asarray(predicted, np.float64)[usable] - labelled_truth, axis=-1) / sizes[usable, None]
     left_out = count - int(usable.sum())
     return PCKhResult(
         {t: _groups((distance <= t) & mask, mask) for t in thresholds},
@@ -113,18 +112,18 @@ def evaluate(
 def _require_heads(sizes: npt.NDArray[np.float64], usable: npt.NDArray[np.bool_], where: object) -> None:
     if not usable.any():
         raise UserError(
-            "no one in the ground truth has a head box, and PCKh is measured in head sizes",
+            "no person in the ground truth has a head box, and PCKh is measured in head sizes",
             where=where,
             expected="head boxes, as in gt_valid.mat or the official .mat",
-            hint="give gt_valid.mat as --gt, or prepare MPII again with it",
+            hint="pass gt_valid.mat as --gt, or prepare MPII again with --head-boxes gt_valid.mat",
         )
     empty = np.flatnonzero(usable & (sizes <= 0))
     if len(empty):
         raise UserError(f"the head box of sample {empty[0]} has no size", where=where, expected="x1 < x2, y1 < y2")
 
 
-def _groups(right: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> dict[str, float | None]:
-    hits, counts = right.sum(0), mask.sum(0)
+def _groups(correct: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+    hits, counts = correct.sum(0), mask.sum(0)
     out: dict[str, float | None] = {}
     for name, members in GROUPS.items():
         shares = [100.0 * float(hits[j]) / float(counts[j]) for j in members if counts[j]]

@@ -1,19 +1,17 @@
-"""What stands beside every figure: how it was measured. Also the table that every metric's result can be shown as.
+"""How a figure was measured, and the table that shows a metric's result.
 
-A number without its subjects, joints, stride, alignment and boxes can't be compared with anyone else's, and most
-disagreements over published poses come from there.
+A figure cannot be compared with a published one without its subjects, joints, stride, alignment and boxes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a figure was measured. An empty text means that the item has no meaning for this metric."""
+    """How a figure was measured. An item that has no meaning for the metric is an empty text."""
 
     metric: str
     unit: str
@@ -32,7 +30,7 @@ class Protocol:
         parts = [f"{self.metric} [{self.unit}]", *(f"{name}: {text}" for name, text in named if text)]
         return "; ".join([*parts, f"samples: {self.samples}", *self.notes])
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The items by name and the one-line text, ready for JSON."""
         return {**asdict(self), "notes": list(self.notes), "text": self.text()}
 

@@ -1,7 +1,7 @@
 """ResNet backbones without pool and classifier, and where their weights come from.
 
-Knows torchvision's ResNets, a multiple of their channel counts, and the files that pretrained weights live in. Never
-touches the network: weights that are not on this machine are an error that says where to put them.
+Knows torchvision's ResNets, scaled channel counts, and files of pretrained weights. Downloads nothing: if weights are
+not on this machine, an error says where to put them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +22,8 @@ from sanpose.errors import UserError, nearest
 from sanpose.model.recompute import recomputed
 
 STRIDE = 32
-_LAYOUTS: dict[str, tuple[type[Any], list[int]]] = {
+Block = type[BasicBlock] | type[Bottleneck]
+_LAYOUTS: dict[str, tuple[Block, list[int]]] = {
     "resnet18": (BasicBlock, [2, 2, 2, 2]),
     "resnet34": (BasicBlock, [3, 4, 6, 3]),
     "resnet50": (Bottleneck, [3, 4, 6, 3]),
@@ -35,9 +35,9 @@ _LAYOUTS: dict[str, tuple[type[Any], list[int]]] = {
 class Backbone(ResNet):  # type: ignore[misc]  # torchvision has no type information
     """A torchvision ResNet up to its last stage: (B, 3, H, W) -> (B, channels, H/32, W/32).
 
-    width: multiplies every channel count (rounded to a multiple of 8, at least 8); 1.0 is torchvision's network, whose
-    parameter names it keeps. `recompute`: in training, keep nothing of the stem and the first stage, the largest maps,
-    and compute them again in the backward pass.
+    width: multiplies every channel count (rounded to a multiple of 8, at least 8); 1.0 is torchvision's network. The
+    parameter names are torchvision's. `recompute`: in training, do not store the maps of the stem and the first stage,
+    which are the largest; the backward pass computes them again.
     """
 
     recompute = False
@@ -53,7 +53,7 @@ class Backbone(ResNet):  # type: ignore[misc]  # torchvision has no type informa
         del self.avgpool, self.fc
         self.channels: int = self.inplanes
 
-    def _rebuild(self, block: type[Any], depths: list[int], width: float) -> None:
+    def _rebuild(self, block: Block, depths: list[int], width: float) -> None:
         """Replace the stem and the four stages by scaled ones, initialised as torchvision's own."""
         stem, *stages = (max(8, 8 * round(planes * width / 8)) for planes in (64, 64, 128, 256, 512))
         self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
@@ -83,7 +83,7 @@ def build_backbone(name: str, width: float = 1.0, weights: str = "none") -> Back
     """A backbone with random weights ("none"), torchvision's ImageNet weights ("imagenet"), or those of a file.
 
     Raises UserError for an unknown name, for weights that are missing, damaged or of another network, and for
-    pretrained weights asked for at a width other than 1.
+    ImageNet weights with a width other than 1.
     """
     backbone = Backbone(name, width)
     if weights == "none":
@@ -109,7 +109,7 @@ def _imagenet_file(name: str) -> Path:
             f"torchvision's ImageNet weights for {name} are not on this machine (nothing is downloaded)",
             where=path,
             expected=f"the file {path.name}, from {url}",
-            hint=f"put it into {path.parent}, or give model.weights=/path/to/{path.name}, or model.weights=none",
+            hint=f"put the file into {path.parent}, or set model.weights=/path/to/{path.name}, or model.weights=none",
         )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -118,14 +118,14 @@ def _imagenet_file(name: str) -> Path:
         raise UserError(
             "the ImageNet weights are damaged or not torchvision's",
             where=path,
-            expected=f"a file whose SHA-256 starts with {expected}; this one's is {digest[: len(expected)]}",
-            hint=f"fetch it again from {url}",
+            expected=f"a file whose SHA-256 starts with {expected}; this file's starts with {digest[: len(expected)]}",
+            hint=f"download the file again from {url}",
         )
     return path
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or of a torch file, which is read without running code from it.
+    """The tensors of a .safetensors file or of a torch file. No code in the file is run.
 
     Raises UserError when the file is missing, cut short, or holds anything but tensors by name.
     """
@@ -149,12 +149,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_backbone(backbone: Backbone, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load tensors by name into a backbone: `module.` and `backbone.` prefixes and a classifier `fc.*` are tolerated.
+    """Load tensors by name into a backbone. Removes the prefixes `module.` and `backbone.`, ignores `fc.*`.
 
-    path: only for messages. Raises UserError naming the keys that are missing, unknown or of another shape.
+    path: only for messages. Raises UserError that names the keys that are missing, unknown or of another shape.
     """
     named = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
-    if any(key.startswith("backbone.") for key in named):  # a whole network's weights: the other parts stay out
+    if any(key.startswith("backbone.") for key in named):  # a whole network's weights: only the backbone's are loaded
         named = {key.removeprefix("backbone."): t for key, t in named.items() if key.startswith("backbone.")}
     named = {key: tensor for key, tensor in named.items() if not key.startswith("fc.")}
     own = backbone.state_dict()
@@ -167,9 +167,9 @@ def load_backbone(backbone: Backbone, tensors: Mapping[str, Tensor], path: Path)
         if key in named and named[key].shape != tensor.shape
     ]
     if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        others = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UserError(
-            f"the weights do not fit the backbone: {'; '.join(problems[:3])}{more}",
+            f"the weights do not fit the backbone: {'; '.join(problems[:3])}{others}",
             where=path,
             expected=f"the {len(own)} tensors of this backbone",
             hint="check model.backbone and model.width against the file",

@@ -16,10 +16,10 @@ class Loss(NamedTuple):
 
 
 def coordinate_l1(predicted: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> Loss:
-    """Weighted L1 between coordinates (B, J, 3), normalised as the network gives them.
+    """Weighted L1 between coordinates (B, J, 3) in the network's frame; weight (B, J, 3).
 
-    The sum over joints and axes is divided by B * J, whatever the weights: so the mean over equal parts of a batch is
-    the loss of the whole batch, and a 2D sample's depth, of weight 0, gets exactly zero gradient.
+    The sum over joints and axes is divided by B * J, whatever the weights. So the mean over equal parts of a batch is
+    the loss of the whole batch, and the depth of a 2D sample (weight 0) gets exactly zero gradient.
     """
     error = (predicted - target).abs() * weight
     count = predicted.shape[0] * predicted.shape[1]

@@ -1,7 +1,7 @@
 """The whole network: backbone, self-attention block, three transposed convolutions, volumes, soft-argmax.
 
-Knows tensors only: normalised images in, coordinates relative to the input out. Follows the memory layout of the
-images it is given: channels-last images keep every feature map and the volumes channels-last.
+Knows tensors only: the input is normalised images, the output coordinates relative to the input. The network keeps the
+memory layout of its input: channels-last images give channels-last feature maps and volumes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SAN(nn.Module):
     """Images (B, 3, H, W) -> coordinates (B, J, 3): x = px/W - 0.5, y = px/H - 0.5, z = mm/2000 from the pelvis.
 
     Paper, Section 3. Images are RGB, normalised with ImageNet's mean and standard deviation. The volumes have
-    `depth_bins` x H/4 x W/4 bins per joint. Weights named by `config.weights` are loaded here.
+    `depth_bins` x H/4 x W/4 bins per joint. The constructor loads the weights that `config.weights` names.
     """
 
     def __init__(self, config: ModelConfig, input_height: int, input_width: int):

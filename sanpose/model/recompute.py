@@ -1,4 +1,4 @@
-"""Activations computed twice instead of kept: memory for time, with the same numbers to the bit."""
+"""Activation recomputation: the backward pass computes activations again. Saves memory, costs time, changes no bit."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(part: Callable[[Tensor], Tensor], norms: list[nn.BatchNorm2d], x: Tensor) -> Tensor:
-    """part(x), of which only x is kept for the backward pass, where the rest is computed again.
+    """part(x). Only x is stored for the backward pass, which computes the activations again.
 
-    norms: the batch normalisations in the part; their running statistics see x once. The part must draw no random
-    numbers.
+    norms: the batch normalisations in the part; their running statistics are updated once. The part must draw no
+    random numbers.
     """
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _statistics_held(norms)
+        return nullcontext(), _frozen_statistics(norms)
 
     y: Tensor = checkpoint(part, x, use_reentrant=False, context_fn=contexts, preserve_rng_state=False)
     return y
 
 
 @contextmanager
-def _statistics_held(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
-    """Normalise by the batch's own statistics, as in training, without adding them to the running ones."""
+def _frozen_statistics(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
+    """Normalise by the batch's statistics, as in training, without updating the running statistics."""
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

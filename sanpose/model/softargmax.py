@@ -1,25 +1,24 @@
-"""Soft-argmax: from J volumes of logits to J points, and its gradient, without ever holding a normalised volume.
+"""Soft-argmax: from J volumes of logits to J points, and its gradient, without storing a normalised volume.
 
 The expectation of a coordinate under a softmax over a volume needs only two marginals of the exponentials, over the
-image plane and over depth (Sun et al. 2018, "Integral human pose regression"; the paper's Eq. 5 and 6). The volume is
-therefore walked in tiles small enough for a processor's cache: the forward pass keeps the marginals and
-throws the exponentials away, the backward pass computes them again. Knows both memory layouts of a (B, J*D, H, W)
-tensor and reads either without a copy. Does not know about images, crops or millimetres.
+image plane and over depth (Sun et al. 2018, "Integral human pose regression"; the paper's Eq. 5 and 6). The code
+therefore processes the volume in tiles that fit a processor's cache. The forward pass stores the marginals and discards
+the exponentials; the backward pass computes the exponentials again. Knows both memory layouts of a (B, J*D, H, W)
+tensor and reads either without a copy. Does not know images, crops or millimetres.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 _LOG2E = math.log2(math.e)
-_TILE_ON_CPU = 2**19  # elements, 2 MB in float32: fits a cache, yet threads meet at few barriers
-_TILE_ELSEWHERE = 2**26  # a GPU's cost is per launched kernel, not per byte of cache
+_TILE_ON_CPU = 2**19  # elements, 2 MB in float32: fits a cache, and is large enough for few barriers between threads
+_TILE_ELSEWHERE = 2**26  # on a GPU the cost is per kernel launch
 
 
 def axis(n: int, like: Tensor) -> Tensor:
@@ -31,9 +30,9 @@ def soft_argmax(logits: Tensor, joints: int, depth: int) -> Tensor:
     """Expected coordinates (B, J, 3) of the softmax over each joint's volume (x, y, z along W, H, D).
 
     logits: (B, J*D, H, W), channel j*D + d, contiguous or channels-last, float32, bfloat16, float16 or float64. The
-    result is float32 (float64 for float64), each coordinate index/size - 0.5. Repeating a call repeats every bit.
+    result is float32 (float64 for float64 logits), each coordinate index/size - 0.5. Equal inputs give equal bits.
     """
-    if torch.compiler.is_compiling():  # an exporter needs one graph of plain operators, and compiles its own loops
+    if torch.compiler.is_compiling():  # an exporter needs one graph of plain operators
         return soft_argmax_plain(logits, joints, depth)
     coordinates: Tensor = _SoftArgmax.apply(logits, joints, depth)
     return coordinates
@@ -50,7 +49,7 @@ def soft_argmax_scores(logits: Tensor, joints: int, depth: int) -> tuple[Tensor,
 
 
 def soft_argmax_plain(logits: Tensor, joints: int, depth: int) -> Tensor:
-    """The formula as it is written, by automatic differentiation: the reference for tests, benchmarks and exporters."""
+    """The formula itself, with automatic differentiation: the reference for tests, benchmarks and exporters."""
     p = _softmax(logits, joints, depth)
     h, w = p.shape[3:]
     x = (p.sum((2, 3)) * axis(w, p)).sum(-1)
@@ -66,9 +65,15 @@ def _softmax(logits: Tensor, joints: int, depth: int) -> Tensor:
     return logits.to(dtype).reshape(b, joints, -1).softmax(-1).view(b, joints, depth, h, w)
 
 
+class _Context(FunctionCtx):
+    joints: int
+    depth: int
+    saved_tensors: tuple[Tensor, Tensor, Tensor, Tensor]
+
+
 class _SoftArgmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, joints: int, depth: int) -> Tensor:
+    def forward(ctx: _Context, logits: Tensor, joints: int, depth: int) -> Tensor:
         coordinates, peak, total, _ = _expectations(logits, joints, depth)
         ctx.save_for_backward(logits, coordinates, peak, total)
         ctx.joints, ctx.depth = joints, depth
@@ -76,7 +81,7 @@ class _SoftArgmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, None, None]:
         logits, coordinates, peak, total = ctx.saved_tensors
         return _gradient(logits, coordinates, peak, total, gradient, ctx.joints, ctx.depth), None, None
 
@@ -84,7 +89,7 @@ class _SoftArgmax(torch.autograd.Function):
 def _volumes(logits: Tensor, joints: int, depth: int) -> tuple[Tensor, list[tuple[slice, slice]]]:
     """The logits as (B, J, D, P), P = H*W, in their own strides, and the tiles of each (J, D, P) as slices of J and P.
 
-    A tile is one piece of memory: some joints of a contiguous volume, some positions of a channels-last one.
+    A tile is one block of memory: some joints of a contiguous volume, some positions of a channels-last volume.
     """
     b, channels, h, w = logits.shape
     if channels != joints * depth:
@@ -101,21 +106,21 @@ def _volumes(logits: Tensor, joints: int, depth: int) -> tuple[Tensor, list[tupl
 
 
 def _dense(logits: Tensor) -> Tensor:
-    """The logits themselves when either layout is complete, else a contiguous copy."""
-    known = logits.is_contiguous() or logits.is_contiguous(memory_format=torch.channels_last)
-    return logits if known else logits.contiguous()
+    """The logits themselves if they are dense in either layout, else a contiguous copy."""
+    dense = logits.is_contiguous() or logits.is_contiguous(memory_format=torch.channels_last)
+    return logits if dense else logits.contiguous()
 
 
 def _exponentials(
     volume: Tensor, tiles: list[tuple[slice, slice]], peak: Tensor
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """For each tile of a volume (J, D, P): its slices and exp(logit - peak of the joint), in a buffer used again."""
+    """For each tile of a volume (J, D, P): its slices and exp(logit - peak of the joint), in a reused buffer."""
     first_j, first_p = tiles[0]
     buffer = torch.empty_like(volume[first_j, :, first_p], dtype=peak.dtype)
     for js, ps in tiles:
         tile = volume[js, :, ps]
         e = buffer[: tile.shape[0], :, : tile.shape[2]].copy_(tile).sub_(peak[js, None, None])
-        # Base 2: torch.exp is forty times slower where results are subnormal, as most of a sharp volume is.
+        # Base 2: torch.exp is forty times slower where results are subnormal, and most of a sharp volume is.
         yield js, ps, e.mul_(_LOG2E).exp2_()
 
 

@@ -1,6 +1,6 @@
-"""Batch normalisation over the global batch on any device: torch's own synchronised one runs only on CUDA.
+"""Batch normalisation over the global batch on any device; torch's SyncBatchNorm runs only on CUDA.
 
-With it, two workers with half a batch each compute what one worker computes with the whole batch.
+Two workers with half a batch each compute what one worker computes with the whole batch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch.distributed.nn.functional import all_reduce
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d whose training statistics are those of all workers' equal parts together; input (b, C, H, W)."""
+    """BatchNorm2d with training statistics over the equal parts of all workers; input (b, C, H, W)."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not self.training or dist.get_world_size() == 1:
@@ -20,7 +20,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         x, world = input.float(), dist.get_world_size()
         own_var, own_mean = torch.var_mean(x, (0, 2, 3), correction=0)
         mean = all_reduce(own_mean) / world  # type: ignore[no-untyped-call]
-        # Of the squares' mean minus the mean's square only rounding would be left where a channel hardly varies.
+        # E[x^2] - E[x]^2 would cancel to rounding error in a channel that hardly varies.
         var = all_reduce(own_var + (own_mean - mean).square()) / world  # type: ignore[no-untyped-call]
         self._track(mean.detach(), var.detach(), x.numel() // x.shape[1] * dist.get_world_size())
         scale = self.weight * torch.rsqrt(var + self.eps)

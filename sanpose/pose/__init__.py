@@ -1,1 +1,1 @@
-"""Joints, cameras, and drawing of poses. No network and no data set."""
+"""Joint sets, cameras, and drawing of poses. Does not know networks or data files."""

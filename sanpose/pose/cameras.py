@@ -1,5 +1,5 @@
-"""The pinhole camera with Human3.6M's lens distortion, extrinsics in any of the conventions found in the wild, and the
-box that a 2 m square around a person projects to.
+"""The pinhole camera with Human3.6M's lens distortion, extrinsics in any of the common conventions, and the projection
+of a 2 m square around a person, which is the person's box.
 
 Camera frame: x right, y down, z away from the camera, mm. Pixels: 0-based, x right, y down.
 """
@@ -21,7 +21,7 @@ BOX_HALF_MM = 1000.0
 SERIALS = ("54138969", "55011271", "58860488", "60457274")
 """Human3.6M's cameras 1 .. 4 by serial number."""
 
-# A studio of about 8 m x 6 m: a pelvis is never nearer than 1.5 m nor farther than 10 m.
+# In a studio of about 8 m x 6 m, a pelvis is 1.5 m to 10 m away from every camera.
 _DEPTH_RANGE_MM = (1500.0, 10000.0)
 
 
@@ -48,7 +48,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Extrinsics:
-    """World to camera: X_c = rotation @ X_w + translation, mm. `convention`: how the source had written it."""
+    """World to camera: X_c = rotation @ X_w + translation, mm. `convention`: of the source."""
 
     rotation: Floats
     translation: Floats
@@ -76,12 +76,18 @@ def project(
     points = np.asarray(points, np.float64)
     unit = points[..., :2] / points[..., 2:]
     if k is not None and p is not None:
-        r2 = (unit**2).sum(-1, keepdims=True)
-        radial = 1 + k[..., 0:1] * r2 + k[..., 1:2] * r2**2 + k[..., 2:3] * r2**3
-        tangential = p[..., 0:1] * unit[..., 1:] + p[..., 1:2] * unit[..., :1]
-        unit = unit * (radial + tangential) + p[..., ::-1] * r2
+        factor, shift = _distortion(unit, k, p)
+        unit = unit * factor + shift
     pixels: Floats = unit * f + c
     return pixels
+
+
+def _distortion(unit: Floats, k: npt.NDArray[np.floating], p: npt.NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """The factor (..., 1) and the shift (..., 2) of `project`'s distortion at points (..., 2) of the plane z = 1."""
+    r2 = (unit**2).sum(-1, keepdims=True)
+    radial = 1 + k[..., 0:1] * r2 + k[..., 1:2] * r2**2 + k[..., 2:3] * r2**3
+    tangential = p[..., 0:1] * unit[..., 1:] + p[..., 1:2] * unit[..., :1]
+    return radial + tangential, p[..., ::-1] * r2
 
 
 def undistort(
@@ -91,17 +97,15 @@ def undistort(
     k: npt.NDArray[np.floating],
     p: npt.NDArray[np.floating],
 ) -> Floats:
-    """Pixels (..., 2) as a bare pinhole would have seen them: the inverse of the distortion in `project`.
+    """Pixels (..., 2) of a bare pinhole camera: the inverse of the distortion in `project`.
 
-    By fixed-point iteration; within 1e-3 px over Human3.6M's images.
+    The fixed-point iteration is exact to 1e-3 px over Human3.6M's images.
     """
-    seen = (np.asarray(pixels, np.float64) - c) / f
-    unit = seen
+    distorted = (np.asarray(pixels, np.float64) - c) / f
+    unit = distorted
     for _ in range(8):
-        r2 = (unit**2).sum(-1, keepdims=True)
-        factor = 1 + k[..., 0:1] * r2 + k[..., 1:2] * r2**2 + k[..., 2:3] * r2**3
-        factor = factor + p[..., 0:1] * unit[..., 1:] + p[..., 1:2] * unit[..., :1]
-        unit = (seen - p[..., ::-1] * r2) / factor
+        factor, shift = _distortion(unit, k, p)
+        unit = (distorted - shift) / factor
     straight: Floats = unit * f + c
     return straight
 
@@ -120,7 +124,7 @@ def back_project(
 def person_box(pelvis: npt.NDArray[np.floating], f: npt.NDArray[np.floating], c: npt.NDArray[np.floating]) -> Floats:
     """The box (..., 4) x, y, width, height px of the square pelvis +-1000 mm in x and y at the pelvis depth.
 
-    pelvis: (..., 3) mm, camera frame; f, c: (..., 2) px. No padding is to be added, and it may leave the image.
+    pelvis: (..., 3) mm, camera frame; f, c: (..., 2) px. The box needs no padding, and may extend beyond the image.
     """
     low = project(pelvis - np.array([BOX_HALF_MM, BOX_HALF_MM, 0]), f, c)
     high = project(pelvis + np.array([BOX_HALF_MM, BOX_HALF_MM, 0]), f, c)
@@ -128,7 +132,7 @@ def person_box(pelvis: npt.NDArray[np.floating], f: npt.NDArray[np.floating], c:
 
 
 def depth_is_plausible(depth: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    """True (...) where a pelvis depth (...) mm is one that Human3.6M's studio allows (it is 3 to 8 m in practice)."""
+    """True (...) where a pelvis depth (...) mm is possible in Human3.6M's studio (in practice 3 to 8 m)."""
     near, far = _DEPTH_RANGE_MM
     return (depth > near) & (depth < far)
 
@@ -141,12 +145,11 @@ def detect_extrinsics(
     *,
     where: object,
 ) -> Extrinsics:
-    """Which convention a file's rotation (3, 3) and shift (3,) follow, found from world pelvis positions (n, 3) mm.
+    """Extrinsics from a file's rotation (3, 3) and shift (3,), in the convention that fits world pelvises (n, 3) mm.
 
-    Files that look alike disagree: some write t = -R T, others the camera's centre T, some the inverse rotation, some
-    metres. The convention is right when pelvises stand at a studio's distances and inside the picture.
-    Raises UserError where no convention does that for nine pelvises in ten; without any
-    pelvis the convention is taken to be the first.
+    Files of the same form differ: some write t = -R T, others the camera's centre T, some the inverse rotation, some
+    metres. A convention fits when pelvises lie at a studio's distances and inside the picture. Without any pelvis, the
+    first convention is assumed. Raises UserError where no convention fits nine pelvises in ten.
     """
     rotation = np.asarray(rotation, np.float64).reshape(3, 3)
     shift = np.asarray(shift, np.float64).reshape(3)
@@ -163,7 +166,7 @@ def detect_extrinsics(
     best = int(np.argmax(scores))
     if scores[best] < 0.9:
         raise UserError(
-            f"camera {camera.name} does not see its people in any known convention of R and t "
+            f"camera {camera.name} does not see its people in any supported convention of R and t "
             f"(at best {scores[best]:.0%} of {len(pelvis)} pelvises are in view, {_DEPTH_RANGE_MM[0] / 1000:g} to "
             f"{_DEPTH_RANGE_MM[1] / 1000:g} m away)",
             where=where,
@@ -177,7 +180,7 @@ def _share_in_view(pelvis: Floats, camera: Camera) -> float:
     good = depth_is_plausible(pelvis[:, 2])
     safe = np.where(good[:, None], pelvis, [0.0, 0.0, 1000.0])
     pixels = project(safe, camera.f, camera.c)
-    # A person may step out of the picture by a little.
+    # A person may stand slightly outside the picture.
     margin = 0.1 * np.array(camera.size)
     inside = ((pixels > -margin) & (pixels < np.array(camera.size) + margin)).all(-1)
     return float((good & inside).mean())

@@ -1,7 +1,7 @@
-"""Pictures of poses: skeletons over an image, and skeletons in space seen from two sides.
+"""Pictures of poses: skeletons over an image, and skeletons in space from two sides.
 
-Colours are the person's own sides: orange right, blue left, grey in the middle. Knows joint sets and pixels; knows no
-networks, no data files.
+Colours are the person's own sides: orange right, blue left, grey in the middle. Knows joint sets and pixels. Does not
+know networks or data files.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sanpose.pose.joints import JointSet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from mpl_toolkits.mplot3d import Axes3D
 
 COLOURS = {"right": (255, 119, 20), "left": (40, 140, 255), "middle": (225, 225, 225)}
 DARK_MIDDLE = (95, 95, 95)  # the middle on a white page
@@ -40,9 +45,9 @@ def overlay(
     points = np.asarray(keypoints, np.float64)
     points = points[None] if points.ndim == 2 else points
     if points.ndim != 3 or points.shape[1:] != (len(joints), 2):
-        raise ValueError(f"keypoints are {points.shape}, (people, {len(joints)}, 2) was expected")
+        raise ValueError(f"keypoints are {points.shape}, expected (people, {len(joints)}, 2)")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"the image is {image.shape} {image.dtype}, (H, W, 3) uint8 was expected")
+        raise ValueError(f"the image is {image.shape} {image.dtype}, expected (H, W, 3) uint8")
     shown: npt.NDArray[np.bool_] = np.asarray(np.isfinite(points).all(axis=-1))
     if scores is not None:
         shown = shown & (np.broadcast_to(np.asarray(scores, np.float64), shown.shape) > threshold)
@@ -67,12 +72,12 @@ def skeleton_3d(
     people = np.asarray(poses, np.float64)
     people = people[None] if people.ndim == 2 else people
     if people.ndim != 3 or people.shape[1:] != (len(joints), 3):
-        raise ValueError(f"poses are {people.shape}, (people, {len(joints)}, 3) mm was expected")
+        raise ValueError(f"poses are {people.shape}, expected (people, {len(joints)}, 3) mm")
     dpi = max(40.0, min(size[0] / 10, size[1] / 5))
     figure = Figure(figsize=(size[0] / dpi, size[1] / dpi), dpi=dpi)
     canvas = FigureCanvasAgg(figure)
     front = figure.add_axes((0.09, 0.2, 0.36, 0.66), title="from the camera, without perspective")
-    turned: Any = figure.add_axes((0.5, 0.1, 0.47, 0.76), projection="3d", proj_type="ortho", title="turned by 60°")
+    turned: Axes3D = figure.add_axes((0.5, 0.1, 0.47, 0.76), projection="3d", proj_type="ortho", title="turned by 60°")
     turned.view_init(elev=12, azim=-30)
     for person in people:
         _draw_flat(front, person, joints)
@@ -84,12 +89,12 @@ def skeleton_3d(
 
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    """Write an RGB image (H, W, 3) uint8 as PNG: whole or not at all. Raises ValueError where it can't be encoded."""
+    """Write an RGB image (H, W, 3) uint8 as PNG: whole or not at all. Raises ValueError where it cannot be encoded."""
     _write(path, image, ".png", [])
 
 
 def write_jpeg(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    """As `write_png`, as JPEG: a tenth of the size for photographs."""
+    """Write an image like `write_png`, as JPEG: a tenth of the size for photographs."""
     _write(path, image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
@@ -111,7 +116,7 @@ def side(joint: str) -> str:
 
 
 def _bone_side(parent: str, child: str) -> str:
-    # A bone between the two sides, such as COCO's hip to hip, belongs to neither.
+    # A bone between the two sides, such as COCO's hip to hip, belongs to no side.
     sides = {side(parent), side(child)} - {"middle"}
     return sides.pop() if len(sides) == 1 else "middle"
 
@@ -120,11 +125,11 @@ def _draw_person(
     canvas: npt.NDArray[np.uint8], points: npt.NDArray[np.float64], visible: npt.NDArray[np.bool_], joints: JointSet
 ) -> None:
     height, width = canvas.shape[:2]
-    # Far beyond the picture OpenCV's fixed point overflows, and nothing of the bone would be seen well.
+    # Far outside the picture, OpenCV's fixed point overflows, and the bone would be hardly visible.
     visible = visible & (np.abs(points) < 8 * max(height, width)).all(axis=-1)
     if not visible.any():
         return
-    # A person of whom little is seen still gets lines that suit the picture.
+    # A person who is hardly visible still has lines that suit the picture.
     extent = float(np.hypot(*np.ptp(np.clip(points[visible], 0, (width, height)), axis=0)))
     thickness = max(1, round(0.014 * max(extent, 0.1 * math.hypot(width, height)) + 0.3))
     rim = thickness + 2 * max(1, round(thickness / 4)) if thickness > 1 else 0
@@ -164,8 +169,8 @@ def _paint(name: str) -> tuple[float, ...]:
 
 
 def _bones_far_to_near(pose: npt.NDArray[np.float64], joints: JointSet) -> list[tuple[npt.NDArray[np.float64], str]]:
-    ends = [(pose[[a, b]], _bone_side(joints.joints[a], joints.joints[b])) for a, b in joints.bone_indices]
-    return sorted((bone for bone in ends if np.isfinite(bone[0]).all()), key=lambda bone: -float(bone[0][:, 2].mean()))
+    bones = [(pose[[a, b]], _bone_side(joints.joints[a], joints.joints[b])) for a, b in joints.bone_indices]
+    return sorted((bone for bone in bones if np.isfinite(bone[0]).all()), key=lambda bone: -float(bone[0][:, 2].mean()))
 
 
 def _dots(pose: npt.NDArray[np.float64], joints: JointSet) -> tuple[npt.NDArray[np.float64], list[tuple[float, ...]]]:
@@ -173,7 +178,7 @@ def _dots(pose: npt.NDArray[np.float64], joints: JointSet) -> tuple[npt.NDArray[
     return pose[finite].T, [_paint(side(name)) for name, ok in zip(joints.joints, finite, strict=True) if ok]
 
 
-def _draw_flat(axes: Any, pose: npt.NDArray[np.float64], joints: JointSet) -> None:
+def _draw_flat(axes: Axes, pose: npt.NDArray[np.float64], joints: JointSet) -> None:
     for order, (ends, name) in enumerate(_bones_far_to_near(pose, joints), start=2):
         # A white rim shows which of two crossing bones is nearer.
         for colour, width in (((1, 1, 1), 5), (_paint(name), 3)):
@@ -182,15 +187,15 @@ def _draw_flat(axes: Any, pose: npt.NDArray[np.float64], joints: JointSet) -> No
     axes.scatter(x, y, c=colours, s=18, zorder=100)
 
 
-def _draw_in_space(axes: Any, pose: npt.NDArray[np.float64], joints: JointSet) -> None:
-    # Matplotlib's vertical axis is its third: camera (x, y, z) is drawn at (x, z, y), and y is turned downwards.
+def _draw_in_space(axes: Axes3D, pose: npt.NDArray[np.float64], joints: JointSet) -> None:
+    # Matplotlib's vertical axis is the third: camera (x, y, z) is drawn at (x, z, y), and the y axis is inverted.
     for ends, name in _bones_far_to_near(pose, joints):
         axes.plot(ends[:, 0], ends[:, 2], ends[:, 1], color=_paint(name), linewidth=3, solid_capstyle="round")
     (x, y, z), colours = _dots(pose, joints)
     axes.scatter(x, z, y, c=colours, s=18, depthshade=False)
 
 
-def _scale_axes(front: Any, turned: Any, people: npt.NDArray[np.float64]) -> None:
+def _scale_axes(front: Axes, turned: Axes3D, people: npt.NDArray[np.float64]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     finite = people[np.isfinite(people).all(axis=-1)]
@@ -204,14 +209,14 @@ def _scale_axes(front: Any, turned: Any, people: npt.NDArray[np.float64]) -> Non
     turned.set(xlabel="x, right (mm)", ylabel="z, away (mm)", zlabel="y, down (mm)")
     turned.set_box_aspect((1, 1, 1), zoom=1.05)
     for axes in (front, turned):
-        axes.title.set_size(10)
+        axes.title.set_fontsize(10)
         axes.tick_params(labelsize=7, pad=1)
         for axis in (axes.xaxis, axes.yaxis, *((axes.zaxis,) if axes is turned else ())):
             axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
             axis.label.set_size(8)
 
 
-def _legend(figure: Any, title: str | None) -> None:
+def _legend(figure: Figure, title: str | None) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=_paint(s), linewidth=3, label=s) for s in ("right", "left", "middle")]

@@ -1,6 +1,6 @@
 """Joint sets: names, symmetric pairs, bones, and the maps between the data sets' orders and the training orders.
 
-A training set is `h36m18` (the paper's 18 joints) or `union22` (those, then the eyes and ears that COCO AP needs).
+A training set is `h36m18` (the paper's 18 joints) or `union22` (these, then the eyes and ears that COCO AP needs).
 Sources: Human3.6M's skeleton in the order used by integral regression (Sun et al. 2018); the MPII and COCO annotation
 documentation. "Right" and "left" are the person's own.
 """
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class JointSet:
-    """An ordered list of joints. `pairs`: (right, left) names; `bones`: (parent, child) names."""
+    """An ordered list of joints. `bones`: (parent, child) names."""
 
     name: str
     joints: tuple[str, ...]
@@ -26,24 +26,26 @@ class JointSet:
         return len(self.joints)
 
     def index(self, joint: str) -> int:
+        """The position of a joint in the list."""
         return self.joints.index(joint)
 
     @cached_property
     def pairs(self) -> tuple[tuple[int, int], ...]:
         """Index pairs (right, left) that a mirror image swaps."""
-        left = {n: i for i, n in enumerate(self.joints)}
-        return tuple((i, left["left_" + n[6:]]) for i, n in enumerate(self.joints) if n.startswith("right_"))
+        index = {n: i for i, n in enumerate(self.joints)}
+        return tuple((i, index["left_" + n[6:]]) for i, n in enumerate(self.joints) if n.startswith("right_"))
 
     @cached_property
     def flip(self) -> npt.NDArray[np.int64]:
         """Permutation (J,): `pose[flip]` is the pose with its symmetric joints swapped."""
         order = np.arange(len(self))
-        for right, left in self.pairs:
-            order[right], order[left] = left, right
+        for a, b in self.pairs:
+            order[a], order[b] = b, a
         return order
 
     @cached_property
     def bone_indices(self) -> tuple[tuple[int, int], ...]:
+        """Index pairs (parent, child)."""
         return tuple((self.index(a), self.index(b)) for a, b in self.bones)
 
 
@@ -98,7 +100,7 @@ COCO17 = JointSet(
 NATIVE = {"h36m": H36M17, "mpii": MPII16, "coco": COCO17}
 TRAINING = {"h36m18": H36M18, "union22": UNION22}
 
-# The midpoints that a source's own joints define and its annotation leaves out.
+# Joints that a source does not annotate, as midpoints of two that it does.
 _MIDPOINTS = {
     "h36m": {"thorax": ("left_shoulder", "right_shoulder")},
     "mpii": {},
@@ -112,7 +114,7 @@ def to_training(
     """Native joints of a source in the order of a training set.
 
     points: (..., Jn, d); weight: (..., Jn), 0 where a joint is not labelled. Returns (..., J, d) and (..., J). A joint
-    that the source lacks has weight 0 and coordinates 0; a midpoint weighs the product of its two ends' weights.
+    that the source lacks has weight 0 and coordinates 0; a midpoint's weight is the product of its two ends' weights.
     """
     native = NATIVE[source]
     out = np.zeros((*points.shape[:-2], len(target), points.shape[-1]), np.float32)

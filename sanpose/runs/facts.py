@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from sanpose.metrics.headline import PATHS
+from sanpose.metrics.headline import MPJPE
 from sanpose.runs.ledger import RunRecord
 
-MPJPE = PATHS["mpjpe_mm"]
 _FINITE = 1e100  # a larger number counts as absent: sums and squares of smaller ones are finite
 
 

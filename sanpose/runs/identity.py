@@ -74,12 +74,12 @@ def fingerprint(name: str, file: str) -> str:
     return _head(name, file, None).fingerprint
 
 
-def _head(name: str, file: str, files: Mapping[str, packed.Packed] | None) -> packed.Head:
+def _head(name: str, file: str, files: Mapping[str, packed.Packed] | None) -> packed.PackedHead:
     if name == "weights":
-        return packed.Head(_weights_fingerprint(Path(file)), synthetic=False)
+        return packed.PackedHead(_weights_fingerprint(Path(file)), synthetic=False)
     if files is None:
         return packed.head(file)
-    return packed.Head(files[name].fingerprint, files[name].synthetic)
+    return packed.PackedHead(files[name].fingerprint, files[name].synthetic)
 
 
 def _weights_fingerprint(path: Path) -> str:

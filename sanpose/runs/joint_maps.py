@@ -16,7 +16,6 @@ import numpy.typing as npt
 from sanpose.errors import UserError
 from sweeps.files import write_atomic
 
-NAME = "relationship.npz"
 Floats = npt.NDArray[np.float64]
 
 

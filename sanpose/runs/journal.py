@@ -19,8 +19,6 @@ from typing import TypedDict
 from sanpose import disk
 from sanpose.runs.paths import RunPaths
 
-NAME = RunPaths(Path()).journal.name
-
 
 class Line(TypedDict, total=False):
     """A line of the journal; which keys it has depends on its kind. Losses are dimensionless; rates are images/s."""

@@ -50,6 +50,11 @@ class RunPaths:
         return self.folder / "predictions"
 
     @property
+    def joint_maps(self) -> Path:
+        """The joint-relationship maps."""
+        return self.folder / "relationship.npz"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 

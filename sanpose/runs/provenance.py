@@ -63,6 +63,9 @@ def git_state(repository: Path) -> dict[str, Any]:
         taken_of: dict[str, Any] = json.loads((repository / SNAPSHOT).read_text())["git"]
         return taken_of
     try:
+        top = Path(_git(repository, "rev-parse", "--show-toplevel").strip())
+        if top.resolve() != repository.resolve():
+            return {"commit": None, "reason": f"{repository} is not the root of a git repository"}
         commit = _git(repository, "rev-parse", "--verify", "HEAD").strip()
         diff = _git(repository, "diff", "HEAD", "--no-ext-diff", "--no-color")
         listing = _git(repository, "ls-files", "--others", "--exclude-standard", "-z")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sanpose.runs.paths import RunPaths
 from sanpose.status.states import since_1970
 
 _CLOCK_SECONDS = 5.0  # a driver notes the time of its start some moments after the start
@@ -35,7 +36,7 @@ def is_locked(folder: Path) -> bool | None:
     The lock is tried shared, for an instant and without waiting; its file is neither made nor changed.
     """
     try:
-        handle = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(RunPaths(folder).driver_lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError:

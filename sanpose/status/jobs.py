@@ -50,7 +50,7 @@ class Jobs:
         records, broken = jobs.read_all(self._runs)
         if self._sweep is not None:
             records = [r for r in records if (r.kind, r.target) == ("tune", self._sweep)]
-        statuses = self._queue.told([job for r in records for job in r.ids])
+        statuses = self._queue.statuses([job for r in records for job in r.ids])
         records = [replace(r, job_id=latest(r.ids, statuses)) if r.job_id else r for r in records]
         runs = {r.id: r for r in (*snapshot.loose, *(t.run for s in snapshot.sweeps for t in s.trials))}
         sweeps = {sweep.name: sweep for sweep in snapshot.sweeps}

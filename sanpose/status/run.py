@@ -10,7 +10,7 @@ from pathlib import Path
 from sanpose.metrics.headline import headline
 from sanpose.runs import facts, ledger
 from sanpose.runs.facts import real, whole
-from sanpose.runs.journal import NAME
+from sanpose.runs.paths import RunPaths
 from sanpose.status.alive import is_locked
 from sanpose.status.follow import Signature, signature
 from sanpose.status.states import SETTLED, RunState, since_1970
@@ -25,7 +25,7 @@ class RunFiles:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._tail = JournalTail(folder / NAME)
+        self._tail = JournalTail(RunPaths(folder).journal)
         self._record_files: tuple[Signature | None, ...] | None = None  # the files when the record was last read
         self._record = RunState(folder.name, "waiting")
         self._state: RunState | None = None
@@ -64,8 +64,8 @@ class RunFiles:
 
     def _refresh_record(self) -> bool:
         """Read the record again if its files have changed. Returns whether they have."""
-        result = signature(self.folder / "result.json")
-        files = (result, None if result else signature(self.folder / "config.yaml"))
+        result = signature(RunPaths(self.folder).result)
+        files = (result, None if result else signature(RunPaths(self.folder).config))
         broken = self._record.state == "broken"
         now = (*files, signature(self._tail.path) if broken else None)
         if now == self._record_files:
@@ -87,7 +87,7 @@ class RunFiles:
         if locked:
             return self._record
         if locked is False:
-            if self._record_files is None or signature(self.folder / "result.json") != self._record_files[0]:
+            if self._record_files is None or signature(RunPaths(self.folder).result) != self._record_files[0]:
                 return None
             self._unlocked_files = files
         host = self._record.host
@@ -134,13 +134,15 @@ def _record(folder: Path) -> RunState:
 
 
 def _changed(folder: Path) -> float | None:
-    times = [s[0] / 1e9 for s in (signature(folder / name) for name in ("result.json", NAME)) if s]
+    paths = RunPaths(folder)
+    times = [s[0] / 1e9 for s in (signature(path) for path in (paths.result, paths.journal)) if s]
     return max(times, default=None)
 
 
 def _host(folder: Path) -> str | None:
     """The machine of the run's last start."""
-    provenance = read_json(folder / "provenance.json") if (folder / "provenance.json").exists() else {}
+    path = RunPaths(folder).provenance
+    provenance = read_json(path) if path.exists() else {}
     last = [provenance, *(provenance.get("starts") or [])][-1]
     host = (last.get("machine") or {}).get("hostname")
     return str(host) if host else None
@@ -173,7 +175,7 @@ def _with_journal(state: RunState, tail: JournalTail) -> RunState:
         state = _with_figures(state, tail.evaluation)
     if tail.signature and state.changed is not None:
         state = replace(state, changed=max(state.changed, tail.signature[0] / 1e9))
-    return replace(state, problem=f"{NAME}: {tail.problem}") if tail.problem else state
+    return replace(state, problem=f"metrics.jsonl: {tail.problem}") if tail.problem else state
 
 
 def _within_epoch(state: RunState, line: Mapping[str, object], finished: int | None) -> RunState:
@@ -197,8 +199,8 @@ def _progress(state: RunState) -> float | None:
 def _with_figures(state: RunState, line: Mapping[str, object]) -> RunState:
     figures = line.get("figures")
     if not isinstance(figures, Mapping):
-        return replace(state, problem=f"{NAME}: the figures are not as expected: a mapping was expected")
+        return replace(state, problem="metrics.jsonl: the figures are not as expected: a mapping was expected")
     try:
         return replace(state, figures=_finite(headline(figures)), measured=str(line.get("kind")))
     except (KeyError, TypeError, AttributeError) as error:
-        return replace(state, problem=f"{NAME}: the figures are not as expected: {error!r}")
+        return replace(state, problem=f"metrics.jsonl: the figures are not as expected: {error!r}")

@@ -1,4 +1,7 @@
-"""What `sanpose submit` asks for, composed and checked before Slurm hears of it: a training or a sweep, and where."""
+"""The request of `sanpose submit`: a training or a sweep and its cluster, composed and checked before Slurm sees it.
+
+Does not know how a job is submitted.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 from cluster.slurm import jobs, profiles
 from cluster.slurm.spec import Profile, megabytes
+from sanpose.config.arguments import last_value, split
 from sanpose.config.compose import compose, configs_dir
 from sanpose.config.schema import Config
 from sanpose.errors import UserError
@@ -17,25 +21,29 @@ from sanpose.runs.identity import identify
 from sanpose.training.run import require_resumable, resume_config
 from sanpose.tuning import sweep as sweeping
 
-_HEAD_CPUS, _HEAD_MEMORY = 4, "8G"  # of a job that only minds a sweep
+_HEAD_CPUS, _HEAD_MEMORY = 4, "8G"  # of a head job, which only runs the sweep's driver
 
 
 @dataclass(frozen=True)
 class SubmissionRequest:
-    """What a person wants to be run. target: the run's id or the sweep's name. overrides: as given; words: the same for
-    the job's command, with absolute paths. file: a sweep's own definition, which is copied. joiner: the profile of
-    nodes that may join a sweep, `most` of them. done: why nothing is to be submitted, or None."""
+    """A training or a sweep to submit.
+
+    kind: "train" or "tune". target: the run id or the name of the sweep. overrides: the user's overrides.
+    job_arguments: the arguments of the job's command, with absolute paths. sweep_file: the user's own sweep definition,
+    which is copied into the job's folder. joiner: the profile of the nodes that may join an elastic sweep, at most
+    `max_joiners` of them. done_message: why nothing needs to be submitted, or None.
+    """
 
     kind: str
     target: str
     runs: Path
     overrides: tuple[str, ...]
-    words: tuple[str, ...]
-    file: Path | None
+    job_arguments: tuple[str, ...]
+    sweep_file: Path | None
     profile: Profile
     joiner: Profile | None = None
-    most: int = 0
-    done: str | None = None
+    max_joiners: int = 0
+    done_message: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -43,49 +51,50 @@ class SubmissionRequest:
 
 
 def read(kind: str, arguments: Sequence[str], options: Sequence[str] = ()) -> SubmissionRequest:
-    """What `sanpose submit KIND ARGUMENTS` asks for; options: of `sanpose tune`, passed on.
+    """The request of `sanpose submit KIND ARGUMENTS`. options: passed on to `sanpose tune`.
 
-    Raises UserError as `sanpose train` and `sanpose tune` do for the same arguments, ClusterError for the cluster's.
+    Raises UserError as `sanpose train` and `sanpose tune` do for the same arguments, and ClusterError for the
+    arguments of the cluster.
     """
-    chosen = [a for a in arguments if a.startswith(("cluster.", "cluster="))]
-    elastic = [a for a in arguments if a.startswith("elastic.")]
-    rest = tuple(a for a in arguments if a not in (*chosen, *elastic))
-    profile = _profile(_last(chosen, "cluster"), [a for a in chosen if a.startswith("cluster.")])
+    cluster, others = split(arguments, "cluster")
+    settings = [a for a in others if a.startswith("cluster.")]
+    elastic = [a for a in others if a.startswith("elastic.")]
+    overrides = tuple(a for a in others if a not in (*settings, *elastic))
+    profile = _profile(cluster.get("cluster", ""), settings)
     if kind == "train":
         if elastic:
             raise UserError(f"'{elastic[0]}' is for sweeps: nodes cannot join a training", hint="cluster.nodes=N")
-        return _train(profile, rest)
+        return _train(profile, overrides)
     if not elastic:
-        return _tune(profile, rest, options)
-    head, joiner, most = _elastic(profile, elastic)
-    asked = _tune(dataclasses.replace(profile, nodes=most), rest, options)
-    return dataclasses.replace(asked, profile=head, joiner=joiner, most=most)
+        return _tune(profile, overrides, options)
+    head, joiner, max_joiners = _elastic(profile, elastic)
+    request = _tune(dataclasses.replace(profile, nodes=max_joiners), overrides, options)
+    return dataclasses.replace(request, profile=head, joiner=joiner, max_joiners=max_joiners)
 
 
 def _profile(name: str, overrides: Sequence[str] = ()) -> Profile:
     return profiles.read(name, configs_dir() / "cluster", overrides)
 
 
-def _last(arguments: Sequence[str], key: str) -> str:
-    return next((a.partition("=")[2] for a in reversed(arguments) if a.startswith(f"{key}=")), "")
-
-
 def _elastic(profile: Profile, elastic: Sequence[str]) -> tuple[Profile, Profile, int]:
-    """A small head job, the nodes that join its cluster and leave it, and how many these may be."""
-    strange = [a for a in elastic if a.partition("=")[0] not in ("elastic.max_nodes", "elastic.head")]
-    most, head = _last(elastic, "elastic.max_nodes"), _last(elastic, "elastic.head")
-    if strange or not most.isdecimal() or int(most) < 1:
+    """The profiles of the small head job and of the nodes that join its Ray cluster, and the largest number of these
+    nodes."""
+    values, unknown = split(elastic, "elastic.max_nodes", "elastic.head")
+    max_nodes, head = values.get("elastic.max_nodes", ""), values.get("elastic.head")
+    if unknown or not max_nodes.isdecimal() or int(max_nodes) < 1:
         raise UserError(
-            f"'{(strange or elastic)[0]}' cannot be used", expected="elastic.max_nodes=1, 2, ...; elastic.head=NAME"
+            f"'{(unknown or elastic)[0]}' cannot be used", expected="elastic.max_nodes=1, 2, ...; elastic.head=NAME"
         )
     if profile.name == profiles.LOCAL:
-        raise UserError("no nodes can join a sweep that runs here", where="cluster=local", hint="cluster=NAME")
+        raise UserError(
+            "nodes cannot join a sweep that runs on this machine", where="cluster=local", hint="cluster=NAME"
+        )
     joiner = dataclasses.replace(profile, nodes=1, no_kill=False, mail_user="", mail_events=())
-    return _profile(head) if head else _small(profile), joiner, int(most)
+    return _profile(head) if head else _small(profile), joiner, int(max_nodes)
 
 
 def _small(profile: Profile) -> Profile:
-    """The same kind of node for a job that only minds others."""
+    """The same kind of node, with few resources: for a head job."""
     memory = profile.memory_per_node
     return dataclasses.replace(
         profile,
@@ -99,33 +108,35 @@ def _small(profile: Profile) -> Profile:
 
 
 def _train(profile: Profile, overrides: tuple[str, ...]) -> SubmissionRequest:
-    given = dict(o.split("=", 1) for o in overrides if o.startswith(("resume=", "runs=")))
-    rest = [o for o in overrides if not o.startswith(("resume=", "runs="))]
-    runs = Path(given.get("runs", "runs")).absolute()
-    if "resume" in given:
-        resumed, config = resume_config(runs, given["resume"], rest)
-        rest = [f"resume={resumed}", *rest]
+    values, others = split(overrides, "resume", "runs")
+    runs = Path(values.get("runs", "runs")).absolute()
+    resumed = ""
+    if "resume" in values:
+        resumed, config = resume_config(runs, values["resume"], others)
+        others = [f"resume={resumed}", *others]
     else:
-        config = compose(rest)
+        config = compose(others)
     _refuse_misfit(config, profile)
     identified = identify(config)
-    run = identified.id
-    if "resume" in given:
+    if resumed:
         require_resumable(resumed, identified)
-    before = lookup.recorded(runs / run)
-    done = f"run {run} is done already: {runs / run}" if before and before.status == "done" else None
-    return SubmissionRequest("train", run, runs, overrides, (*rest, f"runs={runs}"), None, profile, done=done)
+    run = identified.id
+    record = lookup.recorded(runs / run)
+    done = f"run {run} is already done: {runs / run}" if record and record.status == "done" else None
+    arguments = (*others, f"runs={runs}")
+    return SubmissionRequest("train", run, runs, overrides, arguments, None, profile, done_message=done)
 
 
 def _tune(profile: Profile, overrides: tuple[str, ...], options: Sequence[str]) -> SubmissionRequest:
-    asked = sweeping.read(overrides)
-    _refuse_misfit(asked.checked.configs[0], profile)
-    runs = asked.runs.absolute()
-    given = _last(overrides, "sweep")
-    file = Path(given).absolute() if given.endswith((".yaml", ".yml")) else None
-    own = jobs.folder_of(runs, asked.name) / file.name if file else None
-    words = [f"sweep={own}" if own and o.startswith("sweep=") else o for o in overrides if not o.startswith("runs=")]
-    return SubmissionRequest("tune", asked.name, runs, overrides, (*words, f"runs={runs}", *options), file, profile)
+    sweep = sweeping.read(overrides)
+    _refuse_misfit(sweep.checked.configs[0], profile)
+    runs = sweep.runs.absolute()
+    name = last_value(overrides, "sweep") or ""
+    file = Path(name).absolute() if name.endswith((".yaml", ".yml")) else None
+    copy = jobs.folder_of(runs, sweep.name) / file.name if file else None
+    others = split(overrides, "runs")[1]
+    arguments = [f"sweep={copy}" if copy and o.startswith("sweep=") else o for o in others]
+    return SubmissionRequest("tune", sweep.name, runs, overrides, (*arguments, f"runs={runs}", *options), file, profile)
 
 
 def _refuse_misfit(config: Config, profile: Profile) -> None:

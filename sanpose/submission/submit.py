@@ -1,6 +1,7 @@
-"""From what `sanpose submit` asks for to a job: its code, its script, its record.
+"""From a request of `sanpose submit` to a job: its code, its script, its record.
 
-A job is named after its run or its sweep, so that the same is never submitted twice while it waits or runs.
+A job has the name of its run or sweep, so that the same run or sweep is not submitted twice while its job waits or
+runs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from cluster import submit as slurm
 from cluster.errors import ClusterError
 from cluster.slurm import checks, jobs, profiles, queue, snapshot
-from cluster.slurm.jobs import JobRecord
+from cluster.slurm.jobs import CodeVersion, JobRecord
 from cluster.slurm.queue import JobStatus
 from cluster.slurm.spec import JobSpec
 from sanpose.config.compose import REPOSITORY, configs_dir
@@ -26,59 +27,60 @@ _PACKAGES = ("cluster", "sweeps", "sanpose")
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job, and whether it had been submitted before: then `told` is what Slurm says of it."""
+    """A job. status: what Slurm says about a job that was submitted before; None for a new job."""
 
     record: JobRecord
-    told: JobStatus | None = None
+    status: JobStatus | None = None
 
 
-def code(asked: SubmissionRequest) -> snapshot.SnapshotPlan:
-    """The snapshot of the code that the job would run. Raises ClusterError as `snapshot.plan` does."""
+def code(runs: Path) -> snapshot.SnapshotPlan:
+    """The snapshot of the present code, without the folder of runs. Raises ClusterError as `snapshot.plan` does."""
     folders = [*(REPOSITORY / name for name in _PACKAGES), configs_dir()]
-    return snapshot.plan(REPOSITORY, folders, exclude=[asked.runs])
+    return snapshot.plan(REPOSITORY, provenance.git_state(REPOSITORY), folders, exclude=[runs])
 
 
-def spec(asked: SubmissionRequest, planned: snapshot.SnapshotPlan) -> JobSpec:
+def spec(request: SubmissionRequest, planned: snapshot.SnapshotPlan) -> JobSpec:
     """The job as it would be submitted."""
-    python = asked.profile.python or sys.executable
-    command = (python, "-P", "-m", f"sanpose.{asked.kind}", *asked.words)
-    copy = asked.runs / jobs.FOLDER / jobs.CODE / planned.hash
-    place = (asked.folder, Path.cwd(), asked.profile, copy, sys.executable)
-    return JobSpec(asked.target, command, *place, asked.joiner, asked.most)
+    python = request.profile.python or sys.executable
+    command = (python, "-P", "-m", f"sanpose.{request.kind}", *request.job_arguments)
+    copy = _store(request.runs) / planned.hash
+    place = (request.folder, Path.cwd(), request.profile, copy, sys.executable)
+    return JobSpec(request.target, command, *place, request.joiner, request.max_joiners)
 
 
-def submit(asked: SubmissionRequest) -> Submitted:
-    """Submit a job, unless it waits or runs already; `cluster=local` runs it here and does not return.
+def submit(request: SubmissionRequest) -> Submitted:
+    """Submit a job, unless it waits or runs already. With `cluster=local` this process becomes the job's command and
+    does not return.
 
-    Raises ClusterError when it cannot be submitted, or when nobody knows whether an earlier submission still runs.
+    Raises ClusterError when the job cannot be submitted, or when it is unknown whether an earlier job still runs.
     """
-    before = _before(asked)
-    if before:
-        return before
-    planned = code(asked)
-    job = spec(asked, planned)
-    local = asked.profile.name == profiles.LOCAL
+    earlier = _earlier_job(request)
+    if earlier:
+        return earlier
+    planned = code(request.runs)
+    job = spec(request, planned)
+    local = request.profile.name == profiles.LOCAL
     if not local:
         checks.check(job.profile)
         if job.joiner:
             checks.check(job.joiner)
-    checks.check_folders(asked.runs, job.cwd, job.profile.node_local)
-    with jobs.held(asked.folder):
-        before = _before(asked)
-        if before:
-            return before
-        snapshot.make(planned, asked.runs / jobs.FOLDER / jobs.CODE)
-        if asked.file:
-            (asked.folder / asked.file.name).write_bytes(asked.file.read_bytes())
-        record = _record(asked, job, planned)
+    checks.check_folders(request.runs, job.cwd, job.profile.node_local)
+    with jobs.locked(request.folder):
+        earlier = _earlier_job(request)
+        if earlier:
+            return earlier
+        snapshot.make(planned, _store(request.runs))
+        if request.sweep_file:
+            (request.folder / request.sweep_file.name).write_bytes(request.sweep_file.read_bytes())
+        record = _record(request, job, planned)
         jobs.write(record)
         if not local:
-            return Submitted(_sent(record, job))
+            return Submitted(_submit_recorded(record, job))
     return slurm.run_here(job)
 
 
 def resubmit(record: JobRecord, overrides: Sequence[str], fresh: bool) -> Submitted:
-    """Submit a recorded job again, with its snapshot of the code or with the code of now; overrides: of its profile.
+    """Submit a recorded job again. overrides: of its profile. fresh: with the present code instead of its snapshot.
 
     Raises ClusterError as `submit` does.
     """
@@ -86,82 +88,88 @@ def resubmit(record: JobRecord, overrides: Sequence[str], fresh: bool) -> Submit
     record = dataclasses.replace(record, profile=profiles.to_plain(profiles.from_plain(changed)))
     job = record.spec()
     if record.cluster == profiles.LOCAL:
-        raise ClusterError("this job ran here, not on a cluster", where=record.name, hint="sanpose submit, or train")
+        raise ClusterError(
+            "this job ran on this machine, not on a cluster", where=record.name, hint="sanpose submit, or train"
+        )
     if not fresh and job.snapshot and not job.snapshot.is_dir():
         raise ClusterError("the job's snapshot of the code is gone", where=job.snapshot, hint="--fresh-code")
-    before = _living(record)
-    if before:
-        return before
+    earlier = _live_job(record)
+    if earlier:
+        return earlier
     checks.check(job.profile)
-    checks.check_folders(job.folder.parents[1], job.cwd, job.profile.node_local)
-    with jobs.held(job.folder):
-        before = _living(jobs.read(job.folder))
-        if before:
-            return before
+    runs = job.folder.parents[1]
+    checks.check_folders(runs, job.cwd, job.profile.node_local)
+    with jobs.locked(job.folder):
+        earlier = _live_job(jobs.read(job.folder))
+        if earlier:
+            return earlier
         if fresh:
-            runs = job.folder.parents[1]
-            folders = [*(REPOSITORY / name for name in _PACKAGES), configs_dir()]
-            planned = snapshot.plan(REPOSITORY, folders, exclude=[runs])
-            job = dataclasses.replace(job, snapshot=snapshot.make(planned, runs / jobs.FOLDER / jobs.CODE))
-            record = dataclasses.replace(record, snapshot=str(job.snapshot), code=_code_of(planned))
-        return Submitted(_sent(dataclasses.replace(record, submitted=provenance.now()), job))
+            planned = code(runs)
+            job = dataclasses.replace(job, snapshot=snapshot.make(planned, _store(runs)))
+            record = dataclasses.replace(record, snapshot=str(job.snapshot), code=_version(planned))
+        return Submitted(_submit_recorded(dataclasses.replace(record, submitted=provenance.now()), job))
 
 
-def _sent(record: JobRecord, job: JobSpec) -> JobRecord:
-    """Submit and record: first that it is about to be, then as which job."""
+def _store(runs: Path) -> Path:
+    """The folder of the snapshots."""
+    return runs / jobs.FOLDER / jobs.CODE
+
+
+def _submit_recorded(record: JobRecord, job: JobSpec) -> JobRecord:
+    """Submit a job; its record is written before (without a job id) and after the submission."""
     jobs.write(dataclasses.replace(record, job_id=None))
     record = dataclasses.replace(record, job_id=slurm.submit(job))
     jobs.write(record)
     return record
 
 
-def _before(asked: SubmissionRequest) -> Submitted | None:
-    """The job of the same name, if it may still run."""
-    if not (asked.folder / "job.json").exists():
+def _earlier_job(request: SubmissionRequest) -> Submitted | None:
+    """The job of the same name, if it waits or runs."""
+    if not (request.folder / jobs.FILE).exists():
         return None
-    record = jobs.read(asked.folder)
-    if record.kind != asked.kind:
+    record = jobs.read(request.folder)
+    if record.kind != request.kind:
         raise ClusterError(
-            f"there is a job of this name for another purpose: {record.kind} {record.target}", where=asked.folder
+            f"a job of this name exists for another purpose: {record.kind} {record.target}", where=request.folder
         )
-    return _living(record)
+    return _live_job(record)
 
 
-def _living(record: JobRecord) -> Submitted | None:
-    """The job, or the one that follows it, if it waits or runs; None when it has ended, or Slurm has forgotten it."""
+def _live_job(record: JobRecord) -> Submitted | None:
+    """The job or its follower, if it waits or runs; None when it has ended or Slurm no longer knows it."""
     if record.job_id is None:
         return None
-    found = queue.look(record.ids)
-    record = dataclasses.replace(record, job_id=queue.latest(record.ids, found))
-    told = found[str(record.job_id)]
-    if told.state.stage == "unknown" and told.reason != queue.FORGOTTEN:
+    statuses = queue.look(record.ids)
+    record = dataclasses.replace(record, job_id=queue.latest(record.ids, statuses))
+    status = statuses[str(record.job_id)]
+    if status.state.stage == "unknown" and status.reason != queue.FORGOTTEN:
         raise ClusterError(
-            f"nobody can tell whether job {record.job_id} still runs: {told.reason or told.slurm}",
+            f"it is unknown whether job {record.job_id} still runs: {status.reason or status.slurm}",
             where=record.folder,
-            hint=f"try again when Slurm answers; `scancel {record.job_id}` if it is not wanted any more",
+            hint=f"try again when Slurm answers; `scancel {record.job_id}` if you do not need the job any more",
         )
-    return Submitted(record, told) if told.state.live else None
+    return Submitted(record, status) if status.state.live else None
 
 
-def _record(asked: SubmissionRequest, job: JobSpec, planned: snapshot.SnapshotPlan) -> JobRecord:
+def _record(request: SubmissionRequest, job: JobSpec, planned: snapshot.SnapshotPlan) -> JobRecord:
     return JobRecord(
         name=job.name,
-        kind=asked.kind,
-        target=asked.target,
+        kind=request.kind,
+        target=request.target,
         job_id=None,
-        cluster=asked.profile.name,
-        profile=profiles.to_plain(asked.profile),
+        cluster=request.profile.name,
+        profile=profiles.to_plain(request.profile),
         command=job.command,
-        overrides=asked.overrides,
+        overrides=request.overrides,
         folder=str(job.folder),
         cwd=str(job.cwd),
         python=job.python,
         submitted=provenance.now(),
-        code=_code_of(planned),
+        code=_version(planned),
         snapshot=str(job.snapshot),
-        elastic={"most": job.most, "profile": profiles.to_plain(job.joiner)} if job.joiner else None,
+        elastic={"most": job.max_joiners, "profile": profiles.to_plain(job.joiner)} if job.joiner else None,
     )
 
 
-def _code_of(planned: snapshot.SnapshotPlan) -> dict[str, object]:
-    return {"commit": planned.git["commit"], "dirty": planned.git.get("dirty")}
+def _version(planned: snapshot.SnapshotPlan) -> CodeVersion:
+    return {"commit": planned.commit, "dirty": planned.dirty}

@@ -19,12 +19,11 @@ from sanpose.data import loader, packed, sources
 from sanpose.errors import StoppedError, UserError
 from sanpose.evaluation import sheets
 from sanpose.evaluation.measure import evaluate, mean_pose_mpjpe
-from sanpose.metrics.headline import headline
+from sanpose.metrics.headline import MPJPE, figure, headline
 from sanpose.metrics.headline import score as score_of
 from sanpose.model.cost import network_cost
 from sanpose.runs import checkpoints, control
 from sanpose.runs.checkpoints import Checkpoint, Position
-from sanpose.runs.facts import MPJPE, number_at
 from sanpose.runs.journal import Journal, read
 from sanpose.runs.paths import RunPaths
 from sanpose.runs.result import TrainingResult
@@ -235,6 +234,6 @@ class _Run:
             figures = next(line["figures"] for line in reversed(lines) if line["kind"] == "final")
             untrained = next(line["figures"] for line in lines if line["kind"] == "untrained")
             if "h36m" in figures:
-                figures["h36m"]["untrained_mpjpe"] = number_at(untrained, *MPJPE)
+                figures["h36m"]["untrained_mpjpe"] = figure(untrained, MPJPE)
                 figures["h36m"]["mean_pose_mpjpe"] = mean_pose_mpjpe(self.config, self.files["h36m"])
         return figures

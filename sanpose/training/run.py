@@ -65,7 +65,7 @@ def train(config: Config, console: Console, signal: control.Signal | None = None
         require_resumable(resume, identified)
     before = lookup.recorded(paths.folder)
     if before and before.status == "done":
-        console.print(f"run [bold]{paths.run}[/] is done already: {paths.folder}")
+        console.print(f"run [bold]{paths.run}[/] is already done: {paths.folder}")
         return before
     sources.check(config, files)
     run = active.begin(identified, REPOSITORY)

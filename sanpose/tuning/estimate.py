@@ -113,7 +113,7 @@ def _device(config: Config, runs: Sequence[Timed]) -> str:
     automatic = [t for t in runs if setting(t.record.config, "train.accelerator") == "auto"]
     if os.environ.get("RAY_ADDRESS") and automatic:
         return max(automatic, key=lambda t: t.record.changed).device
-    hidden = os.environ.get("CUDA_VISIBLEDEVICES") in ("", "-1")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return "cuda" if any(DEVICES.glob("nvidia[0-9]*")) and not hidden else "cpu"
 
 

@@ -21,7 +21,7 @@ from sanpose.runs.paths import RunPaths
 from sanpose.runs.result import TrainingResult
 from sweeps.files import BrokenRecord
 from sweeps.outcomes import Done, Failed, Stopped, to_json
-from sweeps.runner import OUTCOME, SCORE, Report
+from sweeps.runner import OUTCOME, SCORE, TrialReport
 
 _POLL_SECONDS = 0.2
 
@@ -139,7 +139,7 @@ def _train_in_workers(config: Config, paths: RunPaths) -> Done[TrainingResult] |
     return outcome.result()
 
 
-def _evaluations(config: Config, paths: RunPaths, after: int) -> Iterator[Report]:
+def _evaluations(config: Config, paths: RunPaths, after: int) -> Iterator[TrialReport]:
     """The evaluations in a run's journal after an epoch, as reports, except those of the last epoch."""
     from sanpose.metrics import headline
     from sanpose.runs import journal

@@ -15,6 +15,7 @@ from cluster import phases
 from cluster.raycluster.allocation import expand
 from sanpose.config.compose import compose
 from sanpose.runs import checkpoints, identity, journal, ledger
+from sanpose.runs.paths import RunPaths
 from tests.sanpose import tiny
 from tests.slurmlab.lab import Lab
 
@@ -24,9 +25,9 @@ OPTIONS = ("--cpus-per-task=2", "--mem=3000", "--signal=B:USR1@30", "--output=%j
 
 def overrides(data: Path, epochs: int) -> list[str]:
     """A run that takes about a second per epoch."""
-    given = [o for o in tiny.overrides(data) if not o.startswith("runs=")]
-    more = [f"train.epochs={epochs}", "train.accelerator=cpu", "eval.sets=[h36m]", "eval.every=0"]
-    return [*given, *more, "train.milestones=[]"]
+    shared = [o for o in tiny.overrides(data) if not o.startswith("runs=")]
+    own = [f"train.epochs={epochs}", "train.accelerator=cpu", "eval.sets=[h36m]", "eval.every=0"]
+    return [*shared, *own, "train.milestones=[]"]
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Job:
         return max((int(p.name.split("-")[1]) for p in (self.run / "checkpoints").glob("epoch-*")), default=0)
 
     def wait_for_restarts(self, count: int, timeout: float = 120) -> int:
-        """Wait until the run has gone on from a checkpoint so many times; the epoch of the last of these."""
+        """Wait until the run has been resumed from a checkpoint so many times; the epoch of the last of these."""
         self.until(lambda: len(self._continued()) >= count, timeout)
         return int(self._continued()[-1].split("epoch-")[1][:4])
 
@@ -69,22 +70,22 @@ class Job:
         assert ledger.read(self.run).status == "done"
 
     def notes(self) -> list[str]:
-        return [line["text"] for line in journal.read(self.run / journal.NAME) if line["kind"] == "note"]
+        return [line["text"] for line in journal.read(RunPaths(self.run).journal) if line["kind"] == "note"]
 
     def pids(self, node: str, pattern: str) -> list[int]:
         """Processes of a node whose command line has a pattern, by their numbers there."""
         return [int(pid) for pid in self.lab.exec(node, ["sh", "-c", f"pgrep -f '{pattern}' || true"]).split()]
 
     def kill(self, node: str, pattern: str) -> None:
-        found = self.pids(node, pattern)
-        assert found, f"no process with {pattern} on {node}"
-        self.lab.exec(node, ["sh", "-c", f"kill -{int(signal.SIGKILL)} {' '.join(map(str, found))} || true"])
+        pids = self.pids(node, pattern)
+        assert pids, f"no process with {pattern} on {node}"
+        self.lab.exec(node, ["sh", "-c", f"kill -{int(signal.SIGKILL)} {' '.join(map(str, pids))} || true"])
 
 
-def train(lab: Lab, folder: Path, given: list[str], *options: str) -> Job:
+def train(lab: Lab, folder: Path, arguments: list[str], *options: str) -> Job:
     """Submit slurm/train.sbatch from a folder that holds nothing of the project."""
     folder.mkdir(exist_ok=True)
-    chosen = compose([*given, f"runs={folder / 'runs'}"])
+    chosen = compose([*arguments, f"runs={folder / 'runs'}"])
     run = folder / "runs" / identity.run_id(chosen)
     script = REPOSITORY / "slurm" / "train.sbatch"
     env = {
@@ -93,7 +94,7 @@ def train(lab: Lab, folder: Path, given: list[str], *options: str) -> Job:
         "SANPOSE_DASHBOARD": "off",
         "PATH": os.environ["PATH"],
     }
-    arguments = [*given, f"runs={folder / 'runs'}"]
+    arguments = [*arguments, f"runs={folder / 'runs'}"]
     number = lab.sbatch(script, *OPTIONS, *options, arguments=arguments, cwd=folder, env=env)
     return Job(lab, number, run)
 
@@ -105,6 +106,6 @@ def weights(run: Path) -> str:
     return hashlib.sha256((newest.path / checkpoints.WEIGHTS).read_bytes()).hexdigest()
 
 
-def phases_of(folder: Path, number: str) -> list[dict[str, float | str]]:
+def phases_of(folder: Path, number: str) -> list[phases.Phase]:
     """When a job reached what, in its last start."""
     return phases.read(folder / "runs" / "jobs" / number)

@@ -1,4 +1,4 @@
-"""What a machine finds of itself, and what is asked of a node: findings, never exceptions."""
+"""The checks of a machine and of a node give findings, never exceptions."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ REPOSITORY = Path(__file__).parents[2]
 _Usage = namedtuple("_Usage", "total used free")
 
 
-def found(folder: Path, local: Path = Path("/tmp")) -> dict[str, Finding]:
+def findings_of(folder: Path, local: Path = Path("/tmp")) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(folder, local, job=True)}
 
 
 def test_a_sound_machine(tmp_path: Path) -> None:
-    findings = found(tmp_path)
+    findings = findings_of(tmp_path)
     assert list(findings) == ["Python", "runs", "temporary folder", "shared memory", "open files"]
     assert findings["Python"].status == "ok"
-    assert platform.python_version() in findings["Python"].told
+    assert platform.python_version() in findings["Python"].message
     assert findings["runs"].status in ("ok", "warning")
     assert list(tmp_path.iterdir()) == [], "it leaves nothing behind"
 
@@ -53,53 +53,57 @@ def test_packages_that_are_missing_or_old(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: needs)
     finding = doctor._packages()
     assert finding.status == "failed"
-    assert "is not >=9999" in finding.told
-    assert "no-such-package is missing" in finding.told
-    assert "nothing" not in finding.told
-    assert "click" not in finding.told
+    assert "is not >=9999" in finding.message
+    assert "no-such-package is missing" in finding.message
+    assert "nothing" not in finding.message
+    assert "click" not in finding.message
 
 
 def test_a_missing_shared_folder(tmp_path: Path) -> None:
-    finding = found(tmp_path / "shared")["runs"]
+    finding = findings_of(tmp_path / "shared")["runs"]
     assert finding.status == "failed"
-    assert "is the shared file system mounted?" in finding.told
+    assert "is the shared file system mounted?" in finding.message
 
 
 @pytest.mark.parametrize(("free", "status"), [(10**7, "failed"), (5 * 2**30, "warning"), (10**12, "ok")])
 def test_room_on_the_shared_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, status: str) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: _Usage(10**13, 0, free))
-    assert found(tmp_path)["runs"].status == status
+    assert findings_of(tmp_path)["runs"].status == status
 
 
 @pytest.mark.parametrize(
-    ("local", "told"),
-    [("/nowhere", "no folder on this machine"), ("/proc/self", "cannot be written"), ("/tmp/" + "x" * 40, "no folder")],
+    ("local", "message"),
+    [
+        ("/nowhere", "not a folder on this machine"),
+        ("/proc/self", "not writable"),
+        ("/tmp/" + "x" * 40, "not a folder"),
+    ],
 )
-def test_a_temporary_folder_that_cannot_be_used(tmp_path: Path, local: str, told: str) -> None:
-    finding = found(tmp_path, Path(local))["temporary folder"]
+def test_a_temporary_folder_that_cannot_be_used(tmp_path: Path, local: str, message: str) -> None:
+    finding = findings_of(tmp_path, Path(local))["temporary folder"]
     assert finding.status == "failed"
-    assert told in finding.told
+    assert message in finding.message
 
 
 def test_a_temporary_folder_with_too_long_a_name(tmp_path: Path) -> None:
     (tmp_path / ("x" * 40)).mkdir()
-    assert "too many for Ray's sockets" in found(tmp_path, tmp_path / ("x" * 40))["temporary folder"].told
+    assert "too many for Ray's sockets" in findings_of(tmp_path, tmp_path / ("x" * 40))["temporary folder"].message
 
 
 def test_little_shared_memory_and_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: _Usage(2**26, 0, 2**26))
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
-    findings = found(tmp_path)
+    findings = findings_of(tmp_path)
     assert [findings[name].status for name in ("shared memory", "open files")] == ["warning", "warning"]
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 524288))
-    assert found(tmp_path)["open files"].status == "ok"
+    assert findings_of(tmp_path)["open files"].status == "ok"
 
 
-def torch(monkeypatch: pytest.MonkeyPatch, told: object, *, driver: bool, allotted: str, code: int = 0) -> Finding:
+def torch(monkeypatch: pytest.MonkeyPatch, output: object, *, driver: bool, allotted: str, code: int = 0) -> Finding:
     """The finding where the import of torch prints this."""
     monkeypatch.setattr(doctor, "_driver", lambda: driver)
     monkeypatch.setenv("SLURM_GPUS_ON_NODE", allotted)
-    lines = ["import sys", "print('noise')", f"print({json.dumps(told)!r})", "print('no libcuda', file=sys.stderr)"]
+    lines = ["import sys", "print('noise')", f"print({json.dumps(output)!r})", "print('no libcuda', file=sys.stderr)"]
     monkeypatch.setattr(doctor, "_TORCH", "; ".join([*lines, f"sys.exit({code})"]))
     return doctor._torch()
 
@@ -113,16 +117,16 @@ def test_gpus_that_torch_does_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch(monkeypatch, CPU, driver=True, allotted="").status == "warning"
     assert torch(monkeypatch, CPU, driver=False, allotted="2").status == "warning"
     blind = torch(monkeypatch, CPU, driver=True, allotted="2")
-    assert (blind.status, "built without CUDA" in blind.told) == ("failed", True)
+    assert (blind.status, "built without CUDA" in blind.message) == ("failed", True)
     assert torch(monkeypatch, GPU, driver=True, allotted="4").status == "failed"
     broken = torch(monkeypatch, GPU, driver=True, allotted="2", code=1)
-    assert broken == Finding("torch", "failed", "it cannot be imported: no libcuda")
+    assert broken == Finding("torch", "failed", "torch cannot be imported: no libcuda")
 
 
 def test_an_import_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_TORCH", "import time; time.sleep(60)")
     monkeypatch.setattr(doctor, "_TORCH_SECONDS", 0.3)
-    assert "more than 0.3 s" in doctor._torch().told
+    assert "more than 0.3 s" in doctor._torch().message
 
 
 def test_a_check_that_breaks_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +134,8 @@ def test_a_check_that_breaks_hides_no_other(tmp_path: Path, monkeypatch: pytest.
         raise RuntimeError("surprise")
 
     monkeypatch.setattr(doctor, "_files", broken)
-    findings = found(tmp_path)
-    assert findings["open files"].told == "the check itself has failed: RuntimeError: surprise"
+    findings = findings_of(tmp_path)
+    assert findings["open files"].message == "the check itself failed: RuntimeError: surprise"
     assert findings["Python"].status == "ok"
 
 
@@ -168,22 +172,22 @@ def test_slurm_does_not_answer_because_munge_does_not(commands: Commands) -> Non
     commands.prints("munge", "", 6, "munge: Error: Failed to access socket\n")
     slurm, munge = doctor_slurm.examine_slurm()
     assert (slurm.status, munge.status) == ("failed", "failed")
-    assert "munge does not answer" in slurm.told
-    assert "Failed to access socket" in munge.told
+    assert "munge does not answer" in slurm.message
+    assert "Failed to access socket" in munge.message
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         ("echo 'srun: error: Unable to allocate resources: Invalid account' >&2; exit 1", "Invalid account"),
         ("echo hello", "srun ended with code 0"),
     ],
 )
-def test_a_node_that_cannot_be_asked(commands: Commands, tmp_path: Path, script: str, told: str) -> None:
+def test_a_node_that_cannot_be_asked(commands: Commands, tmp_path: Path, script: str, message: str) -> None:
     commands.put("srun", script)
     (finding,) = doctor_slurm.examine_node(Profile("mine", partition="gpu"), sys.executable, tmp_path, REPOSITORY)
     assert finding.status == "failed"
-    assert told in finding.told
+    assert message in finding.message
     assert "--partition=gpu" in commands.calls("srun")[0]
     assert list(tmp_path.glob(".doctor*")) == []
 
@@ -195,7 +199,7 @@ def test_a_node_of_the_lab(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [finding.status for finding in doctor_slurm.examine_slurm()] == ["ok", "ok"]
     profile = Profile("mine", partition="gpu", setup=("echo hello", "export SANPOSE_NODE_LOCAL=/nowhere"))
     findings = doctor_slurm.examine_node(profile, sys.executable, lab.shared, REPOSITORY)
-    assert findings[0] == Finding("shared folder", "ok", "sees what this machine writes")
+    assert findings[0] == Finding("shared folder", "ok", f"the node sees what this machine writes into {lab.shared}")
     assert [f.name for f in findings[1:]] == [
         "Python", "packages", "torch", "runs", "temporary folder", "shared memory", "open files"
     ]  # fmt: skip

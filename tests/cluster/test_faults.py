@@ -26,23 +26,23 @@ EPOCHS = 40  # there must be something left to train when the last fault comes
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def overrides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The overrides of the run that all tests train, each into runs of its own."""
     return cluster_job.overrides(tmp_path_factory.mktemp("data"), EPOCHS)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+def undisturbed(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """The weights' digest of the same run by so many workers (and with other overrides), trained on this machine
     without Slurm."""
 
     @functools.cache
     def digest(workers: int, *others: str) -> str:
         runs = tmp_path_factory.mktemp("undisturbed") / "runs"
-        overrides = [*given, *others, f"train.workers={workers}", f"runs={runs}"]
-        done = subprocess.run([sys.executable, "-m", "sanpose.train", *overrides], capture_output=True, text=True)
+        arguments = [*overrides, *others, f"train.workers={workers}", f"runs={runs}"]
+        done = subprocess.run([sys.executable, "-m", "sanpose.train", *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        return cluster_job.weights(runs / identity.run_id(compose(overrides)))
+        return cluster_job.weights(runs / identity.run_id(compose(arguments)))
 
     return digest
 
@@ -52,9 +52,9 @@ def scontrol(lab: Lab, *command: str) -> None:
 
 
 def test_a_worker_then_ray_on_a_node_then_slurms_controller_then_the_file_system(
-    lab: Lab, given: list[str], undisturbed: Callable[..., str]
+    lab: Lab, overrides: list[str], undisturbed: Callable[..., str]
 ) -> None:
-    job = cluster_job.train(lab, lab.shared / "work", given)
+    job = cluster_job.train(lab, lab.shared / "work", overrides)
     job.wait_for_checkpoint(2)
     job.kill("node2", "[r]ay::RayTrainWorker")
     job.wait_for_restarts(1)
@@ -76,9 +76,9 @@ def test_a_worker_then_ray_on_a_node_then_slurms_controller_then_the_file_system
 
 @pytest.mark.faults
 def test_the_command_is_killed_then_the_heads_ray_and_a_job_follows_where_none_is_requeued(
-    lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
+    lab: Lab, overrides: list[str], undisturbed: Callable[..., str], tmp_path: Path
 ) -> None:
-    job = cluster_job.train(lab, tmp_path, given, "--nodes=1", "--no-requeue")
+    job = cluster_job.train(lab, tmp_path, overrides, "--nodes=1", "--no-requeue")
     job.wait_for_checkpoint(2)
     job.kill("node1", "^[^ ]* -m [s]anpose.train")
     reached = job.wait_for_restarts(1)
@@ -93,23 +93,23 @@ def test_the_command_is_killed_then_the_heads_ray_and_a_job_follows_where_none_i
     lab.wait(follower, {"COMPLETED"}, 180)
     assert ledger.read(job.run).status == "done" and cluster_job.weights(job.run) == undisturbed(1)
     job.wait_for_restarts(3)
-    said = (tmp_path / f"{job.number}.out").read_text()
-    assert "the command was killed (SIGKILL)" in said and "Ray has died under the command" in said
+    output = (tmp_path / f"{job.number}.out").read_text()
+    assert "the command was killed (SIGKILL)" in output and "Ray has died under the command" in output
     assert not lab.jobs()
 
 
 @pytest.mark.faults
 def test_preempted_then_requeued_with_a_damaged_checkpoint_then_at_the_time_limit(
-    lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
+    lab: Lab, overrides: list[str], undisturbed: Callable[..., str], tmp_path: Path
 ) -> None:
     options = ("--nodes=1", "--partition=preemptible", "--signal=B:USR1@100")
     longer = f"train.epochs={3 * EPOCHS}"  # Slurm looks at time limits every 30 s
-    job = cluster_job.train(lab, tmp_path, [*given, longer, "train.keep=20"], *options)
+    job = cluster_job.train(lab, tmp_path, [*overrides, longer, "train.keep=20"], *options)
     job.wait_for_checkpoint(2)
     other = lab.sbatch("#!/bin/sh\nsleep 2\n", "--partition=gpu", "--nodes=3", "--exclusive")
     lab.wait(other, {"COMPLETED"}, 90)
     reached = job.wait_for_restarts(1)
-    assert "SIGUSR1: the command is asked to keep a checkpoint and stop" in lab.output(job.number)
+    assert "SIGUSR1: the command is signalled to save a checkpoint and stop" in lab.output(job.number)
 
     job.wait_for_checkpoint(reached + 2)
     scontrol(lab, "requeue", job.number)
@@ -133,9 +133,9 @@ def test_preempted_then_requeued_with_a_damaged_checkpoint_then_at_the_time_limi
 
 @pytest.mark.faults
 def test_nodes_are_lost_one_after_the_other(
-    lab: Lab, given: list[str], undisturbed: Callable[..., str], tmp_path: Path
+    lab: Lab, overrides: list[str], undisturbed: Callable[..., str], tmp_path: Path
 ) -> None:
-    job = cluster_job.train(lab, tmp_path, given)
+    job = cluster_job.train(lab, tmp_path, overrides)
     job.wait_for_checkpoint(2)
     lab.slurmd_kill("node2")
     reached = job.wait_for_restarts(1)

@@ -24,11 +24,11 @@ os.dup2(file, 1)
 
 
 def started(script: str) -> subprocess.Popen[str]:
-    given = [sys.executable, "-c", script]
-    return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", script]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def said(script: str) -> str:
+def printed(script: str) -> str:
     process = started(script)
     out, wrong = process.communicate(timeout=60)
     assert process.returncode == 0, wrong
@@ -36,24 +36,24 @@ def said(script: str) -> str:
 
 
 def test_lines_are_kept_and_written_with_the_next_one() -> None:
-    assert said(BECOMES_FULL + "print('after')") == "before\nmeanwhile\nafter\n"
+    assert printed(BECOMES_FULL + "print('after')") == "before\nmeanwhile\nafter\n"
 
 
 def test_lines_are_kept_and_written_at_the_end() -> None:
-    assert said(BECOMES_FULL) == "before\nmeanwhile\n"
+    assert printed(BECOMES_FULL) == "before\nmeanwhile\n"
 
 
 def test_of_many_lines_the_last_megabyte_is_kept() -> None:
     script = BEGIN + "file = os.dup(1)\nprinting.outlast_full_disk()\nos.dup2(full, 1)\n"
     script += "for i in range(400_000): print(f'line {i}')\nos.dup2(file, 1)\nprint('after')"
-    text = said(script)
+    text = printed(script)
     first, second, *_ = text.splitlines()
     assert first.startswith("[lines are missing") and second.startswith("line ")
     assert text.endswith("line 399999\nafter\n") and 2**20 - 100 < len(text) < 2**21 + 100
 
 
 def test_what_is_kept_is_written_when_asked_for() -> None:
-    assert said(BECOMES_FULL + "printing.write_kept()\nos.write(1, b'next')") == "before\nmeanwhile\nnext"
+    assert printed(BECOMES_FULL + "printing.write_kept()\nos.write(1, b'next')") == "before\nmeanwhile\nnext"
 
 
 def test_without_it_the_process_would_end() -> None:
@@ -73,15 +73,15 @@ def test_the_streams_of_rays_processes_are_meant_too() -> None:
     """Ray puts a stream of its own kind in the place of Python's."""
     ray = "from ray._private.utils import Unbuffered\nsys.stdout = Unbuffered(sys.stdout)\n"
     script = BECOMES_FULL.replace("file = os.dup(1)\n", f"file = os.dup(1)\n{ray}")
-    assert said(script + "print('after')") == "before\nmeanwhile\nafter\n"
+    assert printed(script + "print('after')") == "before\nmeanwhile\nafter\n"
 
 
 def test_a_second_call_changes_nothing() -> None:
     script = BEGIN + "printing.outlast_full_disk()\nfirst = sys.stdout\nprinting.outlast_full_disk()\n"
-    assert said(script + "print(sys.stdout is first)") == "True\n"
+    assert printed(script + "print(sys.stdout is first)") == "True\n"
 
 
 def test_streams_of_others_stay_as_they_are() -> None:
     script = "import io, sys\nfrom cluster import printing\nmine = sys.stdout = io.StringIO()\n"
     script += "printing.outlast_full_disk()\nassert sys.stdout is mine\n"
-    assert said(script) == ""
+    assert printed(script) == ""

@@ -27,8 +27,8 @@ REPOSITORY = Path(__file__).parents[2]
 # In place of the launcher: the command without Ray. A job imports its code from the snapshot, so this is what it gets.
 PLAIN_LAUNCHER = """
 import os, subprocess
-from cluster import requeue
-from cluster.allocation import Allocation
+from cluster.raycluster import requeue
+from cluster.raycluster.allocation import Allocation
 class Elastic: ...
 def launch(command, folder, elastic):
     chain = requeue.prepare(Allocation.of(os.environ), folder)
@@ -41,12 +41,12 @@ def launch(command, folder, elastic):
 
 def job(runs: Path, *command: str, snapshot: Path | None = None, **profile: object) -> JobSpec:
     """A job in its folder, recorded but not submitted."""
-    told = {"cpus_per_node": 1, "memory_per_node": "200M", "time": "0:10:00", "warning_seconds": 60, **profile}
-    asked = Profile("mine", **told)  # type: ignore[arg-type]
+    values = {"cpus_per_node": 1, "memory_per_node": "200M", "time": "0:10:00", "warning_seconds": 60, **profile}
+    mine = Profile("mine", **values)  # type: ignore[arg-type]
     folder = jobs.folder_of(runs, "tiny")
-    spec = JobSpec("tiny", command or ("/bin/true",), folder, runs, asked, snapshot, sys.executable)
+    spec = JobSpec("tiny", command or ("/bin/true",), folder, runs, mine, snapshot, sys.executable)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    plain = profiles.to_plain(asked)
+    plain = profiles.to_plain(mine)
     place = (str(folder), str(runs), sys.executable, "2026-01-01T10:00:00+00:00", {"commit": None, "dirty": None})
     jobs.write(JobRecord("tiny", "train", "tiny", None, "mine", plain, spec.command, (), *place, str(snapshot)))
     return spec
@@ -78,13 +78,13 @@ def test_sbatch_gets_the_script_and_little_of_this_shell(
 
 
 @pytest.mark.parametrize(
-    ("output", "code", "complaint", "told"),
+    ("output", "code", "complaint", "message"),
     [
         (
             "",
             1,
             "sbatch: error: Batch job submission failed: Invalid account\n",
-            "refused the job: Batch job",
+            "Slurm refused the job: Batch job",
         ),
         ("what?", 0, "", "Could not make sense of sbatch output"),
     ],
@@ -96,11 +96,11 @@ def test_slurm_s_refusal_in_its_own_words(
     output: str,
     code: int,
     complaint: str,
-    told: str,
+    message: str,
 ) -> None:
     commands.put("srun", "exit 1")
     commands.prints("sbatch", output, code, complaint)
-    with pytest.raises(ClusterError, match=told):
+    with pytest.raises(ClusterError, match=message):
         submit.submit(job(tmp_path))
     assert capsys.readouterr().err == ""
 
@@ -108,10 +108,10 @@ def test_slurm_s_refusal_in_its_own_words(
 def test_the_launcher_s_code_becomes_the_job_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = job(tmp_path)
     monkeypatch.setenv("SLURM_JOB_ID", "43")
-    seen = {}
+    calls = {}
 
     def fake(command: tuple[str, ...], folder: Path, elastic: object) -> int:
-        seen.update(command=command, folder=folder, term=signal.getsignal(signal.SIGTERM))
+        calls.update(command=command, folder=folder, term=signal.getsignal(signal.SIGTERM))
         return code
 
     monkeypatch.setattr(launch, "launch", fake)
@@ -120,7 +120,7 @@ def test_the_launcher_s_code_becomes_the_job_s(tmp_path: Path, monkeypatch: pyte
         signal.signal(signal.SIGTERM, lambda *_: None)  # as submitit does
         code = 0
         assert Launch(spec.command, spec.folder)() == 0
-        assert seen == {"command": spec.command, "folder": spec.folder, "term": signal.SIG_DFL}
+        assert calls == {"command": spec.command, "folder": spec.folder, "term": signal.SIG_DFL}
         code = 75
         with pytest.raises(SystemExit, match="75"):
             Launch(spec.command, spec.folder)()
@@ -222,5 +222,5 @@ def test_a_job_and_its_follower_are_cancelled(in_lab: Lab, snapshot: Path) -> No
     in_lab.wait(number, {"CANCELLED"}, 20)
     assert in_lab.squeue(follower) == "CANCELLED"
     assert in_lab.squeue(other) == "PENDING"
-    (told,) = cancel.cancel([record]).values()
-    assert "has ended already (cancelled)" in told
+    (outcome,) = cancel.cancel([record]).values()
+    assert "has already ended (cancelled)" in outcome

@@ -15,6 +15,7 @@ from sanpose.config.compose import compose
 from sanpose.data.actions import ACTIONS
 from sanpose.pose.joints import TRAINING
 from sanpose.runs import joint_maps, ledger
+from sanpose.runs.paths import RunPaths
 from sweeps import record
 from sweeps.files import append_line, to_json, write_atomic
 
@@ -121,7 +122,7 @@ def maps(folder: Path) -> None:
     deltas = np.array([0.0, 0.2, 0.4, 0.6, 0.8])
     found = np.stack([np.corrcoef(features + 2 * d * shared) for d in deltas])
     joint_maps.write(
-        folder / joint_maps.NAME,
+        RunPaths(folder).joint_maps,
         joint_maps.JointMaps(
             joints=joints.joints,
             bones=joints.bone_indices,

@@ -81,7 +81,7 @@ def test_the_samples_can_be_learned_by_heart(prepared: Path) -> None:
     assert record.extra["synthetic"] is False
     assert record.metrics["h36m"]["mpjpe"]["mean_over_frames"] < 30
     assert share_correct(folder, prepared) > 0.95
-    told = json.loads(
+    document = json.loads(
         sanpose(
             "evaluate",
             f"run={folder.name}",
@@ -92,7 +92,7 @@ def test_the_samples_can_be_learned_by_heart(prepared: Path) -> None:
             folder=prepared,
         )
     )
-    figures = told["metrics"]
+    figures = document["metrics"]
     assert figures["h36m"]["mpjpe"]["mean_over_frames"] < 30
     assert figures["mpii"]["pckh@0.5"]["Mean"] > 95
     assert figures["coco"]["AP50"] > 0.9
@@ -106,10 +106,10 @@ def share_correct(folder: Path, data: Path) -> float:
     for source, name in (("h36m", "h36m"), ("mpii", "mpii-train"), ("coco", "coco-train")):
         file = loader.packed.read(data / f"{name}.h5")
         part = samples.training(file, network.config.data, UNION22)
-        found = predictions.predict(network.config, part, network.forward).pixels()
+        predicted = predictions.predict(network.config, part, network.forward).pixels()
         side = part.column("box")[:, 2:].max(1)[:, None]
-        distance = np.linalg.norm(found - part.points[..., :2], axis=-1) / side
-        known = part.weight[..., 0] > 0
-        right, labelled = right + int((distance[known] <= 0.1).sum()), labelled + int(known.sum())
+        distance = np.linalg.norm(predicted - part.points[..., :2], axis=-1) / side
+        mask = part.weight[..., 0] > 0
+        right, labelled = right + int((distance[mask] <= 0.1).sum()), labelled + int(mask.sum())
         assert source == part.file.source
     return right / labelled

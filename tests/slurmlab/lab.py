@@ -1,4 +1,4 @@
-"""A Slurm of three nodes for tests: what `slurmlab` does, with types. docs/slurm-lab.md tells what it is."""
+"""A Slurm of three nodes for tests: typed functions for the commands of `slurmlab`. docs/slurm-lab.md describes it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.slurmlab.requirements import SCRIPT
 from tests.slurmlab.shell import LabError, run, until
 from tests.slurmlab.slurm import Slurm
 
-# What runs on every node: its keeper, its first process and what that waits for, slurmd.
+# The processes of every node: its keeper, its first process and the process that this waits for, slurmd.
 OF_THE_NODE = ("unshare --uts", f"/bin/bash {SCRIPT.parent}/node-init", "sleep 86400", "slurmd")
 
 
 class Lab(Slurm):
-    """One lab, known by its number."""
+    """One lab, identified by its number."""
 
     def __init__(self, number: int, settings: Mapping[str, str | int] | None = None) -> None:
         super().__init__(Path(f"/tmp/slurmlab{number}"))
@@ -27,7 +27,7 @@ class Lab(Slurm):
 
     @classmethod
     def claim(cls, settings: Mapping[str, str | int] | None = None) -> Lab:
-        """The first number that nobody has, from 1 on: 0 is for a lab that people start by hand.
+        """The first free number, from 1 on: 0 is for a lab that people start by hand.
 
         Whoever makes the folder has the number.
         """
@@ -45,7 +45,7 @@ class Lab(Slurm):
     @classmethod
     @contextmanager
     def started(cls, **settings: str | int) -> Iterator[Lab]:
-        """A lab of one's own for a while, with settings of docs/slurm-lab.md: `Lab.started(NODES=2, GRACE=1)`."""
+        """A separate lab while the block runs, with settings of docs/slurm-lab.md: `Lab.started(NODES=2, GRACE=1)`."""
         lab = cls.claim(settings)
         try:
             lab.up()
@@ -54,7 +54,7 @@ class Lab(Slurm):
             lab.down()
 
     def up(self) -> None:
-        """Bring the lab up. It goes down with `down`, or when this process ends, however it ends."""
+        """Bring the lab up. It ends with `down`, or when this process ends, however it ends."""
         if self.guard is None:
             command = [str(SCRIPT), "down-at-eof"]
             self.guard = subprocess.Popen(
@@ -75,11 +75,11 @@ class Lab(Slurm):
             raise LabError(f"slurmlab down: exit code {code}")
 
     def restart(self) -> None:
-        """The lab anew: no jobs, no history, an empty shared folder."""
+        """Restart the lab: no jobs, no history, an empty shared folder."""
         self._script("restart")
 
     def clean(self) -> None:
-        """Leave nothing of a test: no live job, no process of one, no fault, idle nodes, an empty shared folder."""
+        """Remove everything of a test: live jobs, their processes, faults, and files in the shared folder."""
         if not self.is_tidy(patience=5.0):
             self.restart()
         for path in self.shared.iterdir():
@@ -105,7 +105,7 @@ class Lab(Slurm):
         return set(nodes.values()) == {"idle"} and not any(self.processes(node) for node in nodes)
 
     def processes(self, node: str) -> list[str]:
-        """The command lines of what runs on a node for jobs, or was left there by them."""
+        """The command lines of processes on a node that belong to jobs or were left behind by jobs."""
         numbers = run(["ip", "netns", "pids", f"slab{self.number}-{node}"], self.env).split()
         lines = [command_line(number) for number in numbers]
         return [line for line in lines if line and not line.startswith(OF_THE_NODE)]
@@ -115,7 +115,7 @@ class Lab(Slurm):
         return run([str(SCRIPT), "exec", node, *command], self._script_env(), timeout=timeout)
 
     def start(self, node: str, command: Sequence[str]) -> subprocess.Popen[str]:
-        """Start a command on a node; what it prints, errors too, is its standard output."""
+        """Start a command on a node; its standard output also holds its errors."""
         return subprocess.Popen(
             [str(SCRIPT), "exec", node, *command],
             env=self._script_env(),
@@ -132,7 +132,7 @@ class Lab(Slurm):
         return self._script("faults").splitlines()
 
     def cut(self, node: str) -> None:
-        """Take a node off the network; its processes live on."""
+        """Take a node off the network; its processes continue."""
         self._script("cut", node)
 
     def heal(self, node: str) -> None:
@@ -140,14 +140,14 @@ class Lab(Slurm):
         self._script("heal", node)
 
     def poweroff(self, node: str) -> None:
-        """End everything on a node at once. Its sockets are closed properly: `cut` is what looks like a power loss."""
+        """End everything on a node at once. Its sockets are closed properly; `cut` looks like a power loss."""
         self._script("poweroff", node)
 
     def poweron(self, node: str) -> None:
         self._script("poweron", node)
 
     def slurmd_kill(self, node: str) -> None:
-        """kill -9 a node's slurmd; the jobs on it live on."""
+        """kill -9 a node's slurmd; the jobs on the node continue."""
         self._script("slurmd-kill", node)
 
     def slurmd_start(self, node: str) -> None:
@@ -162,7 +162,7 @@ class Lab(Slurm):
         self._script("controller-kill")
 
     def controller_start(self) -> None:
-        """Start slurmctld again with what it had saved."""
+        """Start slurmctld again with its saved state."""
         self._script("controller-start")
 
     def fs_full(self) -> None:
@@ -170,7 +170,7 @@ class Lab(Slurm):
         self._script("fs-full")
 
     def fs_readonly(self) -> None:
-        """Let no file in the shared folder be opened for writing; those that are open stay writable."""
+        """Refuse to open files in the shared folder for writing; open files stay writable."""
         self._script("fs-readonly")
 
     def fs_heal(self) -> None:
@@ -184,7 +184,7 @@ class Lab(Slurm):
 
 
 def command_line(number: str) -> str:
-    """What a process was started with; nothing when it has ended."""
+    """The command line of a process; empty when the process has ended."""
     try:
         return Path(f"/proc/{number}/cmdline").read_text(errors="replace").replace("\0", " ").strip()
     except (FileNotFoundError, ProcessLookupError):

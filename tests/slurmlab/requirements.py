@@ -24,7 +24,7 @@ PACKAGE_OF_ACCOUNTING = {
 
 
 def unavailable() -> str | None:
-    """Why there can be no lab here, or None."""
+    """Why this machine cannot have a lab, or None."""
     if platform.system() != "Linux":
         return "needs Linux"
     if os.geteuid() != 0:
@@ -38,7 +38,7 @@ def unavailable() -> str | None:
 
 
 def accounting_unavailable() -> str | None:
-    """Why there can be no lab with a database of jobs here, or None."""
+    """Why this machine cannot have a lab with a database of jobs, or None."""
     return unavailable() or missing(PACKAGE_OF_ACCOUNTING)
 
 

@@ -1,4 +1,4 @@
-"""Commands of the lab, run so that a failure tells what was said."""
+"""Commands of the lab, run so that a failure shows their output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class LabError(Exception):
-    """The lab, or Slurm in it, did not do what it was asked for."""
+    """The lab, or Slurm in it, did not do what a test needs."""
 
 
 def run(

@@ -11,11 +11,11 @@ from pathlib import Path
 from tests.slurmlab.requirements import SCRIPT
 from tests.slurmlab.shell import LabError, run, tail, until
 
-# A job in one of these has something before it; in any other it has ended.
+# A job in one of these states is live; in any other state it has ended.
 LIVE = frozenset(
     {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SIGNALING"}
 )
-SETTLED = 3.0  # seconds: a requeued job can show for a moment how its first life ended
+SETTLED = 3.0  # seconds: a requeued job can show for a moment how its first start ended
 
 
 class Slurm:
@@ -27,13 +27,15 @@ class Slurm:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment in which Slurm's commands talk to this lab, not to a cluster that this machine is part of."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SRUN"))}
-        return {**kept, "SLURM_CONF": str(self.folder / "etc" / "slurm.conf")}
+        """The environment in which Slurm's commands talk to this lab, not to a cluster that this machine belongs to."""
+        outside = {
+            name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "SRUN"))
+        }
+        return {**outside, "SLURM_CONF": str(self.folder / "etc" / "slurm.conf")}
 
     @property
     def env_with_sacct(self) -> dict[str, str]:
-        """The same with a `sacct` that answers; Slurm's own says that accounting is off."""
+        """The same with a `sacct` that answers; Slurm's own `sacct` fails without accounting."""
         env = self.env
         return {**env, "PATH": f"{SCRIPT.parent}:{env['PATH']}"}
 
@@ -64,7 +66,7 @@ class Slurm:
         return self._slurm("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}")
 
     def details(self, job: str) -> dict[str, str]:
-        """What scontrol tells of a job: `NodeList`, `Restarts`, `ExitCode`, `StdOut` and more."""
+        """What scontrol shows about a job: `NodeList`, `Restarts`, `ExitCode`, `StdOut` and more."""
         words = self._slurm("scontrol", "--oneliner", "show", "job", job).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
@@ -99,12 +101,12 @@ class Slurm:
         """The ends of the logs of Slurm, and of a job."""
         paths = sorted((self.folder / "log").glob("slurm*.log")) + sorted((self.folder / "log").glob("*.console"))
         if job is not None:
-            with suppress(LabError):  # the controller may be what does not answer; its log is among these
+            with suppress(LabError):  # the controller may not answer; its log is one of these
                 paths.append(Path(self.details(job)["StdOut"]))
         return "\n".join(tail(path) for path in paths)
 
     def nodes(self) -> dict[str, str]:
-        """The state of each node as Slurm has it: `idle`, `mixed`, `down*`."""
+        """The state of each node in Slurm: `idle`, `mixed`, `down*`."""
         lines = self._slurm("sinfo", "--noheader", "--Node", "--partition=gpu", "--format=%N %T").splitlines()
         return dict(line.split(maxsplit=1) for line in lines)
 

@@ -92,11 +92,11 @@ def test_sacct_answers_without_accounting(lab: Lab) -> None:
     bad = lab.sbatch("#!/bin/sh\nexit 3")
     lab.wait(good, {"COMPLETED"}, 10)
     lab.wait(bad, {"FAILED"}, 10)
-    asked = ["sacct", "-o", "JobID,JobName,State,ExitCode", "--parsable2", "-j", good, "-j", bad, "-j", "99999"]
+    command = ["sacct", "-o", "JobID,JobName,State,ExitCode", "--parsable2", "-j", good, "-j", bad, "-j", "99999"]
     expected = ["JobID|JobName|State|ExitCode", f"{good}|a name|COMPLETED|0:0", f"{bad}|sbatch|FAILED|3:0"]
-    assert run(asked, lab.env_with_sacct).splitlines() == expected
+    assert run(command, lab.env_with_sacct).splitlines() == expected
     with pytest.raises(LabError, match="accounting storage is disabled"):
-        run(asked, lab.env)
+        run(command, lab.env)
 
 
 def test_a_lab_with_accounting_answers_as_the_other_sacct_does(accounting_lab: Lab) -> None:
@@ -104,10 +104,11 @@ def test_a_lab_with_accounting_answers_as_the_other_sacct_does(accounting_lab: L
     bad = accounting_lab.sbatch("#!/bin/sh\nexit 3", "--partition=cpu")
     accounting_lab.wait(good, {"COMPLETED"}, 10)
     accounting_lab.wait(bad, {"FAILED"}, 10)
-    asked = ["sacct", "-X", "-n", "-P", "-o", "JobID,JobName,Partition,State,ExitCode,NodeList", "-j", f"{good},{bad}"]
-    ours = run(asked, accounting_lab.env_with_sacct)
+    columns = "JobID,JobName,Partition,State,ExitCode,NodeList"
+    command = ["sacct", "-X", "-n", "-P", "-o", columns, "-j", f"{good},{bad}"]
+    ours = run(command, accounting_lab.env_with_sacct)
     assert len(ours.splitlines()) == 2
-    assert until(lambda: run(asked, accounting_lab.env) == ours, 10), run(asked, accounting_lab.env)
+    assert until(lambda: run(command, accounting_lab.env) == ours, 10), run(command, accounting_lab.env)
 
 
 def test_clean_undoes_what_a_test_did(lab: Lab) -> None:
@@ -121,14 +122,14 @@ def test_clean_undoes_what_a_test_did(lab: Lab) -> None:
 
 
 def traces(lab: Lab) -> list[str]:
-    """What there is of a lab in this machine. A zombie is none: it has ended, whoever should reap it."""
-    found = [name for name in run(["ip", "netns"], lab.env).split() if name.startswith(f"slab{lab.number}-")]
-    found += [
+    """The traces of a lab on this machine. A zombie is no trace: it has ended."""
+    remains = [name for name in run(["ip", "netns"], lab.env).split() if name.startswith(f"slab{lab.number}-")]
+    remains += [
         line for line in run(["ip", "-brief", "link"], lab.env).splitlines() if line.startswith(f"slab{lab.number}v")
     ]
-    found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if f"{lab.folder}/" in line]
-    found += [str(lab.folder)] if lab.folder.exists() else []
-    return found + [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if belongs(path, lab)]
+    remains += [line for line in Path("/proc/self/mounts").read_text().splitlines() if f"{lab.folder}/" in line]
+    remains += [str(lab.folder)] if lab.folder.exists() else []
+    return remains + [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if belongs(path, lab)]
 
 
 def belongs(environ: Path, lab: Lab) -> bool:

@@ -1,11 +1,12 @@
-"""What an annotation of COCO's ground truth must hold for its evaluation, and what stands for what it may lack.
+"""The fields that COCO's evaluation needs of a person in the ground truth, and the defaults of fields that may lack.
 
-`data prepare coco` holds the annotations against it that it keeps for the evaluation, `metrics coco` anyone's.
+`data prepare coco` checks the annotations that it packs for the evaluation; `metrics coco` checks any file's.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +16,34 @@ from sanpose.errors import UserError
 from sanpose.pose.joints import COCO17
 
 PERSON = 1
-# The field's habit where a person has no segment.
+# The usual convention for a person without a segment.
 AREA_OF_BOX = 0.53
 _JOINTS = len(COCO17)
 
 Doubles = npt.NDArray[np.float64]
 
 
-def complete(annotation: Any, where: object) -> dict[str, Any]:
-    """A person as pycocotools wants one: image_id, category_id, keypoints, num_keypoints, bbox, area, iscrowd.
+class TruthPerson(TypedDict):
+    """A person as pycocotools reads it. keypoints: x, y (px) and visibility per joint; bbox: x, y, width, height px."""
 
-    What is missing or null: keypoints are not labelled, num_keypoints is counted, iscrowd is 0, the box is the labelled
-    joints' extent, the area 0.53 of the given box. Coordinates of unlabelled joints that are not finite become 0.
-    Raises UserError for anything else that is missing, malformed or not finite.
+    image_id: int
+    category_id: int
+    keypoints: list[float]
+    num_keypoints: int
+    bbox: list[float]
+    area: float
+    iscrowd: int
+
+
+def complete(annotation: object, where: object) -> TruthPerson:
+    """A person with every field that the evaluation needs.
+
+    Defaults of missing or null fields: keypoints are unlabelled, num_keypoints is the number of labels, iscrowd is 0,
+    the box is the labelled joints' extent, the area is 0.53 of the annotation's box. Coordinates of unlabelled joints
+    that are not finite become 0. Raises UserError for any other field that is missing, malformed or not finite.
     """
     image = entries.integer(annotation, "image_id", where)
+    assert isinstance(annotation, dict)
     points = triples(annotation, where)
     labelled = points[:, 2] > 0
     _require_finite(points, labelled, where)
@@ -45,10 +59,10 @@ def complete(annotation: Any, where: object) -> dict[str, Any]:
     }
 
 
-def triples(annotation: dict[str, Any], where: object) -> Doubles:
-    """x, y, visibility of the 17 joints (17, 3); zeros where there are no keypoints. Raises UserError for others."""
-    given = annotation.get("keypoints")
-    if given is None or (isinstance(given, list) and not given):
+def triples(annotation: Mapping[str, object], where: object) -> Doubles:
+    """x, y, visibility of the 17 joints (17, 3); zeros without keypoints. Raises UserError for another shape."""
+    keypoints = annotation.get("keypoints")
+    if keypoints is None or (isinstance(keypoints, list) and not keypoints):
         return np.zeros((_JOINTS, 3))
     points = entries.numbers(annotation, "keypoints", (_JOINTS * 3,), where, f"{_JOINTS} joints, x y v each")
     return points.reshape(_JOINTS, 3)
@@ -61,18 +75,17 @@ def _require_finite(points: Doubles, labelled: npt.NDArray[np.bool_], where: obj
         raise UserError(f"keypoints are not finite: {names}", where=where, expected="numbers where a joint is labelled")
 
 
-def _box(annotation: dict[str, Any], labelled: Doubles, where: object) -> list[float]:
-    """x, y, width, height px. Only people without a labelled joint are looked for in their box."""
+def _box(annotation: Mapping[str, object], labelled: Doubles, where: object) -> list[float]:
+    """x, y, width, height px. The evaluation uses the box only of people without a labelled joint."""
     if annotation.get("bbox") is not None:
-        box: list[float] = entries.finite(annotation, "bbox", (4,), where, "x, y, width, height").tolist()
-        return box
+        return [float(v) for v in entries.finite(annotation, "bbox", (4,), where, "x, y, width, height")]
     if not len(labelled):
         raise UserError("there is neither 'bbox' nor a labelled joint", where=where, expected="x, y, width, height")
     low, high = labelled.min(0), labelled.max(0)
     return [*low.tolist(), *(high - low).tolist()]
 
 
-def _area(annotation: dict[str, Any], where: object) -> float:
+def _area(annotation: Mapping[str, object], where: object) -> float:
     if annotation.get("area") is not None:
         area = float(entries.finite(annotation, "area", (), where, "px^2"))
     elif annotation.get("bbox") is not None:
@@ -85,7 +98,7 @@ def _area(annotation: dict[str, Any], where: object) -> float:
     return area
 
 
-def _crowd(annotation: dict[str, Any], where: object) -> int:
+def _crowd(annotation: Mapping[str, object], where: object) -> int:
     value = annotation.get("iscrowd") or 0
     if value not in (0, 1):
         raise UserError(f"'iscrowd' is {value!r:.80}", where=where, expected="0 or 1")

@@ -1,34 +1,36 @@
-"""Typed access to the entries of a JSON annotation file: anything may be in them, and a wrong type is bad input."""
+"""Typed access to the entries of a JSON annotation file, which may hold anything: a wrong type is a UserError."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data.readers.listing import Bad
+from sanpose.data.readers.listing import BadSamples
 from sanpose.errors import UserError
+
+Parsed = TypeVar("Parsed")
 
 
 def numbers(
-    entry: Any, name: str, shape: tuple[int, ...], where: object, expected: str = ""
+    entry: object, name: str, shape: tuple[int, ...], where: object, expected: str = ""
 ) -> npt.NDArray[np.float64]:
     """The field's numbers as an array of this shape; null becomes NaN. Raises UserError for anything else."""
     value = field(entry, name, where)
-    wanted = expected or f"numbers of shape {shape}"
+    expected = expected or f"numbers of shape {shape}"
     try:
         array = np.array(value, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"'{name}' holds something else than rows of numbers", where=where, expected=wanted) from error
+        raise UserError(f"'{name}' does not hold rows of numbers only", where=where, expected=expected) from error
     if array.shape != shape:
-        raise UserError(f"'{name}' has shape {array.shape}", where=where, expected=wanted)
+        raise UserError(f"'{name}' has shape {array.shape}", where=where, expected=expected)
     return array
 
 
-def finite(entry: Any, name: str, shape: tuple[int, ...], where: object, expected: str) -> npt.NDArray[np.float64]:
+def finite(entry: object, name: str, shape: tuple[int, ...], where: object, expected: str) -> npt.NDArray[np.float64]:
     """The field's numbers as an array of this shape, all finite. Raises UserError for anything else."""
     array = numbers(entry, name, shape, where, expected)
     if not np.isfinite(array).all():
@@ -36,12 +38,12 @@ def finite(entry: Any, name: str, shape: tuple[int, ...], where: object, expecte
     return array
 
 
-def number(entry: Any, name: str, where: object) -> float:
+def number(entry: object, name: str, where: object) -> float:
     """The field's number; null becomes NaN. Raises UserError for anything else."""
     return float(numbers(entry, name, (), where, "a number"))
 
 
-def integer(entry: Any, name: str, where: object) -> int:
+def integer(entry: object, name: str, where: object) -> int:
     """The field's integer. Raises UserError for anything else."""
     value = field(entry, name, where)
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or abs(int(value)) >= 2**62:
@@ -49,7 +51,7 @@ def integer(entry: Any, name: str, where: object) -> int:
     return int(value)
 
 
-def text(entry: Any, name: str, where: object) -> str:
+def text(entry: object, name: str, where: object) -> str:
     """The field's text. Raises UserError for anything else."""
     value = field(entry, name, where)
     if not isinstance(value, str):
@@ -57,7 +59,7 @@ def text(entry: Any, name: str, where: object) -> str:
     return value
 
 
-def dictionary(entry: Any, name: str, where: object) -> dict[str, Any]:
+def dictionary(entry: object, name: str, where: object) -> dict[str, object]:
     """The field's dictionary. Raises UserError for anything else."""
     value = field(entry, name, where)
     if not isinstance(value, dict):
@@ -65,31 +67,27 @@ def dictionary(entry: Any, name: str, where: object) -> dict[str, Any]:
     return value
 
 
-def field(entry: Any, name: str, where: object) -> Any:
+def field(entry: object, name: str, where: object) -> object:
     """The field of an entry. Raises UserError where the entry is no dictionary or lacks it."""
     if not isinstance(entry, dict) or name not in entry:
         raise UserError(f"the entry lacks '{name}'", where=where)
     return entry[name]
 
 
-def understood(
-    data: dict[str, Any], key: str, integers: Sequence[str], texts: Sequence[str], path: Path, bad: Bad
-) -> list[dict[str, Any]]:
-    """The entries of a file's list `key` that have these integers and texts; the others are bad. Raises UserError where
-    there is no such list."""
+def parsed(
+    data: Mapping[str, object], key: str, parse: Callable[[object, str], Parsed], path: Path, bad: BadSamples
+) -> list[Parsed]:
+    """The entries of a file's list `key`, each as `parse(entry, where)` returns it.
+
+    An entry for which `parse` raises UserError is a bad sample. Raises UserError where there is no such list.
+    """
     listed = data.get(key)
     if not isinstance(listed, list):
         raise UserError(f"the file has no list '{key}'", where=path)
-    good = []
+    results = []
     for n, entry in enumerate(listed):
-        where = f"{path}, {key}[{n}]"
         try:
-            for name in integers:
-                integer(entry, name, where)
-            for name in texts:
-                text(entry, name, where)
+            results.append(parse(entry, f"{path}, {key}[{n}]"))
         except UserError as error:
             bad.malformed(error)
-        else:
-            good.append(entry)
-    return good
+    return results

@@ -1,4 +1,4 @@
-"""Which of Human3.6M's three forms a folder has, and its listing."""
+"""Human3.6M in any of its three forms: detects the form of a folder, and returns its listing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from sanpose.data.readers import files, h36m_mmpose, h36m_official, h36m_posenet
 from sanpose.data.readers.h36m_select import FrameSelection
-from sanpose.data.readers.listing import Bad, Listing
+from sanpose.data.readers.listing import BadSamples, Listing
 from sanpose.errors import UserError
 
 FORMATS = ("posenet", "mmpose", "official")
 
 
 def detect(src: Path) -> str:
-    """The form of a folder. Raises UserError that lists what was looked for where it has none."""
+    """The form of a folder. Raises UserError with the patterns searched where the folder has none."""
     files.folder(src)
     if files.find(src, h36m_posenet.PATTERNS):
         return "posenet"
@@ -22,18 +22,18 @@ def detect(src: Path) -> str:
         return "mmpose"
     if any(path.is_dir() for pattern in h36m_official.FEATURES for path in src.glob(pattern)):
         return "official"
-    looked = (*h36m_posenet.PATTERNS, *h36m_mmpose.PATTERNS, *h36m_official.FEATURES)
+    patterns = (*h36m_posenet.PATTERNS, *h36m_mmpose.PATTERNS, *h36m_official.FEATURES)
     raise UserError(
         "the folder holds Human3.6M in none of its known forms",
         where=src,
-        expected="one of " + ", ".join(looked),
+        expected="one of " + ", ".join(patterns),
         hint="--format with --annotations, --images and --cameras",
     )
 
 
 def read(
     src: Path,
-    bad: Bad,
+    bad: BadSamples,
     select: FrameSelection,
     *,
     form: str | None = None,
@@ -41,19 +41,25 @@ def read(
     images: Path | None = None,
     cameras: Path | None = None,
 ) -> Listing:
-    """The listing of a Human3.6M folder in the form `form`, detected where None.
+    """The listing of a Human3.6M folder in the form `form`; None: detected.
 
-    Raises UserError, for options too that the form has no use for.
+    Raises UserError for missing or broken files, and for options that the form does not read.
     """
     form = form or detect(src)
     _refuse_unread(form, annotations, cameras)
-    listing = _read(src, bad, select, form, annotations, images, cameras)
+    if form == "posenet":
+        folder = annotations[0] if annotations else None
+        listing = h36m_posenet.read(src, bad, select, annotations=folder, images=images)
+    elif form == "mmpose":
+        listing = h36m_mmpose.read(src, bad, select, annotations=annotations, images=images, cameras=cameras)
+    else:
+        listing = h36m_official.read(src, bad, select, images=images, cameras=cameras)
     notes = select.spacing(listing.columns["subject"], listing.columns["frame"])
     return replace(listing, notes=[*listing.notes, *notes])
 
 
 def _refuse_unread(form: str, annotations: tuple[Path, ...], cameras: Path | None) -> None:
-    hint = "leave it out, or say another --format"
+    hint = "leave it out, or pass another --format"
     if form == "posenet" and cameras:
         own = "Human36M_subject*_camera.json, beside the annotations"
         raise UserError("the form 'posenet' reads no --cameras", where=cameras, expected=own, hint=hint)
@@ -62,20 +68,3 @@ def _refuse_unread(form: str, annotations: tuple[Path, ...], cameras: Path | Non
     if form == "official" and annotations:
         own = "poses in MyPoseFeatures, under --src"
         raise UserError("the form 'official' reads no --annotations", where=annotations[0], expected=own, hint=hint)
-
-
-def _read(
-    src: Path,
-    bad: Bad,
-    select: FrameSelection,
-    form: str,
-    annotations: tuple[Path, ...],
-    images: Path | None,
-    cameras: Path | None,
-) -> Listing:
-    if form == "posenet":
-        given = annotations[0] if annotations else None
-        return h36m_posenet.read(src, bad, select, annotations=given, images=images)
-    if form == "mmpose":
-        return h36m_mmpose.read(src, bad, select, annotations=annotations, images=images, cameras=cameras)
-    return h36m_official.read(src, bad, select, images=images, cameras=cameras)

@@ -1,8 +1,8 @@
 """Human3.6M in MMPose's form: h36m_{train,test}.npz (or any *h36m*.npz) and cameras.pkl, and the images.
 
 `S` (N, 17, 4) is in metres in the camera frame, `part` (N, 17, 3) in pixels; image names carry subject, action, camera
-serial and the 1-based frame. Neither file is allowed to run code: the archive is read without pickles, cameras.pkl
-by an unpickler that knows numpy arrays only.
+serial and the 1-based frame. No file can run code: the archive is read without pickles, and cameras.pkl by an
+unpickler that accepts numpy arrays only.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from collections import Counter
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from sanpose.data import array_files
 from sanpose.data.actions import action_number
+from sanpose.data.array_files import Array
 from sanpose.data.packed import CAMERA
 from sanpose.data.readers import files
+from sanpose.data.readers.h36m_cameras import from_table
 from sanpose.data.readers.h36m_select import FrameSelection, Video
-from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
+from sanpose.data.readers.listing import BadSamples, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
 from sanpose.pose.cameras import SERIALS, Camera, person_box
 
@@ -35,7 +36,7 @@ _MM_PER_M = 1000.0
 
 def read(
     src: Path,
-    bad: Bad,
+    bad: BadSamples,
     select: FrameSelection,
     *,
     annotations: tuple[Path, ...] = (),
@@ -44,40 +45,21 @@ def read(
 ) -> Listing:
     """The listing of an MMPose-form folder. Raises UserError for missing, broken or unsafe files."""
     files.folder(src)
-    found = files.need(annotations or files.find(src, PATTERNS), "MMPose's *.npz", src, PATTERNS, "--annotations")
-    where = [cameras] if cameras else files.find(src, _CAMERAS)
-    table = read_cameras(files.need(where, "cameras.pkl", src, _CAMERAS, "--cameras")[0])
-    names = list(table)
-    listing = join([_read_file(src, path, table, images, select, bad) for path in found])
-    rows = np.array([table[name].row() for name in names], CAMERA)
+    paths = files.require(annotations or files.find(src, PATTERNS), "MMPose's *.npz", src, PATTERNS, "--annotations")
+    camera_paths = [cameras] if cameras else files.find(src, _CAMERAS)
+    table = read_cameras(files.require(camera_paths, "cameras.pkl", src, _CAMERAS, "--cameras")[0])
+    listing = join([_read_file(src, path, table, images, select, bad) for path in paths])
+    rows = np.array([camera.row() for camera in table.values()], CAMERA)
     return replace(listing, extra={"cameras": rows}, notes=["3D in the camera frame as written, metres to mm"])
 
 
 def read_cameras(path: Path) -> dict[tuple[int, str], Camera]:
-    """Cameras by (subject, serial) of MMPose's cameras.pkl. Raises UserError for a pickle of anything else."""
-    raw = files.read_pickle(path)
-    try:
-        return {
-            (int(subject[1:]), str(serial)): Camera(
-                f"{subject}.{serial}",
-                (int(entry["w"]), int(entry["h"])),
-                *(
-                    np.asarray(entry[n], np.float64).reshape(count)
-                    for n, count in zip("fckp", (2, 2, 3, 2), strict=True)
-                ),
-            )
-            for (subject, serial), entry in raw.items()
-        }
-    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise UserError(
-            f"the cameras are not as expected ({error!r})",
-            where=path,
-            expected="{('S1', '54138969'): {R, T, f, c, k, p, w, h}, ...}",
-        ) from error
+    """Cameras by (subject, serial) from MMPose's cameras.pkl. Raises UserError for a pickle of anything else."""
+    return {key: raw.camera for key, raw in from_table(files.read_pickle(path), path).items()}
 
 
 class _Frame(NamedTuple):
-    """What the name of the arrays' image `row` tells; `number` is the frame's, from 0."""
+    """The content of an image's name. row: of the image in the arrays; number: of the frame, 0-based."""
 
     row: int
     video: Video
@@ -86,16 +68,21 @@ class _Frame(NamedTuple):
 
 
 def _read_file(
-    src: Path, path: Path, table: dict[tuple[int, str], Camera], folder: Path | None, select: FrameSelection, bad: Bad
+    src: Path,
+    path: Path,
+    table: dict[tuple[int, str], Camera],
+    folder: Path | None,
+    select: FrameSelection,
+    bad: BadSamples,
 ) -> Listing:
     arrays = _load(path)
-    told = _told(arrays["imgname"], path, bad)
-    subject = np.array([frame.video.subject for frame in told], np.int64)
-    keep = select.frames(subject, np.array([frame.number for frame in told], np.int64))
+    named = _named(arrays["imgname"], path, bad)
+    subject = np.array([frame.video.subject for frame in named], np.int64)
+    keep = select.frames(subject, np.array([frame.number for frame in named], np.int64))
     dropped: Counter[str] = Counter()
     order = {key: n for n, key in enumerate(table)}
     frames: list[_Frame] = []
-    for frame in compress(told, keep):
+    for frame in compress(named, keep):
         key = frame.video.subject, frame.serial
         fault = select.fault(frame.video)
         if fault:
@@ -114,7 +101,7 @@ def _read_file(
     return Listing("h36m", listed, columns, np.array(where, dtype=object), dropped=dropped)
 
 
-def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _load(path: Path) -> dict[str, Array]:
     arrays = array_files.read_npz(path, "MMPose's h36m npz: imgname, part, S, no pickles", ("imgname", "part", "S"))
     count = arrays["imgname"].size
     for name, shape in (("imgname", (count,)), ("part", (count, _JOINTS, 3)), ("S", (count, _JOINTS, 4))):
@@ -126,22 +113,22 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def _told(names: npt.NDArray[Any], path: Path, bad: Bad) -> list[_Frame]:
-    """What the image names tell, but for those that are not as expected, which are bad."""
-    told = []
+def _named(names: Array, path: Path, bad: BadSamples) -> list[_Frame]:
+    """The frames that the image names describe; a name of another form is a bad sample."""
+    frames = []
     for row, name in enumerate(names):
         try:
-            told.append(_parse(row, str(name), f"{path}, sample {row}"))
+            frames.append(_parse(row, str(name), f"{path}, sample {row}"))
         except UserError as error:
             bad.malformed(error)
-    return told
+    return frames
 
 
 def _parse(row: int, name: str, where: str) -> _Frame:
     match = _NAME.match(name)
     if match is None:
         raise UserError(
-            f"the image name '{name}' is not as expected", where=where, expected="S1_Directions_1.54138969_000001.jpg"
+            f"the image name '{name}' has another form", where=where, expected="S1_Directions_1.54138969_000001.jpg"
         )
     subject, label, serial, number = match.groups()
     camera = SERIALS.index(serial) + 1 if serial in SERIALS else 0
@@ -150,8 +137,8 @@ def _parse(row: int, name: str, where: str) -> _Frame:
 
 
 def _columns(
-    arrays: dict[str, npt.NDArray[Any]], frames: list[_Frame], order: dict[tuple[int, str], int], cameras: list[Camera]
-) -> dict[str, npt.NDArray[Any]]:
+    arrays: dict[str, Array], frames: list[_Frame], order: dict[tuple[int, str], int], cameras: list[Camera]
+) -> dict[str, Array]:
     rows = np.array([frame.row for frame in frames], np.int64)
     camera = np.array([order[frame.video.subject, frame.serial] for frame in frames], np.int64)
     points = arrays["S"][rows, :, :3].astype(np.float64) * _MM_PER_M

@@ -8,29 +8,29 @@ Layout, per subject S1 .. S11 (spaces in names may be underscores):
     metadata.xml, cameras.pkl or cameras.json                       f, c, k, p (and R, T)
     frames/S1/Directions 1.54138969/000001.jpg                      also images/, S1/frames/, S1/Images/, S1/
 
-A frame's number is the digits that end its file's name, 1-based (0-based where a video has a frame 0). Frames may be
-a subset of the video. Human3.6M's 32 joints become 17.
+A frame's number is the digits at the end of its file's name, 1-based (0-based where a video has a frame 0). Frames may
+be a subset of the video. Human3.6M's 32 joints become 17.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cdflib
 import numpy as np
 import numpy.typing as npt
 
 from sanpose.data.actions import action_number
+from sanpose.data.array_files import Array
 from sanpose.data.packed import CAMERA
 from sanpose.data.readers import files
 from sanpose.data.readers.h36m_cameras import RawCamera, read_cameras
 from sanpose.data.readers.h36m_select import FrameSelection, Video
-from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
+from sanpose.data.readers.listing import BadSamples, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
 from sanpose.pose.cameras import SERIALS, Camera, detect_extrinsics, person_box, project
 
@@ -41,24 +41,24 @@ _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def read(
-    src: Path, bad: Bad, select: FrameSelection, *, images: Path | None = None, cameras: Path | None = None
+    src: Path, bad: BadSamples, select: FrameSelection, *, images: Path | None = None, cameras: Path | None = None
 ) -> Listing:
     """The listing of an official download. images: the folder that holds S1/, S5/, ... of extracted frames; cameras:
-    metadata.xml, cameras.pkl or cameras.json. Both are looked for if not given.
+    metadata.xml, cameras.pkl or cameras.json. None: searched in the usual places.
 
-    Raises UserError for missing or broken files, and where no camera convention fits world coordinates.
+    Raises UserError for missing or broken files, and where no camera convention fits the world coordinates.
     """
     files.folder(src)
     features = sorted(path for pattern in FEATURES for path in src.glob(pattern) if path.is_dir())
     if not features:
-        raise UserError("Human3.6M's pose features not found", where=src, expected=", ".join(FEATURES))
+        raise UserError("Human3.6M's pose features are missing", where=src, expected=", ".join(FEATURES))
     table = read_cameras(src, cameras)
     used: dict[tuple[int, int], int] = {}
     parts: list[Listing] = []
     dropped: Counter[str] = Counter()
     for folder in features:
         subject = int(folder.parent.name[1:])
-        if not select.wants(subject):
+        if not select.includes(subject):
             continue
         for pose in _pose_files(folder):
             for video, serial in _videos(subject, pose):
@@ -86,15 +86,17 @@ def read(
 
 
 def _pose_files(folder: Path) -> list[Path]:
-    """The 3D files: those in the camera frame, or, where there are none, those in the world."""
-    found = sorted((folder / "D3_Positions_mono").glob("*.cdf")) or sorted((folder / "D3_Positions").glob("*.cdf"))
-    if not found:
-        raise UserError("no 3D positions", where=folder, expected="D3_Positions_mono/*.cdf or D3_Positions/*.cdf")
-    return [path for path in found if not path.stem.startswith("_ALL")]
+    """The 3D files in the camera frame; without any, those in the world frame."""
+    paths = sorted((folder / "D3_Positions_mono").glob("*.cdf")) or sorted((folder / "D3_Positions").glob("*.cdf"))
+    if not paths:
+        raise UserError(
+            "there are no 3D positions", where=folder, expected="D3_Positions_mono/*.cdf or D3_Positions/*.cdf"
+        )
+    return [path for path in paths if not path.stem.startswith("_ALL")]
 
 
 def _videos(subject: int, pose: Path) -> Iterator[tuple[Video, str]]:
-    """The videos that a 3D file describes: one of a camera-frame file, four of a world file."""
+    """The videos that a 3D file describes: one for a file in the camera frame, four for a file in the world."""
     label, _, serial = pose.stem.rpartition(".")
     in_camera = serial in SERIALS
     label = label if in_camera else pose.stem
@@ -111,7 +113,7 @@ def _read_video(
     row: int,
     images: Path | None,
     select: FrameSelection,
-    bad: Bad,
+    bad: BadSamples,
 ) -> Listing | None:
     frames = _frames(src, images, video, serial)
     if not frames:
@@ -145,7 +147,7 @@ def read_pose(path: Path, dimensions: int) -> npt.NDArray[np.float64]:
     """
     try:
         pose = np.asarray(cdflib.CDF(path).varget("Pose"), np.float64)
-    except Exception as error:  # cdflib raises whatever the damaged bytes lead it into
+    except Exception as error:  # damaged bytes make cdflib raise errors of many types
         raise UserError(
             f"the .cdf cannot be read ({error})", where=path, expected="Human3.6M's pose features, whole"
         ) from error
@@ -158,7 +160,7 @@ def read_pose(path: Path, dimensions: int) -> npt.NDArray[np.float64]:
 def _pixels(
     pose: Path, video: Video, serial: str, points: npt.NDArray[np.float64], camera: Camera
 ) -> npt.NDArray[np.float64]:
-    """The data set's own 2D joints (F, 17, 2) px, or the projected 3D where it has none."""
+    """The data set's own 2D joints (F, 17, 2) px; without them, the projected 3D joints."""
     features = pose.parent.parent / "D2_Positions"
     path = features / f"{video.label}.{serial}.cdf"
     if not path.is_file():
@@ -170,7 +172,7 @@ def _pixels(
 
 
 def _frames(src: Path, images: Path | None, video: Video, serial: str) -> dict[int, Path]:
-    """The extracted frames of a video by 0-based number; empty where there are none."""
+    """The extracted frames of a video by 0-based number; empty without any."""
     subject = f"S{video.subject}"
     bases = [images / subject, images] if images else [src / name.format(s=subject) for name in _FRAMES]
     plain = f"{video.label}.{serial}"
@@ -180,21 +182,21 @@ def _frames(src: Path, images: Path | None, video: Video, serial: str) -> dict[i
         for name in (plain, plain.replace(" ", "_"), plain.replace("_", " "))
     )
     for folder in (base / name for base in bases for name in names):
-        found = _numbered(folder) if folder.is_dir() else {}
-        if found:
-            first = 0 if 0 in found else 1
-            return {number - first: path for number, path in found.items()}
+        numbered = _numbered(folder) if folder.is_dir() else {}
+        if numbered:
+            first = 0 if 0 in numbered else 1
+            return {number - first: path for number, path in numbered.items()}
     return {}
 
 
 def _numbered(folder: Path) -> dict[int, Path]:
-    """A folder's images by the digits that end their names."""
-    found = {}
+    """A folder's images by the digits at the end of their names."""
+    images = {}
     for path in folder.iterdir():
         digits = re.search(r"(\d+)$", path.stem)
         if path.suffix.lower() in _SUFFIXES and digits:
-            found[int(digits.group(1))] = path
-    return found
+            images[int(digits.group(1))] = path
+    return images
 
 
 def _columns(
@@ -204,9 +206,9 @@ def _columns(
     camera: Camera,
     row: int,
     frame: npt.NDArray[np.int64],
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, Array]:
     count = len(frame)
-    values: Mapping[str, Any] = {
+    values = {
         "image": np.arange(count),
         "annotation": frame,
         "box": person_box(points[:, 0], camera.f, camera.c),

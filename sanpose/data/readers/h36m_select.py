@@ -1,4 +1,4 @@
-"""Which videos and frames of Human3.6M are packed: subjects, protocols, strides, and the known faults."""
+"""The choice of Human3.6M's videos and frames: subjects, protocols, strides, and the data set's known faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHIFTED = {(5, 2), (10, 2), (13, 1)}, {"Greeting", "SittingDown", "Waiting 1"}
 
 @dataclass(frozen=True)
 class Video:
-    """One video: subject 1 .. 11, action 2 .. 16, subaction (0 where not told), camera 1 .. 4, and the official
+    """One video: subject 1 .. 11, action 2 .. 16, subaction (0: unknown), camera 1 .. 4, and the official
     name's action with its suffix ("Waiting 1"), empty where the data set uses numbers."""
 
     subject: int
@@ -30,8 +30,8 @@ class Video:
 
 @dataclass(frozen=True)
 class FrameSelection:
-    """subjects: None for all. A training subject keeps frames that train_stride divides (0-based), a test subject
-    those that test_stride divides, and a subject that is both (9, where both protocols are wanted) those of either. Any
+    """subjects: None for all. A training subject has the frames (0-based) that train_stride divides, a test subject
+    those that test_stride divides, and a subject that is both (9, with protocol "both") those that either divides. Any
     other subject counts as a training subject."""
 
     subjects: tuple[int, ...] | None = None
@@ -42,38 +42,39 @@ class FrameSelection:
     skip_s9_shifted: bool = False
 
     def frames(self, subject: npt.NDArray[np.integer], frame: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-        """Mask (N,) of the frames to keep, from their subjects (N,) and 0-based numbers (N,)."""
+        """Mask (N,) of the selected frames, from their subjects (N,) and 0-based numbers (N,)."""
         trained, tested = self._roles(subject)
-        kept: npt.NDArray[np.bool_] = (trained & (frame % self.train_stride == 0)) | (
+        mask: npt.NDArray[np.bool_] = (trained & (frame % self.train_stride == 0)) | (
             tested & (frame % self.test_stride == 0)
         )
-        return kept if self.subjects is None else kept & np.isin(subject, self.subjects)
+        return mask if self.subjects is None else mask & np.isin(subject, self.subjects)
 
     def spacing(self, subject: npt.NDArray[np.integer], frame: npt.NDArray[np.integer]) -> list[str]:
-        """What a person should know of the frames that were kept, from their subjects (N,) and 0-based numbers (N,):
-        where they are farther apart than asked, the folder holds only some of its videos' frames."""
+        """Notes on selected frames, of subjects (N,) and 0-based numbers (N,), that are farther apart than the stride:
+        the folder then holds only some of its videos' frames."""
         trained, tested = self._roles(subject)
         notes = []
-        for what, mine, asked in (("training", trained, self.train_stride), ("test", tested, self.test_stride)):
-            chosen = frame[mine & (frame % asked == 0)]
-            apart = int(np.gcd.reduce(chosen - chosen[:1]))
-            if apart > asked > 1:  # a stride of 1 asks for whatever is there
+        for role, mask, stride in (("training", trained, self.train_stride), ("test", tested, self.test_stride)):
+            chosen = frame[mask & (frame % stride == 0)]
+            spacing = int(np.gcd.reduce(chosen - chosen[:1]))
+            if spacing > stride > 1:  # a stride of 1 accepts any spacing
                 notes.append(
-                    f"{what} frames are {apart} apart, not {asked} as asked: the folder lacks the frames between; "
-                    "docs/data.md (Human3.6M) says what to do"
+                    f"{role} frames are {spacing} apart, not {stride} as requested: the folder lacks the frames "
+                    "between; docs/data.md (Human3.6M) describes what to do"
                 )
         return notes
 
     def _roles(self, subject: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Masks (N,) of who trains and who is tested."""
+        """Masks (N,) of the training subjects and of the test subjects."""
         tested = np.isin(subject, TEST_SUBJECTS[self.protocol])
         return np.isin(subject, TRAIN_SUBJECTS[self.protocol]) | ~tested, tested
 
-    def wants(self, subject: int) -> bool:
+    def includes(self, subject: int) -> bool:
+        """Whether the selection has any frames of a subject."""
         return self.subjects is None or subject in self.subjects
 
     def fault(self, video: Video) -> str | None:
-        """Why a video is left out, or None."""
+        """The reason why a video is left out, or None."""
         label = video.label.replace("_", " ")
         if self.skip_known and (
             (video.subject, video.action, video.subaction, video.camera) in _CORRUPT[0]

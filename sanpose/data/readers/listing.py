@@ -1,6 +1,6 @@
-"""What every reader returns: which images there are, and the samples' arrays, as `sanpose.data.packed` defines them.
+"""The result of every reader: a list of the images, and the samples' arrays as `sanpose.data.packed` defines them.
 
-Knows how listings are joined, validated and thinned out; knows neither data sets nor pixels.
+Knows how to join, validate and reduce listings. Does not know data sets or pixels.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data.packed import COLUMNS, known
+from sanpose.data.array_files import Array
+from sanpose.data.packed import COLUMNS, fill_unlabelled
 from sanpose.errors import UserError
 from sanpose.pose.joints import NATIVE
 
 
 class ImageFile(NamedTuple):
-    """An image to pack. `size`: the (width, height) px that the annotations claim, None where they do not tell."""
+    """An image to pack. `size`: (width, height) px according to the annotations, None where they do not say."""
 
     path: Path
     name: str
@@ -29,11 +31,11 @@ class ImageFile(NamedTuple):
 
 
 @dataclass
-class Bad:
-    """Bad samples: the first is a UserError, or, where `skip` is set, each is left out and recorded."""
+class BadSamples:
+    """Bad samples. The first one raises UserError; with `skip`, each one is left out and recorded."""
 
     skip: bool = False
-    found: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
@@ -41,14 +43,14 @@ class Bad:
         """Record one bad sample. `kind`: a few words to count by. Raises UserError unless bad samples are skipped."""
         if not self.skip:
             raise UserError(
-                what, where=where, expected=expected, hint="mend it, or leave bad samples out with --skip-bad"
+                what, where=where, expected=expected, hint="repair it, or leave bad samples out with --skip-bad"
             )
         self.kinds[kind] += 1
-        self.found.append(f"{where}: {what}")
-        self.first.setdefault(kind, self.found[-1])
+        self.messages.append(f"{where}: {what}")
+        self.first.setdefault(kind, self.messages[-1])
 
     def malformed(self, error: UserError) -> None:
-        """Record an entry that cannot be understood. Raises it unless bad samples are skipped."""
+        """Record an entry that cannot be read. Raises UserError unless bad samples are skipped."""
         self.refuse("malformed entry", error.what, error.where, error.expected)
 
 
@@ -56,49 +58,49 @@ class Bad:
 class Listing:
     """Images and samples of one source.
 
-    columns: those of `packed.COLUMNS`, `image` being a row of `images`; where: (N,) text, each sample's file and entry
-    for messages; extra: as in the packed file; dropped: samples left out by the data set's own rules, by rule;
-    notes: what a person should know about how the folder was understood.
+    columns: as in `packed.COLUMNS`, where `image` is a row of `images`; where: (N,) text, each sample's file and entry
+    for messages; extra: as in the packed file; dropped: number of samples that each of the data set's own rules leaves
+    out; notes: how the reader interpreted the folder.
     """
 
     source: str
     images: Sequence[ImageFile]
-    columns: Mapping[str, npt.NDArray[Any]]
+    columns: Mapping[str, Array]
     where: npt.NDArray[np.object_]
-    extra: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    extra: Mapping[str, Array] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.columns["image"])
 
-    def take(self, rows: npt.NDArray[Any]) -> Listing:
-        """The samples at `rows` (indices or a mask); the images stay."""
+    def take(self, rows: Array) -> Listing:
+        """The samples at `rows` (indices or a mask), with all images."""
         return replace(
             self, columns={name: values[rows] for name, values in self.columns.items()}, where=self.where[rows]
         )
 
     def with_images(self, keep: npt.NDArray[np.bool_]) -> Listing:
-        """Only the images of the mask `keep` (M,), with the samples, detections and ground truth that lie in them."""
+        """Only the images of the mask `keep` (M,), with their samples, detections and ground truth."""
         row = np.where(keep, np.cumsum(keep) - 1, -1)
-        thinner = self.take(keep[self.columns["image"]])
+        reduced = self.take(keep[self.columns["image"]])
         extra = dict(self.extra)
         if "detections" in extra:
             detections = extra["detections"][keep[extra["detections"]["image"]]].copy()
             detections["image"] = row[detections["image"]]
             extra["detections"] = detections
         if "ground_truth" in extra:
-            gone = {image.name for image, kept in zip(self.images, keep, strict=True) if not kept}
-            extra["ground_truth"] = _truth_without(extra["ground_truth"], images=gone)
+            removed = {image.name for image in compress(self.images, ~keep)}
+            extra["ground_truth"] = _truth_without(extra["ground_truth"], images=removed)
         return replace(
-            thinner,
-            images=[image for image, kept in zip(self.images, keep, strict=True) if kept],
-            columns={**thinner.columns, "image": row[thinner.columns["image"]]},
+            reduced,
+            images=list(compress(self.images, keep)),
+            columns={**reduced.columns, "image": row[reduced.columns["image"]]},
             extra=extra,
         )
 
     def used_images(self) -> Listing:
-        """Without the images that no sample and no detection lies in."""
+        """Without the images that have no sample and no detection."""
         keep = np.zeros(len(self.images), bool)
         keep[self.columns["image"]] = True
         if "detections" in self.extra:
@@ -107,14 +109,14 @@ class Listing:
 
     def first(self, count: int) -> Listing:
         """The first `count` samples and their images."""
-        thinner = self.take(np.arange(min(count, len(self))))
+        reduced = self.take(np.arange(min(count, len(self))))
         keep = np.zeros(len(self.images), bool)
-        keep[thinner.columns["image"]] = True
-        return thinner.with_images(keep)
+        keep[reduced.columns["image"]] = True
+        return reduced.with_images(keep)
 
 
-def make_columns(source: str, values: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    """Columns with the types and shapes of `packed.COLUMNS`, from lists or arrays; empty ones get their shape too."""
+def make_columns(source: str, values: Mapping[str, object]) -> dict[str, Array]:
+    """Columns with the types and shapes of `packed.COLUMNS`, also when empty. values: lists or arrays by column."""
     joints = len(NATIVE[source])
     columns = {}
     for name, (dtype, shape, sources) in COLUMNS.items():
@@ -124,8 +126,14 @@ def make_columns(source: str, values: Mapping[str, Any]) -> dict[str, npt.NDArra
     return columns
 
 
+def columns_of(source: str, rows: Sequence[Mapping[str, object]]) -> dict[str, Array]:
+    """Columns as `make_columns` makes them, from the samples' values by column."""
+    names = [name for name, (_, _, sources) in COLUMNS.items() if source in sources]
+    return make_columns(source, {name: [row[name] for row in rows] for name in names})
+
+
 def join(parts: Sequence[Listing]) -> Listing:
-    """One listing of several of the same source, image rows shifted. `extra` is left to the reader."""
+    """One listing from several of the same source, with image rows shifted. The reader adds `extra`."""
     if len(parts) == 1:
         return parts[0]
     starts = np.cumsum([0, *(len(part.images) for part in parts)])
@@ -146,20 +154,19 @@ def join(parts: Sequence[Listing]) -> Listing:
     )
 
 
-def validate(listing: Listing, bad: Bad) -> Listing:
-    """The listing without its bad samples: coordinates that are not finite, boxes without an area, nobody labelled.
+def validate(listing: Listing, bad: BadSamples) -> Listing:
+    """The listing without its bad samples: coordinates that are not finite, boxes without area, no labelled joint.
 
-    Coordinates of unlabelled joints mean nothing: those that are not finite become 0.
-
-    Raises UserError at the first one, unless `bad` skips them.
+    Coordinates of unlabelled joints that are not finite become 0, as they have no meaning. Raises UserError at the
+    first bad sample, unless `bad` skips them.
     """
     columns = listing.columns
-    seen = columns["visible"] > 0
+    labelled = columns["visible"] > 0
     box = columns["box"]
-    rules: list[tuple[str, Any, Callable[[int], str]]] = [
+    rules: list[tuple[str, npt.ArrayLike, Callable[[int], str]]] = [
         (
             "coordinates not finite",
-            (seen & ~np.isfinite(columns["keypoints"]).all(-1)).any(-1),
+            (labelled & ~np.isfinite(columns["keypoints"]).all(-1)).any(-1),
             lambda n: f"keypoints are not finite: {_joint_names(listing, n, columns['keypoints'])}",
         ),
         (
@@ -167,7 +174,7 @@ def validate(listing: Listing, bad: Bad) -> Listing:
             ~np.isfinite(box).all(-1) | ~(box[:, 2:] > 0).all(-1),
             lambda n: f"the box has no area: x, y, width, height = {', '.join(f'{v:g}' for v in box[n])} px",
         ),
-        ("no labelled joint", ~seen.any(-1), lambda _: "no joint is labelled"),
+        ("no labelled joint", ~labelled.any(-1), lambda _: "no joint is labelled"),
     ]
     if "keypoints3d" in columns:
         points = columns["keypoints3d"]
@@ -186,24 +193,26 @@ def validate(listing: Listing, bad: Bad) -> Listing:
             )
         )
     good = np.ones(len(listing), bool)
-    for kind, broken, describe in rules:
+    for kind, mask, describe in rules:
+        broken = np.asarray(mask, bool)
         for n in np.flatnonzero(broken & good):
             bad.refuse(kind, describe(int(n)), listing.where[n])
         good &= ~broken
-    listing = replace(listing, columns={**columns, "keypoints": known(columns["keypoints"], columns["visible"])})
+    keypoints = fill_unlabelled(columns["keypoints"], columns["visible"])
+    listing = replace(listing, columns={**columns, "keypoints": keypoints})
     return listing if good.all() else _without(listing, good)
 
 
 def _without(listing: Listing, good: npt.NDArray[np.bool_]) -> Listing:
-    """Only the good samples, in the ground truth too: a person who is not predicted is not to be judged."""
+    """Only the good samples, in the ground truth too: people without a prediction must not count in the metric."""
     extra = dict(listing.extra)
     if "ground_truth" in extra:
-        gone = set(listing.columns["annotation"][~good].tolist())
-        extra["ground_truth"] = _truth_without(extra["ground_truth"], annotations=gone)
+        removed = set(listing.columns["annotation"][~good].tolist())
+        extra["ground_truth"] = _truth_without(extra["ground_truth"], annotations=removed)
     return replace(listing.take(good), extra=extra)
 
 
-def _joint_names(listing: Listing, sample: int, points: npt.NDArray[Any]) -> str:
+def _joint_names(listing: Listing, sample: int, points: Array) -> str:
     broken = np.flatnonzero(~np.isfinite(points[sample]).all(-1))
     return ", ".join(NATIVE[listing.source].joints[j] for j in broken)
 
@@ -212,14 +221,14 @@ def _truth_without(
     text: npt.NDArray[np.bytes_], images: Set[str] = frozenset(), annotations: Set[int] = frozenset()
 ) -> npt.NDArray[np.bytes_]:
     data = json.loads(text.tobytes())
-    gone = {image["id"] for image in data["images"] if image["file_name"] in images}
-    data["images"] = [image for image in data["images"] if image["id"] not in gone]
+    removed = {image["id"] for image in data["images"] if image["file_name"] in images}
+    data["images"] = [image for image in data["images"] if image["id"] not in removed]
     data["annotations"] = [
-        entry for entry in data["annotations"] if entry["image_id"] not in gone and entry["id"] not in annotations
+        entry for entry in data["annotations"] if entry["image_id"] not in removed and entry["id"] not in annotations
     ]
     return text_array(json.dumps(data))
 
 
 def text_array(text: str) -> npt.NDArray[np.bytes_]:
-    """Text as the scalar that a packed file's `extra` holds and reads back as bytes."""
+    """Text as a scalar array for a packed file's `extra`, which is read back as bytes."""
     return np.array(text.encode())

@@ -1,8 +1,8 @@
 """MPII in the JSON form of HRNet and Simple Baselines: train.json, valid.json (or trainval.json), the images, and the
 evaluation's gt_valid.mat with the head boxes.
 
-The JSON keeps MPII's 1-based pixels, and the centre and scale as annotated; both are adjusted here: pixels to 0-based,
-the centre moved down by 15 px per unit of scale, the box a square of 200 px per unit of scale.
+The JSON holds MPII's 1-based pixels, and the centre and scale as annotated. The reader converts pixels to 0-based,
+moves the centre down by 15 px per unit of scale, and makes the box a square of 200 px per unit of scale.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sanpose.data import array_files
+from sanpose.data.json_files import read_list
 from sanpose.data.readers import entries, files
-from sanpose.data.readers.listing import Bad, ImageFile, Listing, join, make_columns
+from sanpose.data.readers.listing import BadSamples, ImageFile, Listing, columns_of, join
 from sanpose.errors import UserError
 
-COLUMN_NAMES = ("image", "annotation", "box", "keypoints", "visible", "headbox", "train")
 IMAGE_FOLDERS = ("images", "Images", ".")
 _SUBFOLDERS = ("annot", "annotations", ".")
 _ANNOTATIONS = tuple(
@@ -45,33 +44,32 @@ def box_of(centre: npt.NDArray[np.floating], scale: npt.NDArray[np.floating]) ->
 
 def read(
     src: Path,
-    bad: Bad,
+    bad: BadSamples,
     *,
     annotations: Sequence[Path] = (),
     images: Path | None = None,
     head_boxes: Path | None = None,
     split: str | None = None,
 ) -> Listing:
-    """The listing of an MPII folder in JSON form: train.json and valid.json together, where both are there.
+    """The listing of an MPII folder in JSON form: train.json and valid.json together, where both exist.
 
-    split: "train" or "val" for all persons; None tells by each file's name ("val" but not "trainval" is evaluation).
-    Head boxes belong to the persons of valid.json, in its order. Raises UserError for missing or broken files.
+    split: "train" or "val" for all persons; None: by each file's name ("val" but not "trainval" is evaluation). Head
+    boxes are those of the persons of valid.json, in its order. Raises UserError for missing or broken files.
     """
     files.folder(src)
-    found = files.need(annotations or _find(src), "MPII's annotations", src, _ANNOTATIONS, "--annotations")
+    paths = files.require(annotations or _find(src), "MPII's annotations", src, _ANNOTATIONS, "--annotations")
     heads = head_boxes or next(iter(files.find(src, _HEADS)), None)
-    evaluated = {p: split == "val" if split else "val" in p.stem and "trainval" not in p.stem for p in found}
-    judged = [path for path in found if evaluated[path]]
-    if head_boxes and not judged:
+    evaluated = {p: split == "val" if split else "val" in p.stem and "trainval" not in p.stem for p in paths}
+    if head_boxes and not any(evaluated.values()):
         raise UserError(
-            "--head-boxes are of the evaluation split, and no file is",
+            "--head-boxes belong to the evaluation split, and no annotation file is of that split",
             where=head_boxes,
             expected="valid.json, or --split val",
-            hint="leave them out: nobody who trains needs a head box",
+            hint="leave --head-boxes out: training needs no head boxes",
         )
     parts, notes = [], []
-    for path in found:
-        boxes = _head_boxes(heads) if heads and path in judged else None
+    for path in paths:
+        boxes = _head_boxes(heads) if heads and evaluated[path] else None
         parts.append(_read_file(src, path, images, not evaluated[path], boxes, bad))
         notes.append(
             f"{path.name}: {'evaluation' if evaluated[path] else 'training'} split, "
@@ -82,9 +80,9 @@ def read(
 
 def _find(src: Path) -> list[Path]:
     for group in (("train.json", "valid.json"), ("trainval.json",), ("*mpii*.json",)):
-        found = [path for name in group for path in files.find(src, [f"{folder}/{name}" for folder in _SUBFOLDERS])]
-        if found:
-            return found
+        paths = [path for name in group for path in files.find(src, [f"{folder}/{name}" for folder in _SUBFOLDERS])]
+        if paths:
+            return paths
     return []
 
 
@@ -94,9 +92,9 @@ def has_json(src: Path) -> bool:
 
 
 def _read_file(
-    src: Path, path: Path, images: Path | None, train: bool, heads: npt.NDArray[np.float64] | None, bad: Bad
+    src: Path, path: Path, images: Path | None, train: bool, heads: npt.NDArray[np.float64] | None, bad: BadSamples
 ) -> Listing:
-    persons = files.read_json(path, list)
+    persons = read_list(path)
     if heads is not None and len(heads) != len(persons):
         raise UserError(
             f"{len(heads)} head boxes for {len(persons)} persons",
@@ -104,31 +102,31 @@ def _read_file(
             expected="the gt_valid.mat that belongs to this file, person by person",
         )
     names: dict[str, int] = {}
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     origin: list[str] = []
     for n, person in enumerate(persons):
         try:
-            sample = _person(person, f"{path}, person {n}")
+            name, sample = _person(person, f"{path}, person {n}")
         except UserError as error:
             bad.malformed(error)
             continue
-        name = person["image"]
         head = np.full(4, np.nan) if heads is None else heads[n]
         row = names.setdefault(name, len(names))
         rows.append({**sample, "image": row, "annotation": n, "headbox": head, "train": train})
         origin.append(f"{path}, person {n} ({name})")
-    columns = make_columns("mpii", {name: [r[name] for r in rows] for name in COLUMN_NAMES})
+    columns = columns_of("mpii", rows)
     folder = files.image_folder(src, images, IMAGE_FOLDERS, next(iter(names), ""))
     listed = [ImageFile(folder / name, name) for name in names]
     return Listing("mpii", listed, columns, np.array(origin, dtype=object))
 
 
-def _person(person: Any, entry: str) -> dict[str, Any]:
-    entries.text(person, "image", entry)
+def _person(person: object, entry: str) -> tuple[str, dict[str, object]]:
+    """The name of the person's image, and the person's values by column."""
+    name = entries.text(person, "image", entry)
     centre = entries.numbers(person, "center", (2,), entry)
     joints = entries.numbers(person, "joints", (_JOINTS, 2), entry, f"{_JOINTS} joints, x y each")
     visible = entries.numbers(person, "joints_vis", (_JOINTS,), entry, f"{_JOINTS} marks, 0 or 1")
-    return {
+    return name, {
         "box": box_of(centre, np.array(entries.number(person, "scale", entry))),
         "keypoints": joints - 1,
         "visible": 2 * (visible > 0),
@@ -137,8 +135,7 @@ def _person(person: Any, entry: str) -> dict[str, Any]:
 
 def _head_boxes(path: Path) -> npt.NDArray[np.float64]:
     """Head boxes (N, 4) x1, y1, x2, y2, 0-based px, of gt_valid.mat's headboxes_src (2, 2, N), which is 1-based."""
-    raw = array_files.read_mat(path, "gt_valid.mat with headboxes_src", ("headboxes_src",))
-    boxes: npt.NDArray[Any] = raw["headboxes_src"]
+    boxes = array_files.read_mat(path, "gt_valid.mat with headboxes_src", ("headboxes_src",))["headboxes_src"]
     if boxes.ndim != 3 or boxes.shape[:2] != (2, 2) or not np.issubdtype(boxes.dtype, np.number):
         raise UserError(
             f"headboxes_src has shape {boxes.shape}, of {boxes.dtype}", where=path, expected="(2, 2, N), of numbers"

@@ -1,7 +1,7 @@
 """MPII's official annotation file, mpii_human_pose_v1_u12_1.mat (variable RELEASE), and the images.
 
-Fields may be absent or empty; `is_visible` may be empty text, text or a number. A joint whose visibility is not told
-counts as visible, one told hidden as labelled. Pixels are 1-based in the file. Images of the official test set
+Fields may be absent or empty; `is_visible` may be empty text, text or a number. A joint without visibility counts as
+visible, a joint marked hidden as labelled. Pixels are 1-based in the file. Images of the official test set
 (img_train = 0) have no joints and give no samples.
 """
 
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sanpose.data import array_files
 from sanpose.data.readers import files
-from sanpose.data.readers.listing import Bad, ImageFile, Listing, make_columns
-from sanpose.data.readers.mpii import COLUMN_NAMES, IMAGE_FOLDERS, box_of
+from sanpose.data.readers.listing import BadSamples, ImageFile, Listing, columns_of
+from sanpose.data.readers.mpii import IMAGE_FOLDERS, box_of
 from sanpose.errors import UserError
 
 _ANNOTATIONS = tuple(f"{folder}mpii_human_pose*.mat" for folder in ("", "annot/", "annotations/", "*/"))
@@ -30,25 +29,24 @@ def has_mat(src: Path) -> bool:
 
 
 def read(
-    src: Path, bad: Bad, *, annotations: Path | None = None, images: Path | None = None, split: str | None = None
+    src: Path, bad: BadSamples, *, annotations: Path | None = None, images: Path | None = None, split: str | None = None
 ) -> Listing:
     """The listing of MPII's official form: every annotated person of the training images.
 
-    The file knows no evaluation split among them: all persons are training samples unless split is "val". Persons
+    The file marks no evaluation split among them: all persons are training samples unless split is "val". Persons
     without joints, or without position and scale, are dropped and counted. Raises UserError for a missing or broken
     file.
     """
     files.folder(src)
-    found = [annotations] if annotations else files.find(src, _ANNOTATIONS)
-    path = files.need(found, "MPII's official annotations", src, _ANNOTATIONS, "--annotations")[0]
-    release = _load(path)
-    marks = np.ravel(release.img_train)
-    rows: list[dict[str, Any]] = []
+    paths = [annotations] if annotations else files.find(src, _ANNOTATIONS)
+    path = files.require(paths, "MPII's official annotations", src, _ANNOTATIONS, "--annotations")[0]
+    annotated, marks = _load(path)
+    rows: list[dict[str, object]] = []
     origin: list[str] = []
     names: dict[str, int] = {}
     dropped: Counter[str] = Counter()
     person_id = 0
-    for n, image in enumerate(_items(getattr(release, "annolist", None))):
+    for n, image in enumerate(annotated):
         if n >= len(marks) or not marks[n]:
             continue
         name = str(getattr(getattr(image, "image", None), "name", ""))
@@ -68,30 +66,31 @@ def read(
             row = names.setdefault(name, len(names))
             rows.append({**sample, "image": row, "annotation": person_id - 1, "train": split != "val"})
             origin.append(entry)
-    columns = make_columns("mpii", {name: [r[name] for r in rows] for name in COLUMN_NAMES})
+    columns = columns_of("mpii", rows)
     folder = files.image_folder(src, images, IMAGE_FOLDERS, next(iter(names), ""))
     note = "the official file has no evaluation split: " + ("all evaluation" if split == "val" else "all training")
     listed = [ImageFile(folder / name, name) for name in names]
     return Listing("mpii", listed, columns, np.array(origin, dtype=object), dropped=dropped, notes=[note])
 
 
-def _load(path: Path) -> Any:
-    expected = "MPII's official annotations, whole"
-    release = array_files.read_mat(path, expected, ("RELEASE",), struct_as_record=False, squeeze_me=True)["RELEASE"]
+def _load(path: Path) -> tuple[list[object], npt.NDArray[np.generic]]:
+    """The images' structs, and the mark of each image's split: 0 in the official test set."""
+    release = array_files.read_mat_struct(path, "MPII's official annotations, whole", "RELEASE")
     if not hasattr(release, "annolist") or not hasattr(release, "img_train"):
         raise UserError("RELEASE lacks annolist or img_train", where=path)
-    return release
+    return _items(release.annolist), np.ravel(release.img_train)
 
 
-def _items(value: Any) -> list[Any]:
+def _items(value: object) -> list[object]:
     """The elements of a struct array, which may be a single struct, empty, or absent."""
     if value is None:
         return []
     return [item for item in np.ravel(np.asarray(value, dtype=object)) if hasattr(item, "_fieldnames")]
 
 
-def _number(value: Any) -> float:
-    """A scalar that may be absent, empty, or text; NaN where it tells nothing."""
+def _number(struct: object, name: str) -> float:
+    """A struct's number; NaN where the field is absent, empty, or text that is no number."""
+    value = getattr(struct, name, None)
     flat = np.ravel(value) if value is not None else np.zeros(0)
     try:
         return float(flat[0]) if flat.size else float("nan")
@@ -99,40 +98,43 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
-def _place(struct: Any) -> npt.NDArray[np.float64]:
+def _xy(struct: object) -> npt.NDArray[np.float64]:
     """A struct's x and y (2,), NaN where it has none."""
-    return np.array([_number(getattr(struct, "x", None)), _number(getattr(struct, "y", None))])
+    return np.array([_number(struct, "x"), _number(struct, "y")])
 
 
-def _points(person: Any) -> list[Any]:
+def _points(person: object) -> list[object]:
     holder = _items(getattr(person, "annopoints", None))
     return _items(getattr(holder[0], "point", None)) if holder else []
 
 
-def _rule(person: Any) -> str | None:
+def _positions(person: object) -> list[object]:
+    return _items(getattr(person, "objpos", None))
+
+
+def _rule(person: object) -> str | None:
+    """The rule that drops a person, or None."""
     if not _points(person):
         return "no joints annotated"
-    place = _items(getattr(person, "objpos", None))
-    if not place or np.isnan([*_place(place[0]), _number(getattr(person, "scale", None))]).any():
+    positions = _positions(person)
+    if not positions or np.isnan([*_xy(positions[0]), _number(person, "scale")]).any():
         return "no position or scale"
     return None
 
 
-def _person(person: Any, entry: str, bad: Bad) -> dict[str, Any] | None:
+def _person(person: object, entry: str, bad: BadSamples) -> dict[str, object] | None:
     keypoints = np.zeros((_JOINTS, 2))
     visible = np.zeros(_JOINTS, np.uint8)
     for point in _points(person):
-        joint = _number(getattr(point, "id", None))
+        joint = _number(point, "id")
         if joint not in range(_JOINTS):
             bad.refuse("wrong joint", f"a joint has the id {joint:g}", entry, "0 .. 15")
             return None
-        keypoints[int(joint)] = _place(point) - 1
-        visible[int(joint)] = 1 if _number(getattr(point, "is_visible", None)) == 0 else 2
-    centre = _place(_items(person.objpos)[0])
-    head: npt.NDArray[np.float64] = np.array([_number(getattr(person, n, None)) for n in ("x1", "y1", "x2", "y2")]) - 1
+        keypoints[int(joint)] = _xy(point) - 1
+        visible[int(joint)] = 1 if _number(point, "is_visible") == 0 else 2
     return {
-        "box": box_of(centre, np.array(_number(person.scale))),
+        "box": box_of(_xy(_positions(person)[0]), np.array(_number(person, "scale"))),
         "keypoints": keypoints,
         "visible": visible,
-        "headbox": head,
+        "headbox": np.array([_number(person, name) for name in ("x1", "y1", "x2", "y2")]) - 1,
     }

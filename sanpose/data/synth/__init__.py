@@ -1,5 +1,5 @@
 """Synthetic people: a jointed body moved by parametrised actions, rendered, and written in the data sets' own formats.
 
-What the pictures are for: trying every command without a licence, and learning curves on two CPU cores. What they are
-not: a stand-in for the real data sets' difficulty. Every figure from them is marked as synthetic.
+The pictures serve to try every command without a licence, and to train for minutes on two CPU cores. They are much
+easier than the real data sets. Every figure measured on them is marked as synthetic.
 """

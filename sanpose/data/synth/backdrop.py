@@ -15,16 +15,16 @@ _GRAIN = 512
 
 
 def backdrop(rng: np.random.Generator, view: CameraView) -> Image:
-    """A random scene (H, W, 3) RGB with nobody in it; its horizon is the camera's."""
+    """A random scene (H, W, 3) RGB without people, with the camera's horizon."""
     width, height = view.camera.size
     indoor = bool(rng.random() < 0.4)
     above = _muted(rng, 100, 225) if indoor else np.array([150, 190, 228]) * rng.uniform(0.55, 1.08)
     below = _muted(rng, 60, 175) if indoor else np.array([118, 120, 84]) * rng.uniform(0.6, 1.3, 3)
     column = np.clip(above * np.linspace(1.05, 0.85, height)[:, None, None], 0, 255).astype(np.uint8)
     picture = np.ascontiguousarray(np.broadcast_to(column, (height, width, 3)))
-    left, right = _horizon(view)
-    _clutter(rng, picture, float(left + right) / 2, indoor)
-    corners = np.array([[0, left], [width, right], [width, 2 * height + abs(right)], [0, 2 * height + abs(left)]])
+    start, end = _horizon(view)
+    _clutter(rng, picture, float(start + end) / 2, indoor)
+    corners = np.array([[0, start], [width, end], [width, 2 * height + abs(end)], [0, 2 * height + abs(start)]])
     ground = np.full_like(picture, np.clip(below, 0, 255).astype(np.uint8))
     _tiles(rng, ground, view)
     mask = np.zeros((height, width), np.uint8)
@@ -34,7 +34,7 @@ def backdrop(rng: np.random.Generator, view: CameraView) -> Image:
 
 
 def _muted(rng: np.random.Generator, low: float, high: float) -> Floats:
-    """A colour (3,) not far from grey, as most walls and floors are."""
+    """A greyish colour (3,), as of most walls and floors."""
     mixed: Floats = 0.35 * rng.uniform(low, high, 3) + 0.65 * rng.uniform(low, high)
     return mixed
 
@@ -45,12 +45,12 @@ def _horizon(view: CameraView) -> tuple[float, float]:
     up = rotation @ np.array([0.0, 0.0, 1.0])  # points at infinity on the ground are those with ray . up = 0
     x = (np.array([0.0, view.camera.size[0]]) - c[0]) / f[0]
     y = -(up[0] * x + up[2]) / (up[1] if abs(up[1]) > 1e-6 else -1e-6)
-    left, right = (y * f[1] + c[1]).tolist()
-    return left, right
+    start, end = (y * f[1] + c[1]).tolist()
+    return start, end
 
 
 def _clutter(rng: np.random.Generator, picture: Image, horizon: float, indoor: bool) -> None:
-    """Houses and trees, or pictures, doors and shelves, standing about the horizon."""
+    """Houses and trees, or pictures, doors and shelves, near the horizon."""
     height, width = picture.shape[:2]
     for _ in range(int(rng.integers(3, 10))):
         colour = tuple(_muted(rng, 45, 225).tolist())
@@ -80,14 +80,14 @@ def _tiles(rng: np.random.Generator, ground: Image, view: CameraView) -> None:
     lines = np.zeros((len(offsets), 12, 3))
     turned = int(rng.integers(2))
     lines[..., turned], lines[..., 1 - turned] = offsets[:, None], np.linspace(-count * step, count * step, 12)
-    pixels, seen = view.project(lines)
+    pixels, points = view.project(lines)
     pixels = np.clip(pixels, -5000, 5000).astype(np.int32)
-    kept = [line[depth > 400] for line, depth in zip(pixels, seen[..., 2], strict=True)]
-    cv2.polylines(ground, kept, False, paint, max(ground.shape[0] // 250, 1), cv2.LINE_AA)
+    visible = [line[depth > 400] for line, depth in zip(pixels, points[..., 2], strict=True)]
+    cv2.polylines(ground, visible, False, paint, max(ground.shape[0] // 250, 1), cv2.LINE_AA)
 
 
 def _mottled(rng: np.random.Generator, picture: Image) -> Image:
-    """Large soft blotches of light, as real surfaces have."""
+    """Large soft spots of light, as on real surfaces."""
     height, width = picture.shape[:2]
     coarse = rng.uniform(0.8, 1.18, (max(height // 24, 2), max(width // 24, 2))).astype(np.float32)
     light = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -1,13 +1,12 @@
-"""The studio set, as Human3.6M in PoseNet's JSON form: pictures, 2D boxes, and 3D joints in mm in the world."""
+"""The studio set in the JSON form of PoseNet's Human3.6M: pictures, 2D boxes, and 3D joints in mm in the world."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,28 +23,44 @@ from sanpose.pose.joints import H36M17
 CAMERAS = (1, 2, 3, 4)
 FPS = 50.0
 FRAME_STEP = 320
-"""Frames are this far apart: kept by every 5th (training) as by every 64th (testing), and 6.4 s of motion."""
+"""The distance of two frames: divisible by the strides 5 (training) and 64 (testing), and 6.4 s of motion."""
 _DOG = 15
 Job = tuple[int, int]
+"""A subject and an action."""
+
+
+class Shot(NamedTuple):
+    """A picture and its labels. frame: 0-based; size: width, height px; world: joints (17, 3) mm; inside: whether each
+    joint lies inside the picture; box: x, y, width, height px of the joints."""
+
+    subject: int
+    action: int
+    camera: int
+    frame: int
+    file_name: str
+    size: tuple[int, int]
+    world: list[list[float]]
+    inside: list[bool]
+    box: list[float]
 
 
 def jobs(options: Options) -> list[Job]:
-    """(subject, action) pairs."""
+    """The jobs of all subjects and actions."""
     return [(subject, action) for subject in options.subjects for action in ACTIONS]
 
 
 def pictures(options: Options, job: Job) -> int:
-    """How many pictures a job makes."""
+    """A job's number of pictures."""
     return options.frames(job[0]) * len(CAMERAS)
 
 
-def make(options: Options, job: Job, folder: Path) -> list[dict[str, Any]]:
-    """Write the pictures of one subject's action into folder/images. Returns one entry per picture."""
+def make(options: Options, folder: Path, job: Job) -> list[Shot]:
+    """Write the pictures of one subject's action into folder/images."""
     subject, action = job
     person = SUBJECTS[subject]
     figure = Figure(person)
     performance = int(np.random.default_rng([options.seed, 36, subject, action]).integers(1 << 31))
-    entries: list[dict[str, Any]] = []
+    shots: list[Shot] = []
     for n in range(options.frames(subject)):
         frame = n * FRAME_STEP
         now = motions.moment(action, performance, frame / FPS)
@@ -53,12 +68,12 @@ def make(options: Options, job: Job, folder: Path) -> list[dict[str, Any]]:
         world = joints(posed, person.lengths, H36M17.joints)
         for number in CAMERAS:
             rng = np.random.default_rng([options.seed, 37, subject, action, frame, number])
-            entries.append(_shoot(options, rng, (subject, action, number, frame), world, bodies, folder))
-    return entries
+            shots.append(_shoot(options, rng, (subject, action, number, frame), world, bodies, folder))
+    return shots
 
 
 def _stage(figure: Figure, now: motions.Moment, action: int, t: float) -> tuple[Posed, list[Capsules]]:
-    """The person on the floor (first), the chair and the dog."""
+    """The pose of the person on the floor, and the bodies: the person first, then the chair and the dog."""
     posed = forward(now.angles, figure.person.lengths, np.array([*now.ground, 0.0]))
     body = figure(posed)
     lift = np.array([0.0, 0.0, -body.lowest()])
@@ -67,9 +82,9 @@ def _stage(figure: Figure, now: motions.Moment, action: int, t: float) -> tuple[
     if now.seat:
         bodies.append(studio.chair(heading, now.ground, posed.origin[0, 2] - 105 * figure.person.girth))
     if action == _DOG:
-        ahead, left = np.radians(heading), np.radians(heading + 90)
+        ahead, sideways = np.radians(heading), np.radians(heading + 90)
         place = now.ground + 750 * np.array([np.cos(ahead), np.sin(ahead)])
-        bodies.append(studio.dog(heading, place + 250 * np.array([np.cos(left), np.sin(left)]), t))
+        bodies.append(studio.dog(heading, place + 250 * np.array([np.cos(sideways), np.sin(sideways)]), t))
     return posed, bodies
 
 
@@ -81,12 +96,13 @@ def _room(subject: int, number: int, scale: float) -> Image:
 def _shoot(
     options: Options,
     rng: np.random.Generator,
-    shot: tuple[int, int, int, int],
+    numbers: tuple[int, int, int, int],
     world: Floats,
     bodies: list[Capsules],
     folder: Path,
-) -> dict[str, Any]:
-    subject, action, number, frame = shot
+) -> Shot:
+    """Draw and write one picture. numbers: subject, action, camera, frame."""
+    subject, action, number, frame = numbers
     view = studio.view(subject, number, options.scale)
     picture = _room(subject, number, options.scale).copy()
     for body in bodies:
@@ -97,54 +113,49 @@ def _shoot(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(jpeg(picture, rng))
     pixels, _ = view.project(world)
-    inside = ((pixels > -0.5) & (pixels < np.array(view.camera.size) - 0.5)).all(-1)
+    inside = np.asarray(((pixels > -0.5) & (pixels < np.array(view.camera.size) - 0.5)).all(-1))
     low, high = pixels.min(0), pixels.max(0)
-    return {
-        "shot": shot,
-        "file_name": f"{video}/{path.name}",
-        "size": view.camera.size,
-        "world": world.round(3).tolist(),
-        "inside": inside.tolist(),
-        "box": [*low.round(2).tolist(), *(high - low).round(2).tolist()],
-    }
+    return Shot(
+        *numbers,
+        file_name=f"{video}/{path.name}",
+        size=view.camera.size,
+        world=world.round(3).tolist(),
+        inside=inside.tolist(),
+        box=[*low.round(2).tolist(), *(high - low).round(2).tolist()],
+    )
 
 
-def finish(options: Options, entries: list[dict[str, Any]], folder: Path) -> None:
+def finish(options: Options, folder: Path, shots: list[Shot]) -> None:
     """Write the annotation files of all subjects."""
     (folder / "annotations").mkdir()
-    for subject, mine in groupby(entries, key=lambda entry: entry["shot"][0]):
-        tables = {
-            "data": _data(list(mine)),
-            "camera": _cameras(subject, options.scale),
-            "joint_3d": _world(entries, subject),
-        }
+    for subject, group in groupby(shots, key=lambda shot: shot.subject):
+        own = list(group)
+        tables = {"data": _data(own), "camera": _cameras(subject, options.scale), "joint_3d": _world(own)}
         for kind, table in tables.items():
             path = folder / "annotations" / f"Human36M_subject{subject}_{kind}.json"
             path.write_text(json.dumps(table), "utf-8")
 
 
-def _data(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for entry in entries:
-        subject, action, number, frame = entry["shot"]
-        identity = len(images) + subject * 1_000_000
+def _data(shots: list[Shot]) -> dict[str, object]:
+    """The content of _data.json."""
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    for shot in shots:
+        identity = len(images) + shot.subject * 1_000_000
         images.append(
             {
-                "id": identity, "file_name": entry["file_name"], "width": entry["size"][0], "height": entry["size"][1],
-                "subject": subject, "action_name": ACTIONS[action], "action_idx": action, "subaction_idx": 1,
-                "cam_idx": number, "frame_idx": frame,
+                "id": identity, "file_name": shot.file_name, "width": shot.size[0], "height": shot.size[1],
+                "subject": shot.subject, "action_name": ACTIONS[shot.action], "action_idx": shot.action,
+                "subaction_idx": 1, "cam_idx": shot.camera, "frame_idx": shot.frame,
             }
         )  # fmt: skip
-        annotations.append(
-            {"id": identity, "image_id": identity, "keypoints_vis": entry["inside"], "bbox": entry["box"]}
-        )
+        annotations.append({"id": identity, "image_id": identity, "keypoints_vis": shot.inside, "bbox": shot.box})
     return {"images": images, "annotations": annotations}
 
 
-def _cameras(subject: int, scale: float) -> dict[str, Any]:
-    """X_c = R X + t, mm; f, c px of the scaled pictures; k radial and p tangential distortion."""
-    table = {}
+def _cameras(subject: int, scale: float) -> dict[str, dict[str, object]]:
+    """The content of _camera.json: X_c = R X + t, mm; f, c px of the scaled pictures; k, p distortion."""
+    table: dict[str, dict[str, object]] = {}
     for number in CAMERAS:
         view = studio.view(subject, number, scale)
         c, e = view.camera, view.extrinsics
@@ -153,15 +164,10 @@ def _cameras(subject: int, scale: float) -> dict[str, Any]:
     return table
 
 
-def _world(entries: list[dict[str, Any]], subject: int) -> dict[str, Any]:
-    table: dict[str, dict[str, dict[str, Any]]] = {}
-    for who, action, number, frame, world in _shots(entries):
-        if who == subject and number == CAMERAS[0]:
-            table.setdefault(str(action), {"1": {}})["1"][str(frame)] = world
+def _world(shots: list[Shot]) -> dict[str, dict[str, dict[str, list[list[float]]]]]:
+    """The content of _joint_3d.json: joints by action, subaction and frame."""
+    table: dict[str, dict[str, dict[str, list[list[float]]]]] = {}
+    for shot in shots:
+        if shot.camera == CAMERAS[0]:
+            table.setdefault(str(shot.action), {"1": {}})["1"][str(shot.frame)] = shot.world
     return table
-
-
-def _shots(entries: list[dict[str, Any]]) -> Iterator[tuple[int, int, int, int, Any]]:
-    for entry in entries:
-        subject, action, number, frame = entry["shot"]
-        yield subject, action, number, frame, entry["world"]

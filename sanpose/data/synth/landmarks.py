@@ -1,4 +1,4 @@
-"""Where each data set's joints sit on the jointed body."""
+"""The positions of each data set's joints on the jointed body."""
 
 from __future__ import annotations
 

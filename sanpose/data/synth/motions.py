@@ -1,7 +1,7 @@
 """The fifteen actions as motions: joint angles as functions of time.
 
-Every motion mixes what is typical of its action with slow, smooth wandering, so that no two seconds are alike. Angles
-are (flexion, side, twist) in degrees, see `skeleton`; they are clipped to the anatomical limits in the end.
+Every motion combines a typical movement of its action with slow, smooth noise, so that no two seconds are alike. Angles
+are (flexion, side, twist) in degrees, see `skeleton`; the result is clipped to the anatomical limits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Angles = dict[str, tuple[float, float, float]]
 
 
 class Moment(NamedTuple):
-    """angles (F, 3) degrees, the pelvis row included; ground (2,) mm: where the pelvis is on the floor; seat: whether
+    """angles (F, 3) degrees, the pelvis row included; ground (2,) mm: the pelvis' position on the floor; seat: whether
     the person sits on a chair."""
 
     angles: Floats
@@ -42,7 +42,7 @@ def _sways(seed: int) -> list[list[float]]:
 
 
 class Wander:
-    """Smooth noise in about [-1, 1] of time: the same for the same seed and name."""
+    """Smooth noise over time, about [-1, 1]; equal seeds and names give equal noise."""
 
     def __init__(self, seed: int, t: float):
         self.seed, self.t = seed, t
@@ -55,7 +55,7 @@ class Wander:
         return (math.sin(f * turn + a) + math.sin(g * turn + b) + math.sin(h * turn + c)) / 1.8
 
     def choice(self, name: str, count: int, period: float) -> tuple[int, int, float]:
-        """Two of `count` things held in turn, and how far (0 .. 1) the first has gone over into the second."""
+        """Two of `count` poses, the current and the next, and the progress (0 .. 1) from one to the other."""
         turn, phase = divmod(self.t / period, 1.0)
         picks = [
             int(np.random.default_rng([self.seed, zlib.crc32(name.encode()), int(turn) + k]).integers(count))
@@ -66,7 +66,7 @@ class Wander:
 
 
 def _arm(w: Wander, side: str, flexion: float, out: float, twist: float, elbow: float, sway: float = 8.0) -> Angles:
-    """One arm about a typical position, wandering by about `sway` degrees."""
+    """One arm near a typical position, with noise of about `sway` degrees."""
     return {
         f"{side}_arm": (
             flexion + sway * w(side + "flexion"),
@@ -79,7 +79,7 @@ def _arm(w: Wander, side: str, flexion: float, out: float, twist: float, elbow: 
 
 
 def _legs(w: Wander, flexion: float, out: float, twist: float, knee: float, sway: float = 5.0) -> Angles:
-    """Both legs about the same position, each wandering on its own."""
+    """Both legs near the same position, each with its own noise."""
     angles: Angles = {}
     for side in ("right", "left"):
         angles[f"{side}_thigh"] = (
@@ -113,7 +113,7 @@ def _seated(w: Wander) -> Angles:
 
 
 def _swing(w: Wander, period: float) -> float:
-    """0 .. 1 and back, with rests at both ends: a hand that goes to the mouth and returns."""
+    """0 .. 1 and back, with pauses at both ends: a hand that moves to the mouth and returns."""
     return 0.5 + 0.5 * math.tanh(2.2 * math.sin(2 * math.pi * w.t / period + w("rest", 9)))
 
 
@@ -166,11 +166,11 @@ def _posing(w: Wander) -> Angles:
     ]
     a, b, mix = w.choice("pose", len(poses), 3.0)
 
-    def held(n: int) -> Angles:
+    def arms(n: int) -> Angles:
         return {**_arm(w, "right", *poses[n][0]), **_arm(w, "left", *poses[n][1])}
 
     stance = _legs(w, 6, 10 + 8 * w("stride"), -12, 10, 10)
-    return {**_standing(w), **stance, **_mixed(held(a), held(b), mix)}
+    return {**_standing(w), **stance, **_mixed(arms(a), arms(b), mix)}
 
 
 def _purchases(w: Wander) -> Angles:
@@ -258,7 +258,7 @@ def _walk_together(w: Wander) -> Angles:
 
 
 def _mixed(a: Angles, b: Angles, share: float) -> Angles:
-    """The pose a share of the way from a to b; a joint that only one of them sets goes by that one."""
+    """The pose at `share` of the way from a to b; a joint that only one pose sets keeps that value."""
     out: Angles = {}
     for name in {**a, **b}:
         first, second = a.get(name, b.get(name)), b.get(name, a.get(name))
@@ -284,7 +284,7 @@ _CENTRE = np.array([100.0, 350.0])
 
 
 def moment(action: int, seed: int, t: float) -> Moment:
-    """The body at t seconds of an action (2 .. 16). seed: tells one performance of it from another."""
+    """The body at t seconds of an action (2 .. 16). seed: selects one performance of the action."""
     w = Wander(seed, t)
     rng = np.random.default_rng(seed)
     left_handed, start, turning = bool(rng.integers(2)), rng.uniform(0, 360), rng.choice([-1.0, 1.0])
@@ -300,7 +300,7 @@ def moment(action: int, seed: int, t: float) -> Moment:
         radius = _WALK_RADIUS_MM * (0.8 + 0.2 * w("radius", 9))
         heading = bearing + 90 * turning
     else:
-        # People turn to all sides in the course of an action; chairs are moved between takes.
+        # People turn to all sides during an action; chairs move between takes.
         bearing, heading = start + 200 * w("place", 20), start + 9 * turning * t + 60 * w("heading", 8)
         radius = _STAND_RADIUS_MM * abs(w("distance", 15))
     angles[0] += 0.0, 0.0, heading

@@ -1,11 +1,11 @@
-"""What a synthetic data set is made of: sizes, seed and scale. Equal options give equal files."""
+"""The options of synthetic data sets: sizes, seed and scale. Equal options give equal files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from sanpose.data.synth.person import SUBJECTS
 from sanpose.errors import UserError
@@ -13,14 +13,16 @@ from sanpose.errors import UserError
 SetName = Literal["h36m", "mpii", "coco"]
 SETS: tuple[SetName, ...] = get_args(SetName)
 TEST_SUBJECTS = (9, 11)
+MARK = "SYNTHETIC"
+"""The file that marks a folder as synthetic."""
 VERSION = 1
-"""Raised when the same options begin to give other files."""
+"""Increases when the same options give other files."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """scale: of the pictures; 1 is 1000 x 1002 px for the studio. h36m_frames, h36m_test_frames: per subject, action
-    and camera, of training and test subjects. mpii_*, coco_*: pictures."""
+    """scale: of the pictures; 1 is 1000 x 1002 px for the studio. h36m_frames, h36m_test_frames: frames per subject,
+    action and camera, for training and test subjects. mpii_*, coco_*: numbers of pictures."""
 
     seed: int = 0
     scale: float = 0.25
@@ -47,16 +49,17 @@ class Options:
 
     @property
     def oversampling(self) -> int:
-        """Samples per pixel and axis: small pictures need softer outlines."""
+        """Samples per pixel and axis; small pictures need softer outlines."""
         return 2 if self.scale < 0.5 else 1
 
-    def of(self, name: SetName) -> dict[str, Any]:
-        """Only the options that a set depends on, as JSON values."""
-        own = {key: value for key, value in asdict(self).items() if key.startswith(name)}
+    def of(self, name: SetName) -> dict[str, object]:
+        """The options on which a set depends, as JSON values."""
+        own: dict[str, object] = {key: value for key, value in asdict(self).items() if key.startswith(name)}
         own |= {"seed": self.seed, "scale": self.scale}
         return {**own, "subjects": list(self.subjects)} if name == "h36m" else own
 
     def frames(self, subject: int) -> int:
+        """Frames per action and camera of a subject."""
         return self.h36m_test_frames if subject in TEST_SUBJECTS else self.h36m_frames
 
 

@@ -1,7 +1,7 @@
-"""A person's build and clothes, and the capsules that the body is drawn with.
+"""A person's build and clothes, and the capsules that form the drawn body.
 
 A capsule is the hull of two balls. Its colour is `front` where the surface faces along `axis` and `back` elsewhere, so
-that face and hair, chest and back can be told apart in a picture.
+that pictures distinguish face and hair, chest and back.
 """
 
 from __future__ import annotations
@@ -109,14 +109,14 @@ SUBJECTS: dict[int, SynthPerson] = {
     11: SynthPerson(_build(0.99, 1.0, legs=1.01), 1.0, _BROWN, (18, 14, 14), False, (216, 160, 56), (90, 50, 30),
                (52, 54, 62), (200, 200, 200), 2, 2),
 }  # fmt: skip
-"""Human3.6M's training (1, 5, 6, 7, 8) and test (9, 11) subjects' stand-ins, each of another build."""
+"""Human3.6M's training (1, 5, 6, 7, 8) and test (9, 11) subjects' stand-ins, each with a different build."""
 
 
 def random_person(rng: np.random.Generator) -> SynthPerson:
     """Someone of random build, skin, hair and clothes."""
 
     def colour(low: int = 20, high: int = 235) -> Colour:
-        # Cloth is seldom of a pure colour.
+        # Cloth seldom has a pure colour.
         vivid, grey = rng.integers(low, high, 3), rng.integers(low, high)
         r, g, b = (0.6 * vivid + 0.4 * grey).astype(int).tolist()
         return r, g, b
@@ -144,7 +144,7 @@ def _darker(colour: Colour, by: float = 0.72) -> Colour:
 def _torso(p: SynthPerson) -> Iterator[_Part]:
     n, dark, print_ = p.lengths, _darker(p.shirt), p.emblem
     waist = (p.lengths.hip + p.lengths.shoulder) * 0.2
-    # Three columns make a trunk that is broad and flat; the middle one fills the groove between the outer two.
+    # Three columns make a broad and flat trunk; the middle column fills the groove between the outer two.
     for y in (-1.0, 0.0, 1.0):
         thick = 1.0 if y else 1.06
         low, high = (0.0, 0.53 * y * n.hip, -15.0), (0.0, y * waist, 0.6 * n.spine)
@@ -155,7 +155,7 @@ def _torso(p: SynthPerson) -> Iterator[_Part]:
             neck = (-8.0, 0.0, 8.0)
             slope = (-8.0, 0.8 * y * n.shoulder, n.chest - n.drop - 12)
             yield _Part("head", neck, "chest", slope, (46, 54), p.shirt, dark, (1, 0, 0), 0.0)
-    # A print on the chest, just proud of the shirt, so that front and back differ at any size.
+    # A print on the chest, slightly in front of the shirt, so that front and back differ at any size.
     for y in (-0.2 * n.shoulder, 0.2 * n.shoulder):
         yield _Part("chest", (20.0, y, 0.0), "chest", (22.0, y, 0.4 * n.chest), (90, 96), print_, p.shirt,
                     (1, 0, 0), 0.72)  # fmt: skip

@@ -1,7 +1,7 @@
-"""Draws capsules into a picture: a depth buffer of balls swept along lines, shaded once where they are seen.
+"""Draws capsules into a picture: a depth buffer of balls swept along lines, shaded where they are visible.
 
-Each capsule's ends are projected exactly (lens distortion included); between them it is drawn as if seen from far
-away, which is off by less than a pixel for a limb. Colours are red, green, blue.
+The projection of each capsule's ends is exact, with lens distortion; between the ends it is orthographic, with an error
+below a pixel for a limb. Colours are red, green, blue.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ Image = npt.NDArray[np.uint8]
 _NEAR_MM = 250.0
 _FAR = np.float32(1e9)
 _SHADOW_MM = 450.0
-# px^2: larger bodies need no oversampling to have all their limbs seen.
+# px^2: larger bodies show all their limbs without oversampling.
 _LARGE_PX = 24000
-# Samples: what is thinner than this in radius is not worth drawing.
+# Samples: capsules with a smaller radius are not drawn.
 _THINNEST = 0.55
 _LIGHT = np.array([0.35, 0.25, 0.9]) / np.linalg.norm([0.35, 0.25, 0.9])
 
 
 @dataclass(frozen=True)
 class CameraView:
-    """A camera that stands somewhere."""
+    """A camera and its position."""
 
     camera: Camera
     extrinsics: Extrinsics
@@ -45,7 +45,7 @@ class CameraView:
 
 @dataclass(frozen=True)
 class Layer:
-    """What was drawn: `box` x0, y0, x1, y1 px; depth mm (`inf`-like where empty) and owner (-1 where empty), both
+    """The drawn bodies: `box` x0, y0, x1, y1 px; depth mm (1e9 where empty) and owner (-1 where empty), both
     (h * oversampling, w * oversampling) over the box."""
 
     box: tuple[int, int, int, int]
@@ -54,7 +54,7 @@ class Layer:
     owner: npt.NDArray[np.int16]
 
     def nearest(self, pixels: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
-        """Depth mm (N,) and owner (N,) seen at pixels (N, 2); infinity and -1 where nothing was drawn."""
+        """Depth mm (N,) and owner (N,) at pixels (N, 2); infinity and -1 where nothing is drawn."""
         x, y = np.floor((pixels.T + 0.5 - np.array(self.box[:2])[:, None]) * self.oversampling).astype(np.int64)
         height, width = self.depth.shape
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
@@ -67,10 +67,10 @@ class Layer:
 def draw(
     picture: Image, view: CameraView, bodies: list[Capsules], *, oversampling: int, brightness: float = 1.0
 ) -> Layer:
-    """Draw bodies (world, mm) onto a picture (H, W, 3) in place; bodies hide one another by depth.
+    """Draw bodies (world, mm) onto a picture (H, W, 3) in place; nearer bodies hide others.
 
-    oversampling: samples per pixel and axis, for bodies that do not fill a large picture. Returns what covers which
-    pixel; an owner is the body's position in the list.
+    oversampling: samples per pixel and axis, for bodies that do not fill a large picture. In the result, an owner is
+    the body's index in the list.
     """
     parts = Capsules(*(np.concatenate(values) for values in zip(*bodies, strict=True)))
     owner = np.repeat(np.arange(len(bodies)), [len(body.start) for body in bodies])
@@ -81,16 +81,16 @@ def draw(
     radius = parts.radius * camera.f.mean() / safe
     low, high = (pixels - radius[..., None]).min(1) - 1, (pixels + radius[..., None]).max(1) + 2
     size = np.array(camera.size)
-    seen = np.flatnonzero(ahead & (high > 0).all(-1) & (low < size).all(-1))
-    if not len(seen):
+    visible = np.flatnonzero(ahead & (high > 0).all(-1) & (low < size).all(-1))
+    if not len(visible):
         return Layer((0, 0, 0, 0), oversampling, np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int16))
-    x0, y0 = np.clip(np.floor(low[seen].min(0)), 0, size).astype(int).tolist()
-    x1, y1 = np.clip(np.ceil(high[seen].max(0)), 0, size).astype(int).tolist()
+    x0, y0 = np.clip(np.floor(low[visible].min(0)), 0, size).astype(int).tolist()
+    x1, y1 = np.clip(np.ceil(high[visible].max(0)), 0, size).astype(int).tolist()
     s = oversampling if (x1 - x0) * (y1 - y0) <= _LARGE_PX else 1
     shifted = (pixels - (x0, y0) + 0.5) * s - 0.5
     swept = _Swept.of(shifted, radius * s, points[..., 2], float(camera.f.mean()) * s)
     buffer = _Buffer(((y1 - y0) * s, (x1 - x0) * s))
-    for i in seen[(swept.radius[seen].max(-1) > _THINNEST)].tolist():
+    for i in visible[(swept.radius[visible].max(-1) > _THINNEST)].tolist():
         buffer.add(i, swept)
     box = (x0, y0, x1, y1)
     turned = parts._replace(axis=parts.axis @ view.extrinsics.rotation.T)
@@ -117,7 +117,7 @@ class _Swept(NamedTuple):
     def of(cls, ends: Floats, radius: Floats, depths: Floats, focal: float) -> _Swept:
         """ends (P, 2, 2) and radius (P, 2) in samples, depths (P, 2) mm, focal length in samples."""
         line = ends[:, 1] - ends[:, 0]
-        # A limb that points at the eye has no direction in the picture: any will do.
+        # A limb that points at the eye has no direction in the picture, so any direction is correct.
         line = np.where(np.linalg.norm(line, axis=-1, keepdims=True) < 1e-3, (1e-3, 0.0), line)
         length = np.linalg.norm(line, axis=-1)
         mm = depths.mean(-1) / focal
@@ -126,7 +126,7 @@ class _Swept(NamedTuple):
 
 
 class _Buffer:
-    """Per sample: depth mm, and the part that is seen."""
+    """Per sample: depth mm, and the visible part."""
 
     def __init__(self, shape: tuple[int, int]):
         self.depth = np.full(shape, _FAR, np.float32)
@@ -134,8 +134,8 @@ class _Buffer:
         self._x, self._y = np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32)[:, None]
 
     def add(self, number: int, swept: _Swept) -> None:
-        """Draw one capsule. The ball that is seen at a sample is not the one beside it: along a slope, the nearer balls
-        stand in front."""
+        """Draw one capsule. The ball visible at a sample is not the one beside it: on a slope, nearer balls hide
+        others."""
         height, width = self.depth.shape
         (ax, ay), (ux, uy) = swept.start[number].tolist(), swept.direction[number].tolist()
         length, (ra, rb) = float(swept.length[number]), swept.radius[number].tolist()
@@ -174,7 +174,7 @@ class _Buffer:
 
 
 def _normals(part: npt.NDArray[np.int64], x: Floats, y: Floats, swept: _Swept) -> npt.NDArray[np.float32]:
-    """Unit normals (N, 3), camera frame, of the parts seen at samples x, y (N,); the same geometry as `_Buffer.add`."""
+    """Unit normals (N, 3), camera frame, of the parts at samples x, y (N,); the same geometry as `_Buffer.add`."""
     table = np.column_stack(
         [swept.start, swept.direction, swept.length, swept.radius, swept.slope / np.sqrt(1 + swept.slope**2)]
     ).astype(np.float32)
@@ -194,14 +194,14 @@ def _normals(part: npt.NDArray[np.int64], x: Floats, y: Floats, swept: _Swept) -
 def _blend(
     area: Image, part: npt.NDArray[np.int16], swept: _Swept, parts: Capsules, light: Floats, s: int, brightness: float
 ) -> None:
-    """Shade the samples that are covered and mix them into the picture, softly at the outline."""
+    """Shade the covered samples and blend them into the picture, softly at the outline."""
     where = np.flatnonzero(part.ravel() >= 0)
-    seen = part.ravel().take(where).astype(np.int64)
+    visible = part.ravel().take(where).astype(np.int64)
     y, x = np.divmod(where, part.shape[1])
-    normal = _normals(seen, x.astype(np.float32), y.astype(np.float32), swept)
-    axis = np.column_stack([parts.axis, parts.threshold]).astype(np.float32).take(seen, 0)
+    normal = _normals(visible, x.astype(np.float32), y.astype(np.float32), swept)
+    axis = np.column_stack([parts.axis, parts.threshold]).astype(np.float32).take(visible, 0)
     front = (normal * axis[:, :3]).sum(-1) > axis[:, 3]
-    paint = np.concatenate([parts.back, parts.front]).astype(np.float32).take(seen + len(parts.front) * front, 0)
+    paint = np.concatenate([parts.back, parts.front]).astype(np.float32).take(visible + len(parts.front) * front, 0)
     shade = 0.42 + 0.42 * np.maximum(normal @ light.astype(np.float32), 0) - 0.32 * normal[:, 2]
     colour = np.zeros((part.size, 4), np.uint8)
     colour[where, :3] = np.minimum(paint * (shade * brightness)[:, None], 255)
@@ -209,23 +209,23 @@ def _blend(
     colour = colour.reshape(*part.shape, 4)
     if s > 1:
         colour = cv2.resize(colour, (area.shape[1], area.shape[0]), interpolation=cv2.INTER_AREA)
-    left = 255 - colour[..., 3:].astype(np.uint16)
-    area[:] = (area * left + 127) // 255 + colour[..., :3]
+    transparency = 255 - colour[..., 3:].astype(np.uint16)
+    area[:] = (area * transparency + 127) // 255 + colour[..., :3]
 
 
 def shadow(picture: Image, view: CameraView, body: Capsules) -> None:
-    """Darken the floor (z = 0) softly under a body's parts that are near it."""
+    """Darken the floor (z = 0) softly below the body's parts near the floor."""
     points = np.concatenate([body.start, body.end])
     low = points[points[:, 2] < _SHADOW_MM]
     if not len(low):
         return
     spread = np.array([[x, y, 0.0] for x in (-90.0, 90.0) for y in (-90.0, 90.0)])
     floor = ((low * (1.0, 1.0, 0.0))[:, None] + spread).reshape(-1, 3)
-    pixels, seen = view.project(floor)
-    if seen[:, 2].min() < _NEAR_MM:
+    pixels, projected = view.project(floor)
+    if projected[:, 2].min() < _NEAR_MM:
         return
     hull = cv2.convexHull(pixels.astype(np.float32))[:, 0]
-    soft = max(round(80 * float(view.camera.f.mean()) / float(seen[:, 2].mean())), 1)
+    soft = max(round(80 * float(view.camera.f.mean()) / float(projected[:, 2].mean())), 1)
     size = np.array(view.camera.size)
     x0, y0 = np.clip(np.floor(hull.min(0) - 2 * soft), 0, size).astype(int).tolist()
     x1, y1 = np.clip(np.ceil(hull.max(0) + 2 * soft), 0, size).astype(int).tolist()

@@ -65,7 +65,7 @@ LIMITS: Floats = np.array([frame.limits for frame in FRAMES])
 """(F, 3, 2): lowest and highest flexion, side and twist of each frame, degrees."""
 _PARENT = [INDEX[frame.parent] for frame in FRAMES]
 _SIGNS = np.array([frame.signs for frame in FRAMES], np.float64)
-_SWAP = np.array([INDEX[_other] for _other in (
+_SWAP = np.array([INDEX[_mirror] for _mirror in (
     f.name.replace("right_", "@").replace("left_", "right_").replace("@", "left_") for f in FRAMES
 )])  # fmt: skip
 _TRUNK = np.array([1.0, -1.0, -1.0])

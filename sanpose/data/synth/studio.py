@@ -1,11 +1,11 @@
-"""The studio: Human3.6M's four cameras as calibrated, and a room to see through them."""
+"""The studio: Human3.6M's four cameras with their calibration, and the room, a chair and a dog."""
 
 from __future__ import annotations
 
 import json
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -28,17 +28,38 @@ _FITTINGS: dict[tuple[int, int], list[tuple[float, float, float, float, tuple[in
 }  # fmt: skip
 
 
+class _Intrinsics(TypedDict):
+    width: int
+    height: int
+    f: list[float]
+    c: list[float]
+    k: list[float]
+    p: list[float]
+
+
+class _Pose(TypedDict):
+    camera_to_world: list[list[float]]
+    centre: list[float]
+
+
+class _Calibration(TypedDict):
+    """h36m_cameras.json: intrinsics by serial number, poses by subject and serial number."""
+
+    intrinsics: dict[str, _Intrinsics]
+    extrinsics: dict[str, dict[str, _Pose]]
+
+
 @lru_cache(maxsize=1)
-def _calibration() -> dict[str, Any]:
+def _calibration() -> _Calibration:
     text = resources.files("sanpose.data.synth").joinpath("h36m_cameras.json").read_text("utf-8")
-    table: dict[str, Any] = json.loads(text)
+    table: _Calibration = json.loads(text)
     return table
 
 
 def view(subject: int, number: int, scale: float) -> CameraView:
-    """Human3.6M's camera `number` (1 .. 4) as it stood for a subject, its picture scaled (1 = 1000 px wide).
+    """Human3.6M's camera `number` (1 .. 4) in its position for a subject, with a scaled picture (1 = 1000 px wide).
 
-    Pixel centres are whole numbers, so that a scaled principal point is (c + 0.5) * scale - 0.5.
+    Pixel centres are whole numbers, so a scaled principal point is (c + 0.5) * scale - 0.5.
     """
     serial = SERIALS[number - 1]
     inner = _calibration()["intrinsics"][serial]
@@ -54,16 +75,16 @@ def view(subject: int, number: int, scale: float) -> CameraView:
     return CameraView(camera, Extrinsics(rotation, -rotation @ np.array(outer["centre"]), "X_c = R X + t"))
 
 
-def room(seen: CameraView) -> Image:
-    """The empty studio (H, W, 3) RGB as a camera sees it: a ray per pixel to the nearest wall, floor or ceiling."""
-    camera = seen.camera
+def room(view: CameraView) -> Image:
+    """The empty studio (H, W, 3) RGB in a camera's view: a ray per pixel to the nearest wall, floor or ceiling."""
+    camera = view.camera
     width, height = camera.size
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float64)
     straight = undistort(pixels, camera.f, camera.c, camera.k, camera.p)
     rays = np.concatenate([(straight - camera.c) / camera.f, np.ones((height, width, 1))], -1)
-    rotation = seen.extrinsics.rotation
+    rotation = view.extrinsics.rotation
     rays = rays @ rotation  # the transpose of the world-to-camera rotation, applied from the left
-    centre = -rotation.T @ seen.extrinsics.translation
+    centre = -rotation.T @ view.extrinsics.translation
     with np.errstate(divide="ignore"):
         reach = np.where(rays > 0, _HIGH - centre, _LOW - centre) / rays
     axis = reach.argmin(-1)
@@ -125,12 +146,12 @@ def dog(heading: float, place: Floats, t: float) -> Capsules:
     step = 70 * np.sin(2 * np.pi * 1.6 * t + np.array([0.0, np.pi, np.pi, 0.0]))
     hips = [(-190.0, -60.0), (-190.0, 60.0), (190.0, -60.0), (190.0, 60.0)]
     legs = [((x, y, 330.0), (x + s, y, 22.0)) for (x, y), s in zip(hips, step, strict=True)]
-    rest = [
+    trunk = [
         ((-200, 0, 370), (200, 0, 385)), ((200, 0, 400), (300, 0, 500)), ((310, 0, 510), (430, 0, 480)),
         ((-230, 0, 400), (-360, 0, 520)), ((295, -55, 540), (300, -70, 480)), ((295, 55, 540), (300, 70, 480)),
     ]  # fmt: skip
     radii = np.array([(38, 20)] * 4 + [(95, 110), (75, 62), (62, 34), (26, 12), (22, 16), (22, 16)], np.float64)
-    body = solid(_placed(np.array([*legs, *rest], np.float64), heading, place), radii, (168, 120, 70))
+    body = solid(_placed(np.array([*legs, *trunk], np.float64), heading, place), radii, (168, 120, 70))
     leash = solid(_placed(np.array([[(190, 0, 440), (180, 0, 520)]], np.float64), heading, place), 62, (150, 30, 34))
     return join([body, leash])
 

@@ -1,4 +1,4 @@
-"""Pictures in the wild: some people of random build in broad poses, a random camera, things in front of them."""
+"""Pictures in the wild: people of random build in varied poses, a random camera, and occluding objects."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sanpose.data.synth.render import CameraView, Image, Layer, draw, shadow
 from sanpose.data.synth.skeleton import LIMITS, Floats, Lengths, Posed, clip, forward
 from sanpose.pose.cameras import Camera, Extrinsics
 
-# How far in front of a joint its own body's surface may lie, mm: joints lie inside limbs, faces on the surface.
+# The largest distance of a body's surface in front of its own joint, mm: joints lie inside limbs, faces on the surface.
 _FLESH_MM, _FACE_MM = 165.0, 42.0
 _FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One person in a picture. posed: in the world. area: visible px^2; box: x, y, width, height px of what is visible
-    (zeros where nothing is)."""
+class ScenePerson:
+    """One person in a picture. posed: in the world; owner: number in `Layer.owner`; area: visible px^2; box: x, y,
+    width, height px of the visible part (zeros without one)."""
 
     posed: Posed
     lengths: Lengths
@@ -35,21 +35,23 @@ class Seen:
 
 @dataclass(frozen=True)
 class Scene:
+    """A picture and its people."""
+
     picture: Image
     view: CameraView
     layer: Layer
-    people: list[Seen]
+    people: list[ScenePerson]
 
-    def pixels(self, person: Seen, names: tuple[str, ...]) -> tuple[Floats, npt.NDArray[np.int64]]:
+    def pixels(self, person: ScenePerson, names: tuple[str, ...]) -> tuple[Floats, npt.NDArray[np.int64]]:
         """Pixels (J, 2), 0-based, of a person's joints, and their visibility (J,): 0 outside the picture, or a part of
-        the face that its own head hides; 1 hidden; 2 visible."""
+        the face hidden by its own head; 1 hidden; 2 visible."""
         pixels, points = self.view.project(joints(person.posed, person.lengths, names))
         size = np.array(self.view.camera.size)
         inside = ((pixels > -0.5) & (pixels < size - 0.5)).all(-1) & (points[:, 2] > 0)
         depth, owner = self.layer.nearest(np.where(inside[:, None], pixels, 0.0))
         face = np.array([name in _FACE for name in names])
         hidden = depth < points[:, 2] - np.where(face, _FACE_MM, _FLESH_MM)
-        # Somebody else's body, or a thing, hides whatever it lies in front of.
+        # Another body or an object hides every joint behind it.
         hidden |= (owner != person.owner) & (depth < points[:, 2])
         unlabelled = ~inside | (hidden & face & (owner == person.owner))
         return pixels, np.where(unlabelled, 0, np.where(hidden, 1, 2))
@@ -63,48 +65,50 @@ def scene(rng: np.random.Generator, size: tuple[int, int], count: int, *, oversa
         bearing = rng.uniform(0, 2 * np.pi)
         places[i] = rng.uniform(450, 2300) * np.array([np.cos(bearing), np.sin(bearing)])
     bodies: list[Capsules] = []
-    things: list[Capsules] = []
+    objects: list[Capsules] = []
     poses: list[Posed] = []
     for person, place in zip(people, places, strict=True):
-        posed, body, seat = _stood(rng, person, place)
+        posed, body, seat = _place_person(rng, person, place)
         poses.append(posed)
         bodies.append(body)
         if seat is not None:
-            things.append(seat)
+            objects.append(seat)
     height = float(max(poses[0].origin[:, 2].max(), 700.0))
     view = _camera(rng, size, height)
     if rng.random() < 0.25:
-        things.append(_in_front(rng, view, height))
+        objects.append(_occluder(rng, view, height))
     picture = backdrop(rng, view)
     for body in bodies:
         shadow(picture, view, body)
-    layer = draw(picture, view, bodies + things, oversampling=oversampling, brightness=float(rng.uniform(0.75, 1.12)))
-    seen = [Seen(poses[i], people[i].lengths, i, *_extent(layer, i)) for i in range(count)]
-    return Scene(picture, view, layer, seen)
+    layer = draw(picture, view, bodies + objects, oversampling=oversampling, brightness=float(rng.uniform(0.75, 1.12)))
+    visible = [ScenePerson(poses[i], people[i].lengths, i, *_extent(layer, i)) for i in range(count)]
+    return Scene(picture, view, layer, visible)
 
 
-def _stood(rng: np.random.Generator, person: SynthPerson, place: Floats) -> tuple[Posed, Capsules, Capsules | None]:
+def _place_person(
+    rng: np.random.Generator, person: SynthPerson, place: Floats
+) -> tuple[Posed, Capsules, Capsules | None]:
     """A person in a random pose on the ground, and the chair, if any."""
-    seat = False
+    has_seat = False
     if rng.random() < 0.3:
         angles = _free(rng)
     else:
         action = int(rng.choice(list(ACTIONS)))
         now = motions.moment(action, int(rng.integers(1 << 31)), float(rng.uniform(0, 60)))
-        seat = now.seat
-        noise = rng.normal(0, 3 if seat else 10, now.angles.shape)
+        has_seat = now.seat
+        noise = rng.normal(0, 3 if has_seat else 10, now.angles.shape)
         noise[0] = (0, 0, rng.uniform(0, 360))
         angles = clip(now.angles + noise)
     posed = forward(angles, person.lengths, np.array([*place, 0.0]))
     body = Figure(person)(posed)
     lift = np.array([0.0, 0.0, -body.lowest()])
     posed, body = posed.moved(lift), body.moved(lift)
-    thing = studio.chair(angles[0, 2], place, posed.origin[0, 2] - 105 * person.girth) if seat else None
-    return posed, body, thing
+    chair = studio.chair(angles[0, 2], place, posed.origin[0, 2] - 105 * person.girth) if has_seat else None
+    return posed, body, chair
 
 
 def _free(rng: np.random.Generator) -> Floats:
-    """Angles (F, 3) anywhere within the limits, mostly near their middle; sometimes leaping, lying or upside down."""
+    """Angles (F, 3) within the limits, mostly near their middle; the body may also leap, lie or stand upside down."""
     low, high = LIMITS[1:, :, 0], LIMITS[1:, :, 1]
     angles = np.zeros((len(LIMITS), 3))
     angles[1:] = low + (high - low) * rng.beta(1.6, 2.2, low.shape)
@@ -115,7 +119,7 @@ def _free(rng: np.random.Generator) -> Floats:
 
 
 def _camera(rng: np.random.Generator, size: tuple[int, int], height: float) -> CameraView:
-    """A camera that looks at someone `height` mm tall at the origin; sometimes so near that they are cut off."""
+    """A camera that looks at a person `height` mm tall at the origin; a near camera cuts the person off."""
     width, rows = size
     half_angle = np.radians(rng.uniform(14, 33))
     f = max(width, rows) / 2 / np.tan(half_angle)
@@ -131,7 +135,7 @@ def _camera(rng: np.random.Generator, size: tuple[int, int], height: float) -> C
     return CameraView(Camera("wild", size, np.array([f, f]), c), Extrinsics(rotation, -rotation @ eye, "X_c = R X + t"))
 
 
-def _in_front(rng: np.random.Generator, view: CameraView, height: float) -> Capsules:
+def _occluder(rng: np.random.Generator, view: CameraView, height: float) -> Capsules:
     """A post or a low wall between the camera and the people."""
     rotation = view.extrinsics.rotation
     eye = -rotation.T @ view.extrinsics.translation

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,13 @@ import scipy.io
 from sanpose.data.synth.backdrop import jpeg
 from sanpose.data.synth.options import Options
 from sanpose.data.synth.skeleton import INDEX, Floats
-from sanpose.data.synth.wild import Scene, Seen, scene
+from sanpose.data.synth.wild import Scene, ScenePerson, scene
 from sanpose.pose.joints import COCO17, MPII16
 
 Job = tuple[str, int, int]
-"""Split, first and last (exclusive) number of its pictures."""
+"""A split, and the first and last (exclusive) number of its pictures."""
 _CHUNK = 20
-# Human3.6M's names of the MPII joints that are not where Human3.6M has them.
+# MPII's joints, where "neck" lies higher than Human3.6M's.
 _MPII_NAMES = tuple("upper_neck" if name == "neck" else name for name in MPII16.joints)
 _PX_PER_SCALE, _DOWN_PER_SCALE = 200.0, 15.0
 _MIN_JOINTS, _MIN_VISIBLE = 6, 4
@@ -30,7 +30,41 @@ _COCO_SHRINKS = 1.6
 _SKULL = np.array([(x, y, z) for x in (-95.0, 95.0) for y in (-78.0, 78.0) for z in (15.0, 208.0)])
 
 
+class MpiiPerson(NamedTuple):
+    """A labelled person. annotation: the entry of train.json or valid.json; head: x1, y1, x2, y2, 1-based px."""
+
+    split: str
+    annotation: dict[str, object]
+    head: list[float]
+
+
+class CocoPerson(TypedDict):
+    """A person in the fields of COCO's annotations; `finish_coco` adds the ids."""
+
+    category_id: int
+    iscrowd: int
+    keypoints: list[float]
+    num_keypoints: int
+    bbox: list[float]
+    area: float
+
+
+class CocoPicture(NamedTuple):
+    """A picture and its people; id: in COCO's `images`."""
+
+    split: str
+    id: int
+    file_name: str
+    width: int
+    height: int
+    people: list[CocoPerson]
+
+
+Entry = TypeVar("Entry")
+
+
 def jobs(train: int, val: int) -> list[Job]:
+    """The jobs of both splits, each of a few pictures."""
     return [
         (split, first, min(first + _CHUNK, count))
         for split, count in (("train", train), ("val", val))
@@ -39,32 +73,40 @@ def jobs(train: int, val: int) -> list[Job]:
 
 
 def pictures(job: Job) -> int:
+    """A job's number of pictures."""
     return job[2] - job[1]
 
 
-def make_mpii(options: Options, job: Job, folder: Path) -> list[dict[str, Any]]:
-    """Write a job's pictures into folder/images. Returns one entry per labelled person."""
+def make_mpii(options: Options, folder: Path, job: Job) -> list[MpiiPerson]:
+    """Write a job's pictures into folder/images. Returns the labelled people."""
 
-    def entries(shot: Scene, _number: int, name: str) -> list[dict[str, Any]]:
-        made = [_mpii_person(shot, person, name) for person in shot.people]
-        return [{"split": job[0], **entry} for entry in made if entry is not None]
+    def entries(shot: Scene, _number: int, name: str) -> list[MpiiPerson]:
+        people = [_mpii_person(shot, person, name, job[0]) for person in shot.people]
+        return [person for person in people if person is not None]
 
-    return _shoot(options, job, folder, ("images", "{:09d}.jpg", (1280, 720), 0, (0.6, 0.3, 0.1)), entries)
+    return _shoot(options, job, folder, _Style("images", "{:09d}.jpg", (1280, 720), 0, (0.6, 0.3, 0.1)), entries)
 
 
-def make_coco(options: Options, job: Job, folder: Path) -> list[dict[str, Any]]:
-    """Write a job's pictures into folder/{train,val}2017. Returns one entry per picture."""
+def make_coco(options: Options, folder: Path, job: Job) -> list[CocoPicture]:
+    """Write a job's pictures into folder/{train,val}2017."""
 
-    def entries(shot: Scene, number: int, name: str) -> list[dict[str, Any]]:
+    def entries(shot: Scene, number: int, name: str) -> list[CocoPicture]:
         people = [_coco_person(shot, person) for person in shot.people if person.area >= 1]
-        width, height = shot.view.camera.size
-        return [{"split": job[0], "id": number, "file_name": name, "width": width, "height": height, "people": people}]
+        return [CocoPicture(job[0], number, name, *shot.view.camera.size, people)]
 
-    style = (f"{job[0]}2017", "{:012d}.jpg", (640, 480), 1, (0.45, 0.3, 0.15, 0.1))
+    style = _Style(f"{job[0]}2017", "{:012d}.jpg", (640, 480), 1, (0.45, 0.3, 0.15, 0.1))
     return _shoot(options, job, folder, style, entries)
 
 
-_Style = tuple[str, str, tuple[int, int], int, tuple[float, ...]]
+class _Style(NamedTuple):
+    """size: width, height px of a picture at scale 1; set_number: seeds the set's random numbers; chances: of 1, 2, ...
+    people."""
+
+    folder: str
+    file_name: str
+    size: tuple[int, int]
+    set_number: int
+    chances: tuple[float, ...]
 
 
 def _shoot(
@@ -72,34 +114,33 @@ def _shoot(
     job: Job,
     folder: Path,
     style: _Style,
-    entries: Callable[[Scene, int, str], list[dict[str, Any]]],
-) -> list[dict[str, Any]]:
-    """style: folder, file name, picture size px at scale 1, the set's number, chances of 1, 2, ... people.
+    entries: Callable[[Scene, int, str], list[Entry]],
+) -> list[Entry]:
+    """Draw and write a job's pictures. entries: makes the labels of a scene, its number and its file name.
 
-    COCO's pictures are smaller than MPII's to begin with, so they shrink less.
+    COCO's pictures are smaller than MPII's, so they are scaled down less.
     """
-    into, pattern, base, number_of_set, chances = style
-    (folder / into).mkdir(exist_ok=True)
+    (folder / style.folder).mkdir(exist_ok=True)
     split = 1 if job[0] == "val" else 0
-    ratio = min(1.0, _COCO_SHRINKS * options.scale) if number_of_set else options.scale
-    made = []
+    ratio = min(1.0, _COCO_SHRINKS * options.scale) if style.set_number else options.scale
+    labels = []
     for n in range(job[1], job[2]):
-        rng = np.random.default_rng([options.seed, 40 + number_of_set, split, n])
-        long, short = (max(round(side * ratio), 8) for side in base)
+        rng = np.random.default_rng([options.seed, 40 + style.set_number, split, n])
+        long, short = (max(round(side * ratio), 8) for side in style.size)
         size = (short, long) if rng.random() < 0.25 else (long, short)
-        count = 1 + int(rng.choice(len(chances), p=chances))
+        count = 1 + int(rng.choice(len(style.chances), p=style.chances))
         shot = scene(rng, size, count, oversampling=options.oversampling)
         number = n + 1 + 1_000_000 * split
-        name = pattern.format(number)
-        (folder / into / name).write_bytes(jpeg(shot.picture, rng))
-        made += entries(shot, number, name)
-    return made
+        name = style.file_name.format(number)
+        (folder / style.folder / name).write_bytes(jpeg(shot.picture, rng))
+        labels += entries(shot, number, name)
+    return labels
 
 
-def _mpii_person(shot: Scene, person: Seen, name: str) -> dict[str, Any] | None:
-    """1-based pixels. The scale is the person's whole extent in units of 200 px, the centre that of the extent,
-    raised by the 15 px per unit that readers lower it by. None for those whom nobody would label: hardly in the
-    picture, nearly hidden, or so near that they overflow it."""
+def _mpii_person(shot: Scene, person: ScenePerson, name: str, split: str) -> MpiiPerson | None:
+    """1-based pixels. The scale is the person's whole extent in units of 200 px; the centre is that of the extent,
+    moved up by the 15 px per unit by which readers move it down. None for a person whom an annotator would skip: mostly
+    outside the picture, mostly hidden, or larger than the picture."""
     pixels, visible = shot.pixels(person, _MPII_NAMES)
     low, high = pixels.min(0), pixels.max(0)
     scale = float(max((high - low).max() * 1.08, 1.0)) / _PX_PER_SCALE
@@ -109,55 +150,56 @@ def _mpii_person(shot: Scene, person: Seen, name: str) -> dict[str, Any] | None:
     if labelled.sum() < _MIN_JOINTS or (visible == 2).sum() < _MIN_VISIBLE or overflows:
         return None
     points = np.where(labelled[:, None], pixels + 1, -1.0)
-    return {
+    annotation = {
         "image": name,
         "center": centre.round(3).tolist(),
         "scale": round(scale, 6),
         "joints": points.round(3).tolist(),
         "joints_vis": labelled.astype(int).tolist(),
-        "head": _head_box(shot, person).tolist(),
     }
+    return MpiiPerson(split, annotation, _head_box(shot, person).tolist())
 
 
-def _head_box(shot: Scene, person: Seen) -> Floats:
-    """x1, y1, x2, y2, 1-based px, of the head, whether or not it is visible."""
+def _head_box(shot: Scene, person: ScenePerson) -> Floats:
+    """x1, y1, x2, y2, 1-based px, of the head, visible or not."""
     offsets = _SKULL * person.lengths.head
     world = person.posed.points(np.full(len(offsets), INDEX["head"]), offsets)
     pixels, _ = shot.view.project(world)
-    # A box of the skull's corners is wider than the round skull in it.
+    # The box of the skull's corners is wider than the round skull.
     middle, half = (pixels.min(0) + pixels.max(0)) / 2, (pixels.max(0) - pixels.min(0)) / 2 * 0.88
     return np.concatenate([middle - half, middle + half]).round(3) + 1
 
 
-def finish_mpii(entries: list[dict[str, Any]], folder: Path) -> None:
+def finish_mpii(folder: Path, people: Sequence[MpiiPerson]) -> None:
     """Write annot/train.json, annot/valid.json and annot/gt_valid.mat."""
     (folder / "annot").mkdir()
     for split, stem in (("train", "train"), ("val", "valid")):
-        people = [e for e in entries if e["split"] == split]
-        kept = [{key: value for key, value in e.items() if key not in ("split", "head")} for e in people]
-        (folder / "annot" / f"{stem}.json").write_text(json.dumps(kept), "utf-8")
-    judged = [e for e in entries if e["split"] == "val"]
+        entries = [person.annotation for person in people if person.split == split]
+        (folder / "annot" / f"{stem}.json").write_text(json.dumps(entries), "utf-8")
+    evaluated = [person for person in people if person.split == "val"]
     names = np.empty((1, len(MPII16)), object)
     short = {"ankle": "ank", "knee": "kne", "hip": "hip", "wrist": "wri", "elbow": "elb", "shoulder": "sho"}
     for i, joint in enumerate(MPII16.joints):
         side, _, part = joint.partition("_")
         names[0, i] = f"{side[0]}{short[part]}" if part else joint
-    missing = 1 - np.array([e["joints_vis"] for e in judged], np.float64).reshape(-1, len(MPII16)).T
-    points = np.array([e["joints"] for e in judged], np.float64).reshape(-1, len(MPII16), 2).transpose(1, 2, 0)
-    heads = np.array([e["head"] for e in judged], np.float64).reshape(-1, 2, 2).transpose(1, 2, 0)
+    missing = 1 - np.array([p.annotation["joints_vis"] for p in evaluated], np.float64).reshape(-1, len(MPII16)).T
+    points = (
+        np.array([p.annotation["joints"] for p in evaluated], np.float64).reshape(-1, len(MPII16), 2).transpose(1, 2, 0)
+    )
+    heads = np.array([p.head for p in evaluated], np.float64).reshape(-1, 2, 2).transpose(1, 2, 0)
     file = io.BytesIO()
     scipy.io.savemat(
         file,
         {"dataset_joints": names, "jnt_missing": missing, "pos_gt_src": points, "headboxes_src": heads},
     )
-    # The first 116 bytes are free text, in which SciPy notes the time: equal options must give equal files.
+    # The first 116 bytes are free text, where SciPy writes the time; equal options must give equal files.
     text = b"MATLAB 5.0 MAT-file, synthetic".ljust(116)
     (folder / "annot" / "gt_valid.mat").write_bytes(text + file.getvalue()[len(text) :])
 
 
-def _coco_person(shot: Scene, person: Seen) -> dict[str, Any]:
+def _coco_person(shot: Scene, person: ScenePerson) -> CocoPerson:
     pixels, visible = shot.pixels(person, COCO17.joints)
-    # Nobody guesses a joint far from what they can see of the person.
+    # An annotator does not guess a joint far from the visible part of the person.
     corner, extent = np.array(person.box[:2]), np.array(person.box[2:])
     near = (np.abs(pixels - corner - extent / 2) <= 0.65 * extent).all(-1)
     visible = np.where(near, visible, 0)
@@ -173,8 +215,8 @@ def _coco_person(shot: Scene, person: Seen) -> dict[str, Any]:
     }
 
 
-def finish_coco(options: Options, entries: list[dict[str, Any]], folder: Path) -> None:
-    """Write the annotations of both splits, and what a person detector might say about the evaluation split."""
+def finish_coco(options: Options, folder: Path, pictures: Sequence[CocoPicture]) -> None:
+    """Write the annotations of both splits, and simulated person detections in the evaluation split."""
     (folder / "annotations").mkdir()
     (folder / "person_detection_results").mkdir()
     category = {
@@ -182,30 +224,29 @@ def finish_coco(options: Options, entries: list[dict[str, Any]], folder: Path) -
         "skeleton": [[COCO17.index(a) + 1, COCO17.index(b) + 1] for a, b in COCO17.bones],
     }  # fmt: skip
     for split in ("train", "val"):
-        images = [e for e in entries if e["split"] == split]
-        people = [{"image_id": e["id"], **person} for e in images for person in e["people"]]
-        for n, person in enumerate(people):
-            person["id"] = n + 1 + (1_000_000 if split == "val" else 0)
+        images = [picture for picture in pictures if picture.split == split]
+        first = 1_000_001 if split == "val" else 1
+        people = [(image.id, person) for image in images for person in image.people]
         table = {
             "info": {"description": "synthetic people"},
             "licenses": [],
             "categories": [category],
-            "images": [{k: e[k] for k in ("id", "file_name", "width", "height")} for e in images],
-            "annotations": people,
+            "images": [{"id": i.id, "file_name": i.file_name, "width": i.width, "height": i.height} for i in images],
+            "annotations": [{"image_id": image, **person, "id": n} for n, (image, person) in enumerate(people, first)],
         }
         (folder / "annotations" / f"person_keypoints_{split}2017.json").write_text(json.dumps(table), "utf-8")
         if split == "val":
             rng = np.random.default_rng([options.seed, 43])
-            found = [detection for e in images for detection in _detections(rng, e)]
+            detections = [detection for image in images for detection in _detections(rng, image)]
             path = folder / "person_detection_results" / "detections_val.json"
-            path.write_text(json.dumps(found), "utf-8")
+            path.write_text(json.dumps(detections), "utf-8")
 
 
-def _detections(rng: np.random.Generator, image: dict[str, Any]) -> list[dict[str, Any]]:
-    """Jittered boxes of nearly all people, some twice, and boxes of nobody."""
-    size = np.array([image["width"], image["height"]], np.float64)
+def _detections(rng: np.random.Generator, image: CocoPicture) -> list[dict[str, object]]:
+    """Jittered boxes of nearly all people, some of them twice, and false boxes."""
+    size = np.array([image.width, image.height], np.float64)
     boxes: list[tuple[npt.NDArray[np.float64], float]] = []
-    for person in image["people"]:
+    for person in image.people:
         box = np.array(person["bbox"])
         if rng.random() < 0.95:
             boxes.append((_jittered(rng, box, 0.04), float(rng.uniform(0.7, 1.0))))
@@ -215,7 +256,7 @@ def _detections(rng: np.random.Generator, image: dict[str, Any]) -> list[dict[st
         extent = size * rng.uniform(0.1, 0.5, 2)
         boxes.append((np.concatenate([rng.uniform(0, size - extent), extent]), float(rng.uniform(0.02, 0.35))))
     return [
-        {"image_id": image["id"], "category_id": 1, "bbox": box.round(2).tolist(), "score": round(score, 4)}
+        {"image_id": image.id, "category_id": 1, "bbox": box.round(2).tolist(), "score": round(score, 4)}
         for box, score in boxes
     ]
 

@@ -19,6 +19,7 @@ from sanpose.report.selection.runs import scale_of
 from sanpose.report.table import Cell, Table, cell_of
 from sanpose.runs import joint_maps
 from sanpose.runs.ledger import RunRecord
+from sanpose.runs.paths import RunPaths
 
 BAND = "Bands: ± one sample standard deviation over seeds."
 _MAPS = 6  # runs whose maps are drawn
@@ -138,7 +139,7 @@ _NO_MAPS = "no run has maps; `sanpose relationship --sweep NAME` or `--run ID` m
 def _joints(report: Report) -> Iterator[FigurePlan]:
     """Figure 3 for each run whose maps `sanpose relationship` has measured."""
     title = "Figure 3. Joint relationships for values of δ"
-    measured = [run for run in report.records if (run.folder / joint_maps.NAME).is_file()]
+    measured = [run for run in report.records if RunPaths(run.folder).joint_maps.is_file()]
     if not measured:
         yield FigurePlan("joints", "table1", title, "", missing=_NO_MAPS)
     letters = _letters(report)
@@ -161,7 +162,7 @@ def _letters(report: Report) -> dict[str, str]:
 def _maps(run: RunRecord, title: str, label: str) -> Iterator[FigurePlan]:
     title = f"{title}, {label}"
     try:
-        maps = joint_maps.read(run.folder / joint_maps.NAME)
+        maps = joint_maps.read(RunPaths(run.folder).joint_maps)
     except UserError as error:
         yield FigurePlan(f"joints-{run.id}", "table1", title, "", missing=error.what)
         return

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sanpose.errors import UserError
-from sanpose.runs.facts import MPJPE, number_at
-from sanpose.runs.journal import NAME
+from sanpose.metrics.headline import MPJPE
+from sanpose.runs.facts import number_at
 from sanpose.runs.ledger import RunRecord
+from sanpose.runs.paths import RunPaths
 from sweeps.files import BrokenRecord, read_lines
 
 Line = dict[int, float]  # epoch -> value
@@ -49,7 +50,7 @@ class Band:
 
 def curves(run: RunRecord) -> TrainingCurves:
     """The curves in a run's journal; empty without a journal. Raises UserError for an unreadable journal."""
-    path = run.folder / NAME
+    path = RunPaths(run.folder).journal
     try:
         lines = read_lines(path, _WITHIN) if path.is_file() else []
     except (BrokenRecord, OSError) as error:

@@ -20,6 +20,7 @@ from sanpose.report.selection.runs import state
 from sanpose.runs import facts
 from sanpose.runs.facts import number_at, setting
 from sanpose.runs.ledger import RunRecord
+from sanpose.runs.paths import RunPaths
 from sweeps.files import BrokenRecord, read_json
 from sweeps.secrecy import masked
 
@@ -141,7 +142,7 @@ def _run(run: RunRecord, shared: Mapping[str, _Shared]) -> dict[str, object]:
 def _provenance(run: RunRecord) -> Iterable[tuple[str, str]]:
     """Label and text of a run's origin: commit, command, machine, packages; or why they are unknown."""
     try:
-        record = read_json(run.folder / "provenance.json")
+        record = read_json(RunPaths(run.folder).provenance)
     except BrokenRecord as error:
         return [("provenance", error.reason)]
     git, machine, packages = (_mapping(record.get(key)) for key in ("git", "machine", "packages"))

@@ -23,6 +23,7 @@ from sanpose.report.page.details import details, shown_runs, when, with_curves
 from sanpose.report.page.views import VERDICTS, TableView, view
 from sanpose.report.selection.runs import scale_of, seed_of, state
 from sanpose.runs.ledger import RunRecord
+from sanpose.runs.paths import RunPaths
 from sweeps.files import write_atomic
 
 _HERE = Path(__file__).parent
@@ -131,7 +132,7 @@ def _photos(runs: Sequence[RunRecord]) -> tuple[list[PagePhoto], int]:
 
 def _predictions(run: RunRecord) -> list[Path]:
     """A run's pictures, without folders and broken links of such names."""
-    paths = sorted((run.folder / "predictions").glob("*"))
+    paths = sorted(RunPaths(run.folder).predictions.glob("*"))
     return [path for path in paths if path.suffix in _KINDS and os.path.isfile(path)]  # noqa: PTH113  # never raises
 
 

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sanpose.metrics.headline import MPJPE
 from sanpose.report.table import Cell, Column
 from sanpose.runs import facts
-from sanpose.runs.facts import MPJPE, is_number, number_at, preset, setting
+from sanpose.runs.facts import is_number, number_at, preset, setting
 from sanpose.runs.ledger import RunRecord
 
 _NEEDED: dict[str, type] = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sanpose.metrics.headline import MEAN_POSE_MPJPE, MPJPE, UNTRAINED_MPJPE
 from sanpose.model.cost import recorded_network
 from sanpose.report import paper
 from sanpose.report.selection.runs import RUNS, CellRuns, difference, ids, listed, protocol_of, state
 from sanpose.report.table import Cell, Column, Table
-from sanpose.runs.facts import MPJPE, preset, real, setting
+from sanpose.runs.facts import preset, real, setting
 from sanpose.runs.ledger import Broken, RunRecord
 
 _BROKEN = 12  # broken records that the notes name; the table 'broken' names all
@@ -95,9 +96,7 @@ def _unlearned(cells: Sequence[CellRuns]) -> list[str]:
     """The cells that have learned too little for their figures to say anything about the cell's settings."""
     low = []
     for cell in cells:
-        ours, untrained, mean_pose = (
-            cell.figure(*path).value for path in (MPJPE, ("h36m", "untrained_mpjpe"), ("h36m", "mean_pose_mpjpe"))
-        )
+        ours, untrained, mean_pose = (cell.figure(*path).value for path in (MPJPE, UNTRAINED_MPJPE, MEAN_POSE_MPJPE))
         if isinstance(ours, float) and (_above(ours, untrained, 0.5) or _above(ours, mean_pose, 1.0)):
             low.append(cell.letter)
     letters = f"{'Cells' if len(low) > 1 else 'Cell'} {', '.join(low)}"
@@ -142,8 +141,8 @@ def _row(published: Mapping[str, str], cell: CellRuns) -> dict[str, Cell]:
         "paper_mm": Cell(reference, rank="paper"),
         "ours_mm": ours,
         "difference_mm": difference(ours, reference),
-        "untrained_mm": cell.figure("h36m", "untrained_mpjpe"),
-        "mean_pose_mm": cell.figure("h36m", "mean_pose_mpjpe"),
+        "untrained_mm": cell.figure(*UNTRAINED_MPJPE),
+        "mean_pose_mm": cell.figure(*MEAN_POSE_MPJPE),
         "seeds": Cell(cell.measured(*MPJPE)),
         "status": Cell(f"{cell.status}{unmeasured}"),
         "preset": Cell(cell.preset or None),

@@ -10,6 +10,7 @@ from typing import Literal
 
 from sanpose.data.actions import ACTIONS
 from sanpose.errors import UserError
+from sanpose.metrics.headline import MPJPE, PA_MPJPE, PA_MPJPE_SCALED, PCKH
 from sanpose.report import paper
 from sanpose.report.selection.runs import RUNS, CellRuns, difference, ids
 from sanpose.report.table import Cell, Column, Table
@@ -41,7 +42,7 @@ class _Compared:
 
 def table3(cells: Sequence[CellRuns], config_dir: Path, protocol: int) -> Table:
     """Table 3 a (protocol 1, MPJPE) or b (protocol 2, PA-MPJPE), mm, per action."""
-    name, metric = ((paper.PROTOCOL1, "mpjpe"), (paper.PROTOCOL2, "pa_mpjpe"))[protocol - 1]
+    name, path = ((paper.PROTOCOL1, MPJPE), (paper.PROTOCOL2, PA_MPJPE))[protocol - 1]
     published = paper.rows(config_dir, name)
     columns = _columns(published, "low")
     actions = columns[1:-1]
@@ -52,15 +53,15 @@ def table3(cells: Sequence[CellRuns], config_dir: Path, protocol: int) -> Table:
 
     def ours(cell: CellRuns) -> dict[str, Cell]:
         row = {
-            column.key: cell.figure("h36m", metric, "per_action", action)
+            column.key: cell.figure(*path[:-1], "per_action", action)
             for column, action in zip(actions, ACTIONS.values(), strict=True)
         }
-        row[columns[-1].key] = cell.figure("h36m", metric, "mean_over_frames")
+        row[columns[-1].key] = cell.figure(*path)
         if protocol == 2:
-            row[_SCALED.key] = cell.figure("h36m", "pa_mpjpe_scaled", "mean_over_frames")
+            row[_SCALED.key] = cell.figure(*PA_MPJPE_SCALED)
         return row
 
-    compared = _Compared(columns[-1].key, ("h36m", metric, "mean_over_frames"))
+    compared = _Compared(columns[-1].key, path)
     extra = (_MEAN, _SCALED) if protocol == 2 else (_MEAN,)
     rows = _rows(published, name, columns, cells, ours, compared)
     rows = [{**row, _MEAN.key: _mean(row, actions)} for row in rows]
@@ -78,9 +79,9 @@ def table4(cells: Sequence[CellRuns], config_dir: Path) -> Table:
 
     def ours(cell: CellRuns) -> dict[str, Cell]:
         names = {c.key: "Mean" if c.key == "average" else c.key.capitalize() for c in columns[1:]}
-        return {key: cell.figure("mpii", "pckh@0.5", name) for key, name in names.items()}
+        return {key: cell.figure(*PCKH[:-1], name) for key, name in names.items()}
 
-    compared = _Compared("average", ("mpii", "pckh@0.5", "Mean"))
+    compared = _Compared("average", PCKH)
     rows = _rows(published, paper.MPII, columns, cells, ours, compared)
     notes = (
         _note(columns[-1]),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sanpose.config.schema import DataConfig, ModelConfig
+from sanpose.metrics.headline import MPJPE
 from sanpose.model.cost import Cost, NetworkCost, network_cost, recorded_cost, recorded_network
 from sanpose.report import paper
 from sanpose.report.selection.runs import RUNS, CellRuns, difference, ids
 from sanpose.report.table import Cell, Column, Table
 from sanpose.report.tables.ablation import network_name
-from sanpose.runs.facts import MPJPE
 
 COLUMNS = (
     Column("network", "Network, for one image"),

@@ -29,10 +29,10 @@ def test_what_is_no_host_list(names: str) -> None:
 
 
 def test_a_job() -> None:
-    found = Allocation.of(
+    job = Allocation.of(
         {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_RESTART_COUNT": "2", "SLURM_JOB_PARTITION": "gpu"}
     )
-    assert found == Allocation("7", ("n1", "n2"), 2, "gpu")
+    assert job == Allocation("7", ("n1", "n2"), 2, "gpu")
 
 
 def test_outside_a_job_it_is_said_how_to_get_one() -> None:
@@ -41,7 +41,7 @@ def test_outside_a_job_it_is_said_how_to_get_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "share"),
+    ("environment", "share"),
     [
         ({"SLURM_CPUS_ON_NODE": "8"}, Share(8, 0, None)),
         ({"SLURM_CPUS_ON_NODE": "8", "SLURM_MEM_PER_CPU": "100"}, Share(8, 0, 800 * 2**20)),
@@ -51,5 +51,5 @@ def test_outside_a_job_it_is_said_how_to_get_one() -> None:
         ({"SLURM_CPUS_ON_NODE": "2", "CUDA_VISIBLE_DEVICES": "0,2"}, Share(2, 2, None)),
     ],
 )
-def test_a_share_of_a_node(given: dict[str, str], share: Share) -> None:
-    assert Share.of(given) == share
+def test_a_share_of_a_node(environment: dict[str, str], share: Share) -> None:
+    assert Share.of(environment) == share

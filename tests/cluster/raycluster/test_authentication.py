@@ -28,15 +28,15 @@ ASK = (
     "import os, sys, urllib.error, urllib.request as r\n"
     "token = os.environ.get('TOKEN')\n"
     "data = sys.argv[2].encode() if len(sys.argv) > 2 else None\n"
-    "given = {'Authorization': 'Bearer ' + token} if token else {}\n"
-    "asked = r.Request(sys.argv[1], data=data, headers=given | {'Content-Type': 'application/json'})\n"
-    "try: print(r.urlopen(asked, timeout=20).status)\n"
+    "headers = {'Authorization': 'Bearer ' + token} if token else {}\n"
+    "request = r.Request(sys.argv[1], data=data, headers=headers | {'Content-Type': 'application/json'})\n"
+    "try: print(r.urlopen(request, timeout=20).status)\n"
     "except urllib.error.HTTPError as error: print(error.code)\n"
 )
 
 
 def start(lab: Lab, node: str, environment: dict[str, str], command: list[str]) -> subprocess.Popen[str]:
-    """A client on a node, with nothing of Ray's in its environment but what is given."""
+    """A client on a node, with nothing of Ray's in its environment except `environment`."""
     clean = ["env", "-i", "HOME=/nonexistent", "PATH=/usr/bin:/bin", *(f"{k}={v}" for k, v in environment.items())]
     return lab.start(node, [*clean, "timeout", "60", *command])
 
@@ -50,39 +50,48 @@ def test_strangers_are_refused_at_every_door_and_run_nothing(lab: Lab, tmp_path:
     while not env_file.exists():
         assert time.monotonic() < until, lab.logs(job)
         time.sleep(0.1)
-    told = dict(line.removeprefix("export ").split("=", 1) for line in env_file.read_text().splitlines())
-    told = {name: value.strip("'") for name, value in told.items()}
-    token = Path(told["RAY_AUTH_TOKEN_PATH"]).read_text()
-    modes = [oct(p.stat().st_mode & 0o777) for p in (Path(told["RAY_AUTH_TOKEN_PATH"]), env_file, folder)]
+    variables = dict(line.removeprefix("export ").split("=", 1) for line in env_file.read_text().splitlines())
+    variables = {name: value.strip("'") for name, value in variables.items()}
+    token = Path(variables["RAY_AUTH_TOKEN_PATH"]).read_text()
+    modes = [oct(p.stat().st_mode & 0o777) for p in (Path(variables["RAY_AUTH_TOKEN_PATH"]), env_file, folder)]
     assert modes == ["0o600", "0o600", "0o700"]
 
-    port = told["RAY_API_SERVER_ADDRESS"].rpartition(":")[2]
+    port = variables["RAY_API_SERVER_ADDRESS"].rpartition(":")[2]
     assert lab.exec("node1", ["ss", "-tlnH", f"sport = :{port}"]).split()[3] == f"127.0.0.1:{port}"
 
     ran = tmp_path / "ran"
-    wanted = json.dumps({"entrypoint": f"touch {ran}"})
-    jobs, address = f"{told['RAY_API_SERVER_ADDRESS']}/api/jobs/", {"ADDRESS": told["RAY_ADDRESS"]}
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": told["RAY_AUTH_TOKEN_PATH"]}
+    body = json.dumps({"entrypoint": f"touch {ran}"})
+    jobs, address = f"{variables['RAY_API_SERVER_ADDRESS']}/api/jobs/", {"ADDRESS": variables["RAY_ADDRESS"]}
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": variables["RAY_AUTH_TOKEN_PATH"]}
     wrong = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
     python = [sys.executable, "-c"]
-    submit = [RAY, "job", "submit", f"--address={told['RAY_API_SERVER_ADDRESS']}", "--no-wait", "--", "touch", str(ran)]
+    submit = [
+        RAY,
+        "job",
+        "submit",
+        f"--address={variables['RAY_API_SERVER_ADDRESS']}",
+        "--no-wait",
+        "--",
+        "touch",
+        str(ran),
+    ]
     clients = {
         "driver, own": start(lab, "node2", {**address, **own}, [*python, CONNECT]),
         "driver, none": start(lab, "node2", address, [*python, CONNECT]),
         "driver, wrong": start(lab, "node2", {**address, **wrong}, [*python, CONNECT]),
-        "jobs, none": start(lab, "node1", {}, [*python, ASK, jobs, wanted]),
-        "jobs, wrong": start(lab, "node1", {"TOKEN": "0" * 64}, [*python, ASK, jobs, wanted]),
+        "jobs, none": start(lab, "node1", {}, [*python, ASK, jobs, body]),
+        "jobs, wrong": start(lab, "node1", {"TOKEN": "0" * 64}, [*python, ASK, jobs, body]),
         "jobs, own": start(lab, "node1", {"TOKEN": token}, [*python, ASK, jobs]),
         "dashboard, none": start(
-            lab, "node1", {}, [*python, ASK, f"{told['RAY_API_SERVER_ADDRESS']}/nodes?view=summary"]
+            lab, "node1", {}, [*python, ASK, f"{variables['RAY_API_SERVER_ADDRESS']}/nodes?view=summary"]
         ),
         "submit, none": start(lab, "node1", {}, submit),
     }
-    said = {name: client.communicate(timeout=90)[0].strip() for name, client in clients.items()}
-    assert "let in 42" in said["driver, own"], said
-    assert "let in" not in said["driver, none"] + said["driver, wrong"] and clients["driver, none"].returncode
-    codes = [said[name] for name in ("jobs, none", "jobs, wrong", "jobs, own", "dashboard, none")]
+    output = {name: client.communicate(timeout=90)[0].strip() for name, client in clients.items()}
+    assert "let in 42" in output["driver, own"], output
+    assert "let in" not in output["driver, none"] + output["driver, wrong"] and clients["driver, none"].returncode
+    codes = [output[name] for name in ("jobs, none", "jobs, wrong", "jobs, own", "dashboard, none")]
     assert codes == ["401", "403", "200", "401"]
     assert clients["submit, none"].returncode and not ran.exists()
     lab.cancel(job)
-    assert not (folder / "env.sh").exists() and not Path(told["RAY_AUTH_TOKEN_PATH"]).exists()
+    assert not (folder / "env.sh").exists() and not Path(variables["RAY_AUTH_TOKEN_PATH"]).exists()

@@ -47,20 +47,20 @@ def test_only_a_folder_of_ones_own_is_taken_for_ones_private_ray(
     (mine / "ray.json").write_text(
         '{"address": {"gcs_address": "a:1"}, "environment": {}, "secret": ["RAY_AUTH_TOKEN"]}'
     )
-    found = tmp_path / f"sanpose-ray-{os.getpid()}-x"
-    found.symlink_to(mine)
+    folder = tmp_path / f"sanpose-ray-{os.getpid()}-x"
+    folder.symlink_to(mine)
     assert connect.private(os.getpid()) is None
-    found.unlink()
-    mine.rename(found)
-    assert connect.private(os.getpid()) == found and connect.told(found).lacking == ["RAY_AUTH_TOKEN"]
+    folder.unlink()
+    mine.rename(folder)
+    assert connect.private(os.getpid()) == folder and connect.read_private(folder).missing == ["RAY_AUTH_TOKEN"]
     monkeypatch.setattr("sys.argv", ["", str(os.getpid()), "1"])
-    with pytest.raises(SystemExit, match="token is in RAY_AUTH_TOKEN alone"):
+    with pytest.raises(SystemExit, match="only in the variable RAY_AUTH_TOKEN"):
         dashboard.main()
-    found.chmod(0o777)
+    folder.chmod(0o777)
     assert connect.private(os.getpid()) is None
     if os.getuid() == 0:
-        found.chmod(0o700)
-        os.chown(found, 65534, 65534)
+        folder.chmod(0o700)
+        os.chown(folder, 65534, 65534)
         assert connect.private(os.getpid()) is None
     with pytest.raises(SystemExit, match="has no private Ray"):
         dashboard.main()
@@ -104,5 +104,5 @@ def test_a_private_ray_asks_no_other_rays_dashboard_what_lives(monkeypatch: pyte
     with connect.ray_cluster(1):
         import ray
 
-        said = ray.get(ray.remote(look).remote(), timeout=60)
-    assert "Failed to connect" in said and "http://127.0.0.1:1/" in said
+        reply = ray.get(ray.remote(look).remote(), timeout=60)
+    assert "Failed to connect" in reply and "http://127.0.0.1:1/" in reply

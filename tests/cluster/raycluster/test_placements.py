@@ -26,7 +26,7 @@ class Owner:
 def states() -> dict[str, str]:
     from ray.util import placement_group_table
 
-    return {name: told["state"] for name, told in placement_group_table().items()}
+    return {name: group["state"] for name, group in placement_group_table().items()}
 
 
 def test_only_the_placement_groups_of_dead_actors_are_removed() -> None:

@@ -21,8 +21,8 @@ def test_two_claims_on_a_node_are_apart_and_a_released_block_is_free_again() -> 
 
 
 def test_another_process_is_seen_and_its_block_freed_when_it_is_killed() -> None:
-    held = "from cluster.raycluster import ports; b = ports.claim(40); print(b.first, flush=True); input()"
-    other = subprocess.Popen([sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    script = "from cluster.raycluster import ports; b = ports.claim(40); print(b.first, flush=True); input()"
+    other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout
     first = int(other.stdout.readline())
     own = ports.claim(40)

@@ -1,4 +1,4 @@
-"""What can be known before a submission is said then, in one clear message each."""
+"""What can be known before a submission is reported before it, with one clear message each."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_the_cluster_can_give(cluster: Commands, values: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "parts"),
     [
         ({"partition": "gpus"}, ["no partition 'gpus'", "cpu, gpu", "did you mean 'gpu'?"]),
         ({"partition": "gpu,big"}, ["no partition 'big'"]),
@@ -68,14 +68,14 @@ def test_what_the_cluster_can_give(cluster: Commands, values: dict[str, Any]) ->
         ({"partition": "gpu", "gpus_per_node": 1, "gpu_type": "v100"}, ["at most 0", "a100, h100"]),
         ({"partition": "gpu", "cpus_per_node": 65}, ["cpus_per_node=65", "at most 64"]),
         ({"partition": "gpu", "memory_per_node": "501G"}, ["memory_per_node=501G", "at most 512000 MB"]),
-        ({"partition": "gpu", "nodes": 2, "gpus_per_node": 8}, ["all that is asked of each", "1 of the partition's 3"]),
+        ({"partition": "gpu", "nodes": 2, "gpus_per_node": 8}, ["all requested resources", "1 of the partition's 3"]),
         ({"partition": "gpu", "nodes": 2, "constraint": "nvme"}, ["at most 1"]),
     ],
 )
-def test_what_the_cluster_can_never_give(cluster: Commands, values: dict[str, Any], told: list[str]) -> None:
+def test_what_the_cluster_can_never_give(cluster: Commands, values: dict[str, Any], parts: list[str]) -> None:
     with pytest.raises(ClusterError) as error:
         check(Profile("mine", **values))
-    assert all(part in str(error.value) for part in told), str(error.value)
+    assert all(part in str(error.value) for part in parts), str(error.value)
     assert "mine" in str(error.value)
     assert cluster.calls("sbatch") == []
 
@@ -108,7 +108,7 @@ def test_no_slurm_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("complaint", "told"),
+    ("complaint", "message"),
     [
         ("slurm_load_partitions: Unable to contact slurm controller (connect failure)", "controller does not answer"),
         (
@@ -120,10 +120,10 @@ def test_no_slurm_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_who_does_not_answer(commands: Commands, complaint: str, told: str) -> None:
+def test_who_does_not_answer(commands: Commands, complaint: str, message: str) -> None:
     commands.put("sbatch", "exit 1")
     commands.prints("sinfo", "", 1, complaint + "\n")
-    with pytest.raises(ClusterError, match=told):
+    with pytest.raises(ClusterError, match=message):
         check(Profile("mine"))
 
 
@@ -139,13 +139,13 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_folders(tmp_path / "runs", tmp_path, str(tmp_path))
     assert (tmp_path / "runs").is_dir()
     assert list((tmp_path / "runs").iterdir()) == []
-    with pytest.raises(ClusterError, match=r"is missing[\s\S]*is it mounted"):
+    with pytest.raises(ClusterError, match=r"is missing[\s\S]*mounted on this machine"):
         check_folders(tmp_path / "shared" / "runs", tmp_path, "/tmp")
     with pytest.raises(ClusterError, match="working directory is gone"):
         check_folders(tmp_path / "runs", tmp_path / "gone", "/tmp")
     (tmp_path / "file").touch()
     with pytest.raises(ClusterError, match="cannot be written"):
         check_folders(tmp_path / "file", tmp_path, "/tmp")
-    with pytest.raises(ClusterError, match="temporary folder is in the way: it is"):
+    with pytest.raises(ClusterError, match="cannot write to the nodes' temporary folder"):
         check_folders(tmp_path / "runs", tmp_path, str(tmp_path / "file"))
     check_folders(tmp_path / "runs", tmp_path, "/not/on/this/machine")

@@ -1,4 +1,4 @@
-"""Records of jobs: written whole, read strictly, found by what a person says."""
+"""Records of jobs: written whole, read strictly, found by their id, name or target."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cluster.slurm.spec import Profile
 
 def put(runs: Path, name: str, job_id: str | None = "7", **values: object) -> JobRecord:
     folder = jobs.folder_of(runs, name)
-    told = {
+    values_of_all = {
         "name": name, "kind": "train", "target": name, "job_id": job_id, "cluster": "gpu",
         "profile": profiles.to_plain(Profile("gpu", nodes=2)), "command": ("/bin/true",), "overrides": ("a=b",),
         "folder": str(folder), "cwd": str(runs), "python": "/bin/python", "submitted": "2026-01-01T10:00:00+00:00",
         "code": {"commit": "abc", "dirty": False}, "snapshot": None,
     }  # fmt: skip
-    record = JobRecord(**{**told, **values})  # type: ignore[arg-type]
-    with jobs.held(folder):
+    record = JobRecord(**{**values_of_all, **values})  # type: ignore[arg-type]
+    with jobs.locked(folder):
         jobs.write(record)
     return record
 
@@ -56,23 +56,23 @@ def test_a_job_is_found_by_its_number_its_name_or_its_run(tmp_path: Path) -> Non
     put(tmp_path, "4c1f0ab23e", "12")
     put(tmp_path, "4c9fffffff", "13")
     put(tmp_path, "12ab345678", "14")
-    for said, name in {
+    for text, name in {
         "12": "4c1f0ab23e",
         "4c9fffffff": "4c9fffffff",
         "4c1": "4c1f0ab23e",
         "12a": "12ab345678",
     }.items():
-        assert jobs.find(tmp_path, said).name == name
-    for said, told in {"4c": "could be several", "x": "there is no job 'x'", "": "there is no job ''"}.items():
-        with pytest.raises(ClusterError, match=told):
-            jobs.find(tmp_path, said)
+        assert jobs.find(tmp_path, text).name == name
+    for text, message in {"4c": "matches several", "x": "there is no job 'x'", "": "there is no job ''"}.items():
+        with pytest.raises(ClusterError, match=message):
+            jobs.find(tmp_path, text)
 
 
 def test_only_one_submits_into_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "jobs" / "a"
-    with jobs.held(folder), pytest.raises(ClusterError, match="another process"), jobs.held(folder):
+    with jobs.locked(folder), pytest.raises(ClusterError, match="another process"), jobs.locked(folder):
         pass
-    with jobs.held(folder):
+    with jobs.locked(folder):
         pass
 
 

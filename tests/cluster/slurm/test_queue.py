@@ -1,4 +1,4 @@
-"""One question for all jobs: squeue, then sacct, then unknown; asked less often when nothing happens."""
+"""One query for all jobs: squeue, then sacct, then unknown; less often when nothing changes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PENDING = "8|PENDING||0:00|ReqNodeNotAvail, UnavailableNodes:node3|x\n"
 
 def test_one_squeue_for_all_jobs(commands: Commands) -> None:
     commands.prints("squeue", RUNNING + PENDING)
-    found = look(["7", "8"])
-    assert [(t.state.word, t.nodes, t.elapsed) for t in found.values()] == [
+    statuses = look(["7", "8"])
+    assert [(t.state.word, t.nodes, t.elapsed) for t in statuses.values()] == [
         ("running", "node[1-2]", "1:02:03"),
         ("pending", "", "0:00"),
     ]
-    assert found["8"].reason == "ReqNodeNotAvail, UnavailableNodes:node3|x"
-    assert found["7"].reason == ""
+    assert statuses["8"].reason == "ReqNodeNotAvail, UnavailableNodes:node3|x"
+    assert statuses["7"].reason == ""
     (call,) = commands.calls("squeue")
     assert "--jobs=7,8" in call
     assert "--states=all" in call
@@ -34,9 +34,9 @@ def test_one_squeue_for_all_jobs(commands: Commands) -> None:
 def test_sacct_is_asked_only_for_what_squeue_has_forgotten(commands: Commands) -> None:
     commands.prints("squeue", RUNNING)
     commands.prints("sacct", "6|CANCELLED by 1000|None assigned|00:10:00\n")
-    found = look(["6", "7"])
-    assert found["6"].state.word == "cancelled"
-    assert found["6"].nodes == ""
+    statuses = look(["6", "7"])
+    assert statuses["6"].state.word == "cancelled"
+    assert statuses["6"].nodes == ""
     (call,) = commands.calls("sacct")
     assert "--jobs=6" in call
     assert "7" not in call.partition("--jobs=")[2]
@@ -51,22 +51,22 @@ def test_what_neither_knows_is_unknown(commands: Commands) -> None:
 
 def test_a_state_that_nobody_knows_is_unknown_and_shown(commands: Commands) -> None:
     commands.prints("squeue", "7|TELEPORTED|node1|0:01|None\n")
-    (told,) = look(["7"]).values()
-    assert (told.state.stage, told.slurm) == ("unknown", "TELEPORTED")
+    (status,) = look(["7"]).values()
+    assert (status.state.stage, status.slurm) == ("unknown", "TELEPORTED")
 
 
 def test_a_cluster_that_does_not_answer(commands: Commands) -> None:
     commands.prints("squeue", "", 1, "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n")
-    (told,) = look(["7"]).values()
-    assert told.state.stage == "unknown"
-    assert "Unable to contact slurm controller" in told.reason
+    (status,) = look(["7"]).values()
+    assert status.state.stage == "unknown"
+    assert "Unable to contact slurm controller" in status.reason
     assert commands.calls("sacct") == []
 
 
 def test_a_cluster_that_hangs(commands: Commands) -> None:
     commands.put("squeue", "exec sleep 30")
-    (told,) = look(["7"], seconds=0.2).values()
-    assert told.reason == "squeue has not answered within 0.2 s"
+    (status,) = look(["7"], seconds=0.2).values()
+    assert status.reason == "squeue has not answered within 0.2 s"
 
 
 def test_no_slurm_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,15 +91,15 @@ def test_it_asks_less_often_when_nothing_happens(commands: Commands, monkeypatch
     clock, slurm = Clock(monkeypatch), Queue(shortest=2)
     commands.prints("squeue", RUNNING)
     for _ in range(600):
-        slurm.told(["7"])
+        slurm.statuses(["7"])
         clock.now += 1
     calls = len(commands.calls("squeue"))
     assert 10 <= calls <= 16, "0, 2, 6, 14, 30, 62 s, then every minute"
     commands.prints("squeue", RUNNING.replace("RUNNING", "FAILED"))
     clock.now += 60
-    assert slurm.told(["7"])["7"].state.word == "failed"
+    assert slurm.statuses(["7"])["7"].state.word == "failed"
     clock.now += 2
-    slurm.told(["7"])
+    slurm.statuses(["7"])
     assert len(commands.calls("squeue")) == calls + 2, "after a change it looks again soon"
 
 
@@ -107,8 +107,8 @@ def test_a_new_job_is_asked_about_at_once(commands: Commands, monkeypatch: pytes
     Clock(monkeypatch)
     slurm = Queue()
     commands.prints("squeue", RUNNING + PENDING)
-    slurm.told(["7"])
-    slurm.told(["7", "8"])
+    slurm.statuses(["7"])
+    slurm.statuses(["7", "8"])
     assert len(commands.calls("squeue")) == 2
 
 
@@ -117,10 +117,10 @@ def test_an_end_is_believed_when_it_is_seen_twice(commands: Commands, monkeypatc
     words = []
     for word in ("FAILED", "PENDING", "FAILED", "FAILED", "PENDING"):
         commands.prints("squeue", RUNNING.replace("RUNNING", word))
-        words.append(slurm.told(["7"])["7"].state.word)
+        words.append(slurm.statuses(["7"])["7"].state.word)
         clock.now += 100
     assert words == ["failed", "pending", "failed", "failed", "failed"]
-    assert len(commands.calls("squeue")) == 4, "it has ended: nothing is asked any more"
+    assert len(commands.calls("squeue")) == 4, "it has ended: there are no more queries"
 
 
 def test_jobs_that_follow(commands: Commands) -> None:

@@ -30,7 +30,7 @@ def job(profile: Profile, folder: str = "/shared/runs") -> JobSpec:
 
 
 def everything() -> JobSpec:
-    given = [
+    overrides = [
         "partition=gpu,long", "account=00123", "qos=high", "nodes=64", "gpus_per_node=8", "gpu_type=a100",
         "cpus_per_node=96", "memory_per_node=0", "time=2-00:00:00", "constraint=ib&nvme", "exclusive=true",
         "container=apptainer exec --nv --bind '/my data' image.sif", "python=/opt/venv/bin/python",
@@ -38,13 +38,13 @@ def everything() -> JobSpec:
         "mail_events=[END, FAIL]", "warning_seconds=600", "requeue=false", "no_kill=true", "node_local=/local/scratch",
         "extra.reservation=course", "extra.spread-job=", "extra.comment=a \"quoted\" #word",
     ]  # fmt: skip
-    told = profiles.changed({}, [f"cluster.{override}" for override in given])
-    return job(profiles.from_plain({**told, "name": "everything"}), "/shared/my 'runs' $HOME \"here\"")
+    plain = profiles.changed({}, [f"cluster.{override}" for override in overrides])
+    return job(profiles.from_plain({**plain, "name": "everything"}), "/shared/my 'runs' $HOME \"here\"")
 
 
 def joined() -> JobSpec:
     joiner = profiles.read("preemptible", SHIPPED, ["cluster.nodes=1", "cluster.setup=[module load cuda/12.8]"])
-    return dataclasses.replace(job(profiles.read("cpu", SHIPPED)), joiner=joiner, most=16)
+    return dataclasses.replace(job(profiles.read("cpu", SHIPPED)), joiner=joiner, max_joiners=16)
 
 
 CASES = {
@@ -83,7 +83,7 @@ def test_a_setup_line_that_fails_ends_the_job_and_says_which(tmp_path: Path) -> 
     text = sbatch_text(job(Profile("x", setup=("true", "ls /nowhere/at/all", "echo later"))))
     done = subprocess.run(["bash"], input=text, text=True, capture_output=True)
     assert done.returncode == 2
-    assert "the job ends here, with code 2: ls /nowhere/at/all" in done.stderr
+    assert "the job script failed with code 2: ls /nowhere/at/all" in done.stderr
     assert "later" not in done.stdout
 
 

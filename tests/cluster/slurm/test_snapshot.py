@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from cluster.errors import ClusterError
 from cluster.slurm import snapshot
-from cluster.slurm.snapshot import make, plan
+from cluster.slurm.snapshot import SnapshotPlan, make
+from sanpose.runs import provenance
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -52,9 +53,13 @@ def folders(root: Path) -> list[Path]:
     return [root / "pose", root / "configs"]
 
 
+def plan(repository: Path, folders: list[Path], exclude: Sequence[Path] = ()) -> SnapshotPlan:
+    return snapshot.plan(repository, provenance.git_state(repository), folders, exclude)
+
+
 def files(folder: Path) -> set[str]:
-    found = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()}
-    return {name for name in found if "__pycache__" not in name}
+    names = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()}
+    return {name for name in names if "__pycache__" not in name}
 
 
 def value(folder: Path) -> str:
@@ -73,8 +78,8 @@ def test_a_clean_commit(repository: Path, store: Path) -> None:
         "pose/net.py",
         "run.sh",
     }
-    told = json.loads((made / snapshot.PROVENANCE).read_text())
-    assert told["git"] == {
+    origin = json.loads((made / snapshot.PROVENANCE).read_text())
+    assert origin["git"] == {
         "commit": git(repository, "rev-parse", "HEAD").strip(), "dirty": False, "diff": "", "untracked": []
     }  # fmt: skip
     assert os.access(made / "run.sh", os.X_OK)
@@ -89,10 +94,10 @@ def test_changes_and_new_files_are_in_it_and_ignored_ones_are_not(repository: Pa
     made = make(plan(repository, folders(repository)), store)
     assert {"pose/net.py", "pose/new é.py"} <= files(made)
     assert not {"train.log", "configs/a.yaml"} & files(made)
-    told = json.loads((made / snapshot.PROVENANCE).read_text())["git"]
-    assert told["dirty"] is True
-    assert "+VALUE = 2" in told["diff"]
-    assert told["untracked"] == ["pose/new é.py"]
+    origin = json.loads((made / snapshot.PROVENANCE).read_text())["git"]
+    assert origin["dirty"] is True
+    assert "+VALUE = 2" in origin["diff"]
+    assert origin["untracked"] == ["pose/new é.py"]
 
 
 def test_later_edits_change_nothing(repository: Path, store: Path) -> None:
@@ -164,9 +169,9 @@ def test_without_git(tmp_path: Path, repository: Path, store: Path, monkeypatch:
     monkeypatch.setenv("PATH", "/nowhere")
     made = make(plan(repository, [repository / "pose", other]), store)
     assert files(made) == {".provenance.json", "pose/__init__.py", "pose/net.py", "configs/b.yaml"}
-    told = json.loads((made / snapshot.PROVENANCE).read_text())["git"]
-    assert told["commit"] is None
-    assert "git" in told["reason"]
+    origin = json.loads((made / snapshot.PROVENANCE).read_text())["git"]
+    assert origin["commit"] is None
+    assert "git" in origin["reason"]
 
 
 def test_code_that_is_installed_inside_another_repository(repository: Path, store: Path) -> None:

@@ -1,4 +1,4 @@
-"""Profiles: what can be asked for, what is refused and in which words, from YAML and from the command line."""
+"""Profiles: which values are valid, how the others are refused, from YAML and from the command line."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_memory_in_megabytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
-        ({"nodes": 0}, "nodes=0 cannot be used"),
+        ({"nodes": 0}, "nodes=0 is not valid"),
         ({"gpus_per_node": -1}, "gpus_per_node=-1"),
-        ({"gpu_type": "a100"}, "gpus_per_node above 0"),
+        ({"gpu_type": "a100"}, "also gpus_per_node above 0"),
         ({"cpus_per_node": 0}, "1 or more"),
         ({"memory_per_node": "64"}, "such as 64G"),
-        ({"time": "2:00"}, "minutes and seconds to Slurm"),
+        ({"time": "2:00"}, "Slurm reads it as minutes and seconds"),
         ({"time": "90"}, "time=90:00:00"),
         ({"time": "soon"}, "H:MM:SS"),
         ({"time": ""}, "H:MM:SS"),
@@ -60,19 +60,19 @@ def test_memory_in_megabytes() -> None:
         ({"warning_seconds": 0}, "1 to 65535"),
         ({"partition": "gpu\n#SBATCH --uid=0"}, "the name of a partition"),
         ({"constraint": "a\nb"}, "features"),
-        ({"mail_events": ("END",)}, "mail_user beside it"),
+        ({"mail_events": ("END",)}, "also mail_user"),
         ({"mail_user": "me@x.org", "mail_events": ("ENDE",)}, "BEGIN, END"),
         ({"node_local": "scratch"}, "an absolute path"),
         ({"extra": {"nodes": "3"}}, "the profile's key nodes"),
-        ({"extra": {"output": "x"}}, "--output is set by the profile itself"),
-        ({"extra": {"Reservation": "x"}}, "no option of sbatch"),
-        ({"extra": {"comment": "a\nb"}}, "no option of sbatch"),
+        ({"extra": {"output": "x"}}, "the job script already sets --output"),
+        ({"extra": {"Reservation": "x"}}, "not an option of sbatch"),
+        ({"extra": {"comment": "a\nb"}}, "not an option of sbatch"),
     ],
 )
-def test_what_cannot_be_used(values: dict[str, Any], told: str) -> None:
+def test_what_cannot_be_used(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ClusterError) as error:
         Profile("mine", **values)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "mine" in str(error.value)
 
 
@@ -81,15 +81,15 @@ def test_a_whole_node_needs_no_number_of_cpus() -> None:
 
 
 def job(**values: Any) -> JobSpec:
-    told = {"name": "a", "command": ("/bin/true",), "folder": Path("/f"), "cwd": Path("/w"), "profile": Profile("x")}
-    return JobSpec(**{**told, "snapshot": None, "python": "/bin/python", **values})
+    place = {"folder": Path("/f"), "cwd": Path("/w"), "profile": Profile("x"), "snapshot": None}
+    return JobSpec(**{"name": "a", "command": ("/bin/true",), **place, "python": "/bin/python", **values})
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
-        ({"name": "../a"}, "cannot name a job"),
-        ({"name": ""}, "cannot name a job"),
+        ({"name": "../a"}, "not a valid job name"),
+        ({"name": ""}, "not a valid job name"),
         ({"command": ()}, "no command"),
         ({"folder": Path("runs/jobs/a")}, "relative"),
         ({"folder": Path("/runs/50%j/a")}, "Slurm would change"),
@@ -98,8 +98,8 @@ def job(**values: Any) -> JobSpec:
         ({"command": ("a\0b",)}, "null character"),
     ],
 )
-def test_jobs_that_cannot_be(values: dict[str, Any], told: str) -> None:
-    with pytest.raises(ClusterError, match=told):
+def test_jobs_that_cannot_be(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ClusterError, match=message):
         job(**values)
 
 
@@ -117,7 +117,7 @@ def test_yaml_is_read_as_text_and_typed_by_the_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("node: 2", "did you mean 'nodes'?"),
         ("nodes: two", "a whole number"),
@@ -131,40 +131,40 @@ def test_yaml_is_read_as_text_and_typed_by_the_key(tmp_path: Path) -> None:
         ("- a", "not a mapping"),
     ],
 )
-def test_bad_yaml(tmp_path: Path, text: str, told: str) -> None:
+def test_bad_yaml(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ClusterError) as error:
         profiles.read(write(tmp_path, text), SHIPPED)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "mine" in str(error.value)
 
 
 def test_overrides() -> None:
-    given = ["cluster.nodes=4", "cluster.time=2:00:00", "cluster.setup=[module load a, b=c]", "cluster.account="]
-    profile = profiles.read("gpu", SHIPPED, [*given, "cluster.extra.reservation=course"])
+    overrides = ["cluster.nodes=4", "cluster.time=2:00:00", "cluster.setup=[module load a, b=c]", "cluster.account="]
+    profile = profiles.read("gpu", SHIPPED, [*overrides, "cluster.extra.reservation=course"])
     assert (profile.nodes, profile.time, profile.setup) == (4, "2:00:00", ("module load a", "b=c"))
     assert (profile.account, profile.extra) == ("", {"reservation": "course"})
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("cluster.node=4", "did you mean 'nodes'?"),
         ("cluster.nodes", "not an override"),
         ("cluster.nodes.x=1", "no keys of its own"),
         ("cluster.setup=[a", "cannot be read as YAML"),
-        ("cluster.name=x", "'name' is no key"),
+        ("cluster.name=x", "'name' is not a key"),
     ],
 )
-def test_bad_overrides(override: str, told: str) -> None:
+def test_bad_overrides(override: str, message: str) -> None:
     with pytest.raises(ClusterError) as error:
         profiles.read("gpu", SHIPPED, [override])
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_cluster_that_is_not_there() -> None:
     with pytest.raises(ClusterError, match="did you mean 'gpu'"):
         profiles.read("gpuu", SHIPPED)
-    with pytest.raises(ClusterError, match="which cluster"):
+    with pytest.raises(ClusterError, match="no cluster is named"):
         profiles.read("", SHIPPED)
 
 
@@ -175,6 +175,6 @@ def test_this_machine_has_no_settings() -> None:
 
 
 def test_plain_data_and_back() -> None:
-    given = {"container": "a 'b c'", "setup": ["x"], "mail_user": "me@x.org", "mail_events": ["END"], "nodes": "3"}
-    profile = profiles.from_plain({"name": "mine", **given, "extra": {"qos-x": ""}})
+    values = {"container": "a 'b c'", "setup": ["x"], "mail_user": "me@x.org", "mail_events": ["END"], "nodes": "3"}
+    profile = profiles.from_plain({"name": "mine", **values, "extra": {"qos-x": ""}})
     assert profiles.from_plain(profiles.to_plain(profile)) == profile

@@ -45,4 +45,4 @@ def test_what_nobody_knows_stays_unknown(word: str) -> None:
 
 
 def test_only_one_state_is_done() -> None:
-    assert [word for word, found in TABLE.items() if found.word == "done"] == ["COMPLETED"]
+    assert [word for word, state in TABLE.items() if state.word == "done"] == ["COMPLETED"]

@@ -1,4 +1,4 @@
-"""What the operating system refuses reaches a person as one message."""
+"""An error of the operating system reaches the user as one message."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
     return int(caught.value.code or 0)
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    lines = capsys.readouterr().err.partition("error: ")[2].splitlines()  # after what it has said of its progress
-    assert lines[0].startswith("the system refuses: ")
+def message(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    lines = capsys.readouterr().err.partition("error: ")[2].splitlines()  # after the lines of progress
+    assert lines[0].startswith("the operating system reports an error: ")
     assert [line[:10] for line in lines[1:]] == ["  where:  ", "  try:    "]
     return lines
 
@@ -36,20 +36,20 @@ def test_a_packed_file_in_a_place_that_cannot_be(
     sets.coco(tmp_path / "coco")
     prepare = ("data", "prepare", "coco", "--src", tmp_path / "coco", "--out")
     assert run(monkeypatch, *prepare, "/proc/x/c.h5") == 2
-    assert told(capsys)[1].endswith("/proc/x")
+    assert message(capsys)[1].endswith("/proc/x")
     (tmp_path / "a.h5").touch()
     assert run(monkeypatch, *prepare, tmp_path / "a.h5" / "x.h5") == 2
-    assert str(tmp_path / "a.h5") in told(capsys)[1]
+    assert str(tmp_path / "a.h5") in message(capsys)[1]
 
 
 def test_runs_in_a_place_that_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "train", *tiny.overrides(tmp_path), "runs=/proc/x") == 2
-    assert told(capsys)[1].endswith("/proc/x")
+    assert message(capsys)[1].endswith("/proc/x")
 
 
-def test_whatever_the_system_says_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_system_error_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def refuse(error: OSError) -> list[str]:
         def fail(**_: object) -> None:
             raise error
@@ -59,8 +59,8 @@ def test_whatever_the_system_says_is_told(monkeypatch: pytest.MonkeyPatch, capsy
         return capsys.readouterr().err.splitlines()
 
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert refuse(full)[0] == "error: the system refuses: No space left on device"
-    assert refuse(OSError("h5py's own words"))[0] == "error: the system refuses: h5py's own words"
+    assert refuse(full)[0] == "error: the operating system reports an error: No space left on device"
+    assert refuse(OSError("h5py's own words"))[0] == "error: the operating system reports an error: h5py's own words"
     assert "a -> b" in refuse(PermissionError(13, "Permission denied", "a", None, b"b"))[1]
 
 

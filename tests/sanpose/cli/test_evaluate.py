@@ -129,14 +129,14 @@ def test_saved_truth_belongs_to_the_samples_of_another_stride(folder: Path, tmp_
         (["eval.flip_tst=true"], "unknown configuration key 'eval.flip_tst'", "eval.flip_test"),
         (["model.depth_bins=32"], "'model.depth_bins=32' cannot be changed", "train another run"),
         (["data.train_subjects=[1]"], "'data.train_subjects=[1]' cannot be changed", ""),
-        (["data.input_width=96"], "the weights do not fit", "leave out overrides of data.input_width"),
+        (["data.input_width=96"], "the weights do not fit", "remove the overrides of data.input_width"),
         (["eval.sets=[]"], "eval.sets is empty", "eval.sets=[h36m]"),
-        (["eval.boxes=detected", "eval.sets=[coco]"], "holds no detected boxes", "--detections"),
+        (["eval.boxes=detected", "eval.sets=[coco]"], "has no detected boxes", "--detections"),
         (["data.test_subjects=[6]", "data.train_subjects=[1]"], "cannot be changed", ""),
         (["data.test_subjects=[7]"], "subjects [7] are in both", ""),
         (["data.sources.h36m.file=none.h5"], "does not exist", "prepare"),
-        (["--predictions", "nowhere/p.npz"], "cannot be saved there", ""),
-        (["--predictions", "p.json"], "cannot be saved there", ""),
+        (["--predictions", "nowhere/p.npz"], "cannot be saved", ""),
+        (["--predictions", "p.json"], "cannot be saved", ""),
     ],
 )
 def test_bad_input(folder: Path, arguments: list[str], message: str, hint: str) -> None:
@@ -149,8 +149,8 @@ def test_bad_input(folder: Path, arguments: list[str], message: str, hint: str) 
 
 def test_bad_runs(folder: Path, tmp_path: Path) -> None:
     for arguments, message in (
-        (["runs=" + str(folder.parent)], "which run"),
-        (["run=" + folder.name, f"runs={tmp_path}"], "no run in"),
+        (["runs=" + str(folder.parent)], "no run is named"),
+        (["run=" + folder.name, f"runs={tmp_path}"], "no run id in"),
     ):
         result = run("evaluate", *arguments)
         assert isinstance(result.exception, UserError)

@@ -35,7 +35,7 @@ def test_cancel(project: Path, data: list[str], slurm: Commands) -> None:
     assert "cancelled job 41, which was running" in shown
     assert "42" not in shown
     assert slurm.calls("scancel") == ["41"]
-    assert "job 42 has ended already (done)" in run("cancel", "42").output
+    assert "job 42 has already ended (done)" in run("cancel", "42").output
     assert run("cancel").exit_code == run("cancel", "41", "--all").exit_code == 2
     says(slurm, j41="CANCELLED", j42="COMPLETED")
     assert "no job waits or runs" in run("cancel", "--all").output
@@ -57,15 +57,15 @@ def test_the_job_that_follows_counts_once_the_first_has_ended(project: Path, dat
 def test_logs(project: Path, data: list[str], slurm: Commands) -> None:
     submitted(data)
     says(slurm, j41="PENDING")
-    assert "nothing is printed yet: job 41 is pending (Resources)" in run("logs", "41").output
-    found = only(project)
-    found.output.write_text("epoch 1\n")
-    node = Path(found.folder) / "ray" / "41-0-0"
+    assert "the job has printed nothing yet: job 41 is pending (Resources)" in run("logs", "41").output
+    record = only(project)
+    record.output.write_text("epoch 1\n")
+    node = Path(record.folder) / "ray" / "41-0-0"
     node.mkdir(parents=True)
     (node / "n1.log").write_text("Ray runtime started\n")
-    assert run("logs", found.target[:4]).output == "epoch 1\n"
+    assert run("logs", record.target[:4]).output == "epoch 1\n"
     assert run("logs", "41", "--node", "n1").output == "Ray runtime started\n"
-    with pytest.raises(ClusterError, match=r"no log of 'n2'[\s\S]*n1"):
+    with pytest.raises(ClusterError, match=r"no log of node 'n2'[\s\S]*n1"):
         run("logs", "41", "--node", "n2")
     says(slurm, j41="COMPLETED")
     assert run("logs", "41", "--follow").output == "epoch 1\njob 41 is done\n"

@@ -19,15 +19,15 @@ from sanpose.data.check import contact_sheet, examine
 from sanpose.data.prepare import prepare
 from sanpose.data.readers import coco, h36m, mpii
 from sanpose.data.readers.h36m_select import FrameSelection
-from sanpose.data.readers.listing import Bad
+from sanpose.data.readers.listing import BadSamples
 from tests.sanpose import tiny_sets as tiny
 
 
 @pytest.fixture
 def studio(tmp_path: Path) -> packed.Packed:
     tiny.mmpose(tmp_path, frames=3)
-    listing = h36m.read(tmp_path, Bad(), FrameSelection(train_stride=1))
-    prepare(listing, tmp_path / "a.h5", Bad())
+    listing = h36m.read(tmp_path, BadSamples(), FrameSelection(train_stride=1))
+    prepare(listing, tmp_path / "a.h5", BadSamples())
     return packed.read(tmp_path / "a.h5")
 
 
@@ -52,15 +52,15 @@ def test_a_good_file_has_no_problems(studio: packed.Packed) -> None:
     assert report.groups == {"subject": {"S1": 3}, "action": {"Directions": 3}}
     assert set(report.joints.values()) == {3}
     assert report.space is not None
-    assert report.space["reprojection_px"]["max"] < 0.01
-    assert report.space["reprojection_without_distortion_px"]["mean"] > 0.01
-    assert report.space["pelvis_depth_mm"]["min"] > 4000
+    assert report.space.reprojection_px.max < 0.01
+    assert report.space.reprojection_without_distortion_px.mean > 0.01
+    assert report.space.pelvis_depth_mm["min"] > 4000
 
 
 def test_another_camera_frame_is_named(studio: packed.Packed) -> None:
     points = studio.columns["keypoints3d"]
     report = examine(changed(studio, keypoints3d=points * np.float32([1, -1, 1])))
-    assert report.space is not None and report.space["frame"] == "y up"
+    assert report.space is not None and report.space.frame == "y up"
     assert any("another frame: y up" in problem for problem in report.problems)
     metres = examine(changed(studio, keypoints3d=points / 1000))
     assert any("metres instead of mm" in problem for problem in metres.problems)
@@ -92,7 +92,7 @@ def test_missing_and_non_finite_values_are_problems(studio: packed.Packed, tmp_p
     assert "1 rows of 'f of cameras' are missing or not finite" in text
     tiny.coco(tmp_path / "coco")
     tiny.write(tmp_path / "coco" / "det.json", [{"bbox": [1, 2, 30, 40], "image_id": 1, "score": 0.5}])
-    prepare(coco.read(tmp_path / "coco", Bad()), tmp_path / "c.h5", Bad())
+    prepare(coco.read(tmp_path / "coco", BadSamples()), tmp_path / "c.h5", BadSamples())
     people = packed.read(tmp_path / "c.h5")
     assert examine(people).problems == []
     found = people.extra["detections"].copy()
@@ -116,10 +116,10 @@ def test_labels_outside_the_image_are_counted(studio: packed.Packed) -> None:
 
 def test_splits_head_boxes_and_detections_are_counted(tmp_path: Path) -> None:
     tiny.mpii(tmp_path / "mpii", "train.json", count=2)
-    prepare(mpii.read(tmp_path / "mpii", Bad()), tmp_path / "m.h5", Bad())
+    prepare(mpii.read(tmp_path / "mpii", BadSamples()), tmp_path / "m.h5", BadSamples())
     assert examine(packed.read(tmp_path / "m.h5")).groups == {"split": {"training": 2}, "head box": {"unknown": 2}}
     tiny.coco(tmp_path / "coco")
-    prepare(coco.read(tmp_path / "coco", Bad()), tmp_path / "c.h5", Bad())
+    prepare(coco.read(tmp_path / "coco", BadSamples()), tmp_path / "c.h5", BadSamples())
     assert examine(packed.read(tmp_path / "c.h5")).groups["split"] == {"evaluation": 2}
 
 
@@ -183,9 +183,9 @@ def test_a_damaged_image_is_a_problem_and_a_cut_file_is_unreadable(
 def test_real_sets_have_no_problems(real_data: Path, tmp_path: Path) -> None:
     readers = (coco.read, mpii.read, lambda src, bad: h36m.read(src, bad, FrameSelection()))
     for name, read in zip(("coco", "mpii", "h36m"), readers, strict=True):
-        prepare(read(real_data / name, Bad()), tmp_path / f"{name}.h5", Bad())
+        prepare(read(real_data / name, BadSamples()), tmp_path / f"{name}.h5", BadSamples())
         report = examine(packed.read(tmp_path / f"{name}.h5"), every_image=True)
         assert report.problems == []
     assert report.space is not None
-    assert report.space["reprojection_px"]["max"] < 0.2
-    assert 0.37 < report.space["reprojection_without_distortion_px"]["mean"] < 1.24
+    assert report.space.reprojection_px.max < 0.2
+    assert 0.37 < report.space.reprojection_without_distortion_px.mean < 1.24

@@ -114,7 +114,7 @@ def test_a_finished_file_is_left_alone_and_another_is_not_overwritten(
     assert "nothing to do" in capsys.readouterr().out
     assert out.stat().st_mtime_ns == before
     assert prepare("mpii", "--split", "train") == 2
-    assert "other data or options" in capsys.readouterr().err
+    assert "other data or with other options" in capsys.readouterr().err
     out.write_bytes(out.read_bytes()[:2000])
     assert prepare("mpii") == 2
     assert "--force" in capsys.readouterr().err
@@ -133,11 +133,11 @@ def test_a_file_that_lacks_bad_images_says_so(
     capsys.readouterr()
     assert prepare("mpii", "--skip-bad") == 0
     out = capsys.readouterr().out
-    assert "nothing to do" not in out and "without what was bad (--force looks again)" in out
+    assert "nothing to do" not in out and "except the bad samples (--force reads them again)" in out
     assert "left out as bad: 2 (missing image)" in out and "can be read now" not in out
     missing[0].write_bytes(data[0])
     assert prepare("mpii", "--skip-bad") == 0
-    assert "1 of the images left out as bad can be read now: --force takes them in" in capsys.readouterr().out
+    assert "1 of the images left out as bad can be read now; --force packs them" in capsys.readouterr().out
     missing[1].write_bytes(data[1])
     assert prepare("mpii") == 0
     assert "2 of the images left out" in capsys.readouterr().out
@@ -164,7 +164,7 @@ def test_options_that_would_be_ignored_are_refused(
     tiny.posenet(src)
     for option, value in (("--train-stride", 5), ("--test-stride", 64)):
         assert prepare("h36m", "--stride", 1, option, value) == 2
-        assert f"--stride is both strides at once, {option} one of them" in capsys.readouterr().err
+        assert f"--stride sets both strides, and {option} sets one of them" in capsys.readouterr().err
     assert prepare("h36m", "--cameras", official) == 2
     assert "reads no --cameras" in capsys.readouterr().err
     assert left_over(tmp_path) == []
@@ -228,12 +228,12 @@ def test_parts_of_other_data_are_not_taken_up(
     assert file.jpeg(0).tobytes() == (tmp_path / "src" / "images" / persons[0]["image"]).read_bytes()
 
 
-def test_frames_that_are_sparser_than_asked_are_noted(
+def test_frames_that_are_sparser_than_the_stride_are_noted(
     prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny.mmpose(tmp_path / "src", frames=7, step=5)
     assert prepare("h36m", "--train-stride", 2) == 0
-    assert "note: training frames are 10 apart, not 2 as asked" in capsys.readouterr().out
+    assert "note: training frames are 10 apart, not 2 as requested" in capsys.readouterr().out
 
 
 def test_coordinates_of_unlabelled_joints_are_0(prepare: Prepare, tmp_path: Path) -> None:
@@ -304,10 +304,10 @@ def test_nothing_left_and_nothing_there(prepare: Prepare, tmp_path: Path, capsys
     persons[0]["joints_vis"] = [0] * 16
     tiny.write(tmp_path / "src" / "annot" / "valid.json", persons)
     assert prepare("mpii", "--skip-bad") == 2
-    assert "no sample is left" in capsys.readouterr().err
+    assert "no sample remains" in capsys.readouterr().err
     (tmp_path / "src" / "annot" / "valid.json").write_text("[{")
     assert prepare("mpii") == 2
-    assert "not valid JSON" in capsys.readouterr().err
+    assert "broken JSON" in capsys.readouterr().err
     assert left_over(tmp_path) == []
 
 

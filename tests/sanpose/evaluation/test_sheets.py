@@ -26,11 +26,11 @@ def cfg(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def labels(chosen: samples.Samples, cfg: Config) -> Predictions:
-    """What a network without error would say."""
+    """The output of a network without error."""
     width, height = cfg.data.input_width, cfg.data.input_height
     views = tuple(chosen.view(i, width, height) for i in range(len(chosen)))
-    said = np.stack([chosen.target(i, v, width, height)[0] for i, v in enumerate(views)])
-    return Predictions(chosen, views, said, np.ones(said.shape[:2], np.float32), width, height)
+    coordinates = np.stack([chosen.target(i, v, width, height)[0] for i, v in enumerate(views)])
+    return Predictions(chosen, views, coordinates, np.ones(coordinates.shape[:2], np.float32), width, height)
 
 
 def test_a_perfect_prediction_looks_like_the_labels(cfg: Config) -> None:

@@ -28,7 +28,7 @@ def network() -> trained.TrainedNetwork:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """What the command wrote and said. The tiny run has attention with the position term and the scale."""
+    """The folder that the command wrote, and its output. The run has attention with position term and scale."""
     folder, out = tiny_run(), tmp_path_factory.mktemp("export") / "new" / "model"
     arguments = ["export", "--run", folder.name, "--runs", str(folder.parent), "--out", str(out)]
     return out, CliRunner().invoke(cli, arguments)
@@ -77,7 +77,7 @@ def test_a_difference_leaves_nothing_behind(
     network: trained.TrainedNetwork, tmp_path: Path, exported: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = exported[0] / "model.onnx"
-    monkeypatch.setattr(export, "write_onnx", lambda answers, height, width, path: path.write_bytes(ready.read_bytes()))
+    monkeypatch.setattr(export, "write_onnx", lambda module, height, width, path: path.write_bytes(ready.read_bytes()))
     other = trained.load(tiny_run())
     torch.nn.init.normal_(other.network.head.weight)  # no longer what the ONNX file holds
     with pytest.raises(UserError, match="ONNX Runtime and torch differ by up to"):
@@ -91,7 +91,7 @@ def test_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for arguments, message in (
         (["--out", str(tmp_path / "file")], "is a file"),
-        (["--out", str(tmp_path / "file" / "below")], "cannot be made"),
+        (["--out", str(tmp_path / "file" / "below")], "cannot be created"),
         (["--checkpoint", "first", "--out", str(tmp_path / "out")], "there is no checkpoint 'first'"),
     ):
         result = CliRunner().invoke(cli, ["export", "--run", folder.name, "--runs", str(folder.parent), *arguments])
@@ -107,6 +107,6 @@ def test_full_size(tmp_path: Path, attention: str, height: int, width: int) -> N
     torch.nn.init.normal_(network.head.weight, std=0.3)
     if network.attention is not None:
         torch.nn.init.constant_(network.attention.delta, 0.5)
-    answers = export._Answers(network).eval()
-    export.write_onnx(answers, height, width, tmp_path / "m.onnx")
-    assert export.compare(answers, height, width, tmp_path / "m.onnx") <= 1e-4
+    module = export._Exportable(network).eval()
+    export.write_onnx(module, height, width, tmp_path / "m.onnx")
+    assert export.compare(module, height, width, tmp_path / "m.onnx") <= 1e-4

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,9 +17,11 @@ from click.testing import CliRunner, Result
 from sanpose.cli import cli
 from sanpose.data import crop, packed
 from sanpose.errors import UserError
-from sanpose.inference import predict as library
+from sanpose.inference import photos as library
 from sanpose.inference import trained
 from sanpose.inference.boxes import Box, read_boxes
+from sanpose.inference.photos import Photo
+from sanpose.inference.predict import Person, Pinhole, arranged, predict
 from sanpose.pose.cameras import person_box
 from sanpose.pose.joints import TRAINING, to_training
 from tests.sanpose.tiny_run import tiny_run
@@ -70,6 +73,12 @@ class Oracle(trained.TrainedNetwork):
         return torch.from_numpy(chosen.astype(np.float32)), torch.full(chosen.shape[:2], 0.5)
 
 
+def people_of(
+    network: trained.TrainedNetwork, photos: list[Photo], **options: Any
+) -> Iterator[tuple[Photo, list[Person]]]:
+    return predict(network.config, network.forward, photos, **options)
+
+
 def oracle(network: trained.TrainedNetwork, answers: Sequence[np.ndarray]) -> Oracle:
     return Oracle(**vars(network), answers=iter(answers))
 
@@ -108,13 +117,13 @@ def test_with_a_camera_the_truth_comes_back_in_mm(
 
     knows = oracle(replace(network, config=from_plain(config)), answers)
     photos = library.photos([images / "000000000000.jpg"], [boxes])
-    camera = library.Pinhole((200.0, 200.0), (48.0, 48.0), 4000.0)
-    [(_, people)] = library.predict(knows, photos, camera=camera)
+    camera = Pinhole((200.0, 200.0), (48.0, 48.0), 4000.0)
+    [(_, people)] = people_of(knows, photos, camera=camera)
     for person, flat, pose in zip(people, pixels, space, strict=True):
         np.testing.assert_allclose(person.keypoints, flat, atol=0.01)
         np.testing.assert_allclose(person.pelvis, pose[0], atol=0.5)
         np.testing.assert_allclose(person.keypoints3d, pose - pose[0], atol=0.5)
-    np.testing.assert_allclose(library.arranged(people, network.joints), space, atol=0.5)
+    np.testing.assert_allclose(arranged(people, network.joints), space, atol=0.5)
 
 
 def test_without_a_camera_the_shorter_side_is_2000_mm(network: trained.TrainedNetwork, images: Path) -> None:
@@ -122,7 +131,7 @@ def test_without_a_camera_the_shorter_side_is_2000_mm(network: trained.TrainedNe
     answer[1] = [0.25, -0.5, 0.1]
     answer[:, 2] += 0.03  # the pelvis' own depth is taken off
     photos = library.photos([images / "000000000000.jpg"], [[Box((10.0, 20.0, 40.0, 20.0))]])
-    [(_, [person])] = library.predict(oracle(network, [answer]), photos)
+    [(_, [person])] = people_of(oracle(network, [answer]), photos)
     np.testing.assert_allclose(person.keypoints3d[1], [500, -1000, 200], atol=0.01)
     np.testing.assert_allclose(person.keypoints3d[0], 0, atol=1e-9)
     np.testing.assert_allclose(person.keypoints[:2], [[30, 30], [42.5, 5]], atol=1e-4)  # 40 px x 1.25 are 2000 mm
@@ -134,8 +143,8 @@ def test_people_without_a_camera_stand_side_by_side_in_the_picture(
 ) -> None:
     boxes = [Box((0.0, 0.0, 40.0, 40.0), 1.0), Box((50.0, 0.0, 40.0, 40.0), 1.0)]
     photos = library.photos([images / "000000000000.jpg"], [boxes])
-    [(_, people)] = library.predict(oracle(network, [np.zeros((22, 3))] * 2), photos)
-    np.testing.assert_allclose(library.arranged(people, network.joints)[:, 0], [[-1250, 0, 0], [1250, 0, 0]], atol=0.01)
+    [(_, people)] = people_of(oracle(network, [np.zeros((22, 3))] * 2), photos)
+    np.testing.assert_allclose(arranged(people, network.joints)[:, 0], [[-1250, 0, 0], [1250, 0, 0]], atol=0.01)
     assert np.abs([p.keypoints3d for p in people]).max() < 1e-6
 
 
@@ -166,9 +175,9 @@ def test_folder_writes_three_files_for_each_image(images: Path, tmp_path: Path) 
 def test_batches_do_not_change_the_answers(network: trained.TrainedNetwork, images: Path) -> None:
     paths = library.find_images([images])
     boxes = [[Box((8.0, 8.0, 80.0, 80.0))] * 40, [], [Box((0.0, 0.0, 50.0, 90.0), score=0.3)]]
-    together = list(library.predict(network, library.photos(paths, boxes)))
+    together = list(people_of(network, library.photos(paths, boxes)))
     assert [len(people) for _, people in together] == [40, 0, 1]
-    [(_, [alone])] = library.predict(network, library.photos(paths[2:], boxes[2:]))
+    [(_, [alone])] = people_of(network, library.photos(paths[2:], boxes[2:]))
     np.testing.assert_allclose(together[2][1][0].keypoints, alone.keypoints, atol=1e-3)
     np.testing.assert_allclose(together[0][1][0].keypoints, together[0][1][39].keypoints, atol=1e-3)
 
@@ -179,8 +188,8 @@ def test_flip_test_averages_both_views(network: trained.TrainedNetwork, images: 
     cv2.imwrite(str(mirrored), cv2.imread(str(paths[0]))[:, ::-1])
     middle = [Box((16.0, 16.0, 64.0, 64.0), 1.0)]  # shown pixel by pixel, so that the crops are mirror images too
     photos = library.photos([*paths, mirrored], [middle, middle])
-    (_, [a]), (_, [b]) = library.predict(network, photos, flip_test=True)
-    (_, [plain]), _ = library.predict(network, photos)
+    (_, [a]), (_, [b]) = people_of(network, photos, flip_test=True)
+    (_, [plain]), _ = people_of(network, photos)
     assert np.abs(plain.keypoints - a.keypoints).max() > 0.2
     flip = network.joints.flip
     np.testing.assert_allclose(b.keypoints[flip, 0], 95 - a.keypoints[:, 0], atol=0.1)
@@ -188,14 +197,14 @@ def test_flip_test_averages_both_views(network: trained.TrainedNetwork, images: 
 
 
 def test_coco_detections_name_images_by_number(images: Path, tmp_path: Path) -> None:
-    found = [
+    detections = [
         {"image_id": 0, "bbox": [8, 8, 80, 80], "score": 0.9, "category_id": 1},
         {"image_id": 0, "bbox": [8, 8, 80, 80], "score": 0.1, "category_id": 1},
         {"image_id": 0, "bbox": [8, 8, 80, 80], "score": 0.9, "category_id": 2},
         {"file_name": "000000000002.jpg", "bbox": [0, 0, 9, 9]},
         {"image_id": 785, "bbox": [0, 0, 9, 9], "score": 1.0},
     ]
-    boxes = read_boxes(written(tmp_path / "b.json", found), library.find_images([images]), min_score=0.5)
+    boxes = read_boxes(written(tmp_path / "b.json", detections), library.find_images([images]), min_score=0.5)
     assert [[b.score for b in per_image] for per_image in boxes] == [[0.9], [], [None]]
     out = tmp_path / "out"
     assert run(images, "--boxes", tmp_path / "b.json", "--out", out).exit_code == 0
@@ -239,8 +248,8 @@ BAD_BOXES = [
     ('[{"image_id": 0, "bbox": [1, 2, 0, 4]}]', "has no size"),
     ('[{"image_id": 0, "bbox": [1, 2, 3, 4], "score": "high"}]', "the score is 'high'"),
     ('[{"image_id": 0, "bbox": [96, 2, 3, 4]}]', "lies outside the image of 96 x 96 px"),
-    ('[{"image_id": 7, "bbox": [1, 2, 3, 4]}]', "no box is given for 000000000000.jpg"),
-    ('{"000000000000.jpg": [[1, 2, 3, 4]]}', "no box is given for 000000000001.jpg and 1 more images"),
+    ('[{"image_id": 7, "bbox": [1, 2, 3, 4]}]', "there is no box for 000000000000.jpg"),
+    ('{"000000000000.jpg": [[1, 2, 3, 4]]}', "there is no box for 000000000001.jpg and 1 more images"),
     ('{"000000000000.jpg": [1, 2, 3, 4]}', "the box is 1"),
     ('{"000000000000.jpg": null}', "are a NoneType"),
 ]
@@ -274,15 +283,15 @@ def test_bad_images(images: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--camera", "200,200,48,48"], "a camera needs the pelvis' depth"),
-        (["--root-depth", "4000"], "a camera needs the pelvis' depth"),
+        (["--camera", "200,200,48,48"], "--camera and --root-depth need each other"),
+        (["--root-depth", "4000"], "--camera and --root-depth need each other"),
         (["--camera", "200,200,48", "--root-depth", "4000"], "'200,200,48' is not a camera"),
         (["--camera", "200,-1,48,48", "--root-depth", "4000"], "is not a camera"),
-        (["--camera", "200,200,48,48", "--root-depth", "-4"], "cannot be seen"),
+        (["--camera", "200,200,48,48", "--root-depth", "-4"], "cannot see a pelvis"),
         (["--checkpoint", "newest"], "there is no checkpoint 'newest'"),
         (["--boxes", "none.json"], "cannot be read"),
-        (["--min-score", "0.5"], "--min-score is of the boxes, and none are given"),
-        (["--padding", "1.25"], "--padding is of the boxes, and none are given"),
+        (["--min-score", "0.5"], "--min-score has no effect without --boxes"),
+        (["--padding", "1.25"], "--padding has no effect without --boxes"),
     ],
 )
 def test_bad_options(images: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -291,4 +300,4 @@ def test_bad_options(images: Path, tmp_path: Path, arguments: list[str], message
 
 def test_a_file_is_not_a_folder(images: Path, tmp_path: Path) -> None:
     result = run(images, "--out", written(tmp_path / "file", 1))
-    assert "folder is a file" in str(result.exception)
+    assert "folder of the results is a file" in str(result.exception)

@@ -124,7 +124,7 @@ def test_coco_files_given_the_wrong_way_round(run: Run, tmp_path: Path) -> None:
     gt, pred, _ = coco_files(tmp_path)
     code, _, err = run("coco", "--gt", pred, "--pred", gt)
     assert code == 2
-    assert "give it as --pred" in err
+    assert "pass it as --pred" in err
     code, _, err = run("coco", "--gt", gt, "--pred", gt)
     assert code == 2
     assert "not a list of objects" in err

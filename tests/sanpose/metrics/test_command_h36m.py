@@ -54,7 +54,7 @@ def test_h36m_npz_truth_with_action_names_in_metres(run: Run, tmp_path: Path) ->
     assert "--unit m" in err
     code, _, err = run(*arguments, "--unit", "m", "--gt-unit", "mm", "--subjects", "9")
     assert code == 2
-    assert "does not say whose samples" in err
+    assert "has no subject numbers" in err
 
 
 def bad_h36m(name: str, pose: np.ndarray) -> tuple[np.ndarray, str]:

@@ -71,7 +71,7 @@ def test_people_without_head_box_are_left_out_and_counted() -> None:
     result = pckh.evaluate(predicted, truth, labelled, head)
     assert result.scores[0.5]["Mean"] == 100.0
     assert "samples: 2; 1 people without a head box left out" in result.protocol.text()
-    with pytest.raises(UserError, match="no one in the ground truth has a head box"):
+    with pytest.raises(UserError, match="no person in the ground truth has a head box"):
         pckh.evaluate(predicted, truth, labelled, np.full((3, 4), np.nan))
 
 

@@ -271,7 +271,7 @@ def test_a_network_with_channel_attention_has_only_delta_more() -> None:
 
 @pytest.mark.parametrize("autocast", [False, True])
 def test_recomputing_changes_neither_gradients_nor_running_statistics(autocast: bool) -> None:
-    found = []
+    recorded = []
     for recompute in (False, True):
         torch.manual_seed(0)
         network = SAN(ModelConfig(backbone="resnet18", width=0.125), 64, 64).train()
@@ -283,8 +283,8 @@ def test_recomputing_changes_neither_gradients_nor_running_statistics(autocast: 
             coordinates = network(images)
         coordinates.square().sum().backward()
         grads = {name: p.grad for name, p in network.named_parameters()}
-        found.append((coordinates.detach(), grads, dict(network.named_buffers()), sum(kept)))
-    (one, grads_one, buffers_one, kept_one), (two, grads_two, buffers_two, kept_two) = found
+        recorded.append((coordinates.detach(), grads, dict(network.named_buffers()), sum(kept)))
+    (one, grads_one, buffers_one, kept_one), (two, grads_two, buffers_two, kept_two) = recorded
     assert torch.equal(one, two) and kept_two < kept_one - 2 * 8 * 32 * 32  # at least the largest map
     for name in grads_one:
         assert torch.equal(grads_one[name], grads_two[name]), name

@@ -133,13 +133,14 @@ def test_channels_must_be_joints_times_depth() -> None:
         soft_argmax(torch.zeros(1, 7, 4, 4), 2, 3)
 
 
-BENCH = Path(__file__).resolve().parents[3] / "bench" / "softargmax.py"
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def peak_megabytes(function: str, dtype: str, layout: str) -> float:
     """What one forward and backward pass at batch 4 adds to the peak of a fresh process, as bench/ measures it."""
     job = json.dumps({"function": function, "batch": 4, "dtype": dtype, "layout": layout, "threads": 1})
-    done = subprocess.run([sys.executable, BENCH, "--one", job], check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "bench.model.softargmax", "--one", job]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
     return float(done.stdout)
 
 

@@ -18,14 +18,14 @@ def _batch(offset: float) -> torch.Tensor:
 
 def _half(rank: int, store: str, out: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    found = {}
+    recorded = {}
     for offset in (0.0, 300.0):
         norm = synchronised(nn.BatchNorm2d(3), torch.device("cpu"), 2)
         x = _batch(offset)[rank * 4 : rank * 4 + 4].requires_grad_()
         y = norm(x)
         (y * torch.arange(60.0).view(3, 4, 5)).square().mean().backward()
-        found[offset] = (y.detach(), x.grad, norm.weight.grad, norm.running_mean, norm.running_var)
-    torch.save(found, f"{out}/{rank}.pt")
+        recorded[offset] = (y.detach(), x.grad, norm.weight.grad, norm.running_mean, norm.running_var)
+    torch.save(recorded, f"{out}/{rank}.pt")
     dist.destroy_process_group()
 
 

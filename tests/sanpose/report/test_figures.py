@@ -25,6 +25,7 @@ from sanpose.report.figures.build import Drawing
 from sanpose.report.figures.study import NoImportanceError, importances
 from sanpose.report.gather import gather
 from sanpose.runs import joint_maps, ledger
+from sanpose.runs.paths import RunPaths
 from sweeps import record
 from tests.sanpose import many_runs
 
@@ -202,7 +203,7 @@ def test_the_best_curves_are_counted_when_there_are_several(tmp_path: Path, monk
 
 def test_a_pair_of_joints_is_joined_only_where_it_is_alike(tmp_path: Path) -> None:
     many_runs.maps(tmp_path)
-    found = joint_maps.read(tmp_path / joint_maps.NAME)
+    found = joint_maps.read(RunPaths(tmp_path).joint_maps)
     alone = np.eye(len(found.joints))
     assert joints._strongest(alone) == {}
     alone[2, 5] = alone[5, 2] = 0.5
@@ -215,7 +216,7 @@ def test_a_pair_of_joints_is_joined_only_where_it_is_alike(tmp_path: Path) -> No
 
 def test_maps_are_read_as_written_or_refused(tmp_path: Path) -> None:
     many_runs.maps(tmp_path)
-    path = tmp_path / joint_maps.NAME
+    path = RunPaths(tmp_path).joint_maps
     assert joint_maps.read(path).samples == 7 and joint_maps.read(path).trained_delta == 0.05
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(UserError, match="cannot be read"):

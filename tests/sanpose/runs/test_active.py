@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from sanpose.config.compose import compose
-from sanpose.runs import active, journal, ledger
+from sanpose.runs import active, ledger
 from sanpose.runs.identity import Identified
+from sanpose.runs.paths import RunPaths
 from sanpose.runs.result import TrainingResult
 
 STEPS, BATCH = 10, 8
@@ -39,7 +40,7 @@ def trained(folder: Path, *positions: tuple[int, int]) -> None:
         lines.append({"kind": "train", "epoch": epoch, "step": step, "steps": STEPS, "images_per_s": 40.0})
         if step == STEPS:
             lines.append({"kind": "epoch", "epoch": epoch + 1, "step": 0, "loss": 0.5})
-    (folder / journal.NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (RunPaths(folder).journal).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @pytest.mark.parametrize("ending", ["failed", "pruned", "interrupted"])

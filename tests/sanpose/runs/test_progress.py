@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from sanpose.runs import progress
-from sanpose.runs.journal import NAME
+from sanpose.runs.paths import RunPaths
 from tests.slurmlab.shell import until
 
 
@@ -32,7 +32,7 @@ def replace(path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("there", ["", note("earlier") + train(1)])
 def test_each_line_is_shown_once_although_a_continued_run_writes_its_journal_anew(tmp_path: Path, there: str) -> None:
-    path, out, steps = tmp_path / NAME, io.StringIO(), []
+    path, out, steps = RunPaths(tmp_path).journal, io.StringIO(), []
     path.write_text(there)
     with progress.shown(tmp_path, Console(file=out), 2, lambda: steps.append(1)):
         with path.open("a") as file:

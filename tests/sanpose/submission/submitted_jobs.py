@@ -24,8 +24,8 @@ Run = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    given = tiny.overrides(tmp_path_factory.mktemp("data"))
-    return [override for override in given if not override.startswith("runs=")]
+    overrides = tiny.overrides(tmp_path_factory.mktemp("data"))
+    return [override for override in overrides if not override.startswith("runs=")]
 
 
 @pytest.fixture
@@ -75,9 +75,9 @@ def submitted(data: list[str], *more: str) -> Result:
 
 
 def only(project: Path) -> jobs.JobRecord:
-    (found,), broken = jobs.read_all(project / "runs")
+    (record,), broken = jobs.read_all(project / "runs")
     assert broken == []
-    return found
+    return record
 
 
 def done(runs: Path, name: str) -> None:
@@ -91,5 +91,5 @@ def sweep_file(project: Path) -> None:
 
 
 def states(*arguments: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(run("status", "--json", *arguments).output)
-    return told
+    status: dict[str, Any] = json.loads(run("status", "--json", *arguments).output)
+    return status

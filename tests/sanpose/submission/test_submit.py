@@ -16,7 +16,7 @@ from cluster.slurm.sbatch import sbatch_text
 from sanpose.config.compose import compose, located
 from sanpose.errors import UserError
 from sanpose.runs import identity, ledger
-from sanpose.submission import request as asking
+from sanpose.submission import request as requests
 from sanpose.submission.submit import code, spec
 from tests.cluster.fakes import Commands, commands
 from tests.sanpose.submission.submitted_jobs import (
@@ -44,31 +44,31 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(project: Path, data: lis
         p for p in before if p.parent.name != "bin"
     ]
     assert slurm.calls("sbatch") == slurm.calls("sinfo") == []
-    asked = asking.read("train", [*data, "cluster=mine.yaml", "cluster.nodes=1"])
-    text = sbatch_text(spec(asked, code(asked)))
+    request = requests.read("train", [*data, "cluster=mine.yaml", "cluster.nodes=1"])
+    text = sbatch_text(spec(request, code(request.runs)))
     assert shown.startswith(text)
     assert "#SBATCH --nodes=1\n" in text
-    assert f"# goes to sbatch; the job's folder: {project}/runs/jobs/{asked.target}\n" in shown
+    assert f"# sbatch gets this script; the job's folder: {project}/runs/jobs/{request.target}\n" in shown
     assert f"runs={project}/runs" in shown
 
 
 def test_a_dry_run_shows_no_password(project: Path, data: list[str], slurm: Commands) -> None:
-    given = ["sweep=delta_init", *data, "cluster=mine.yaml", "search.storage=postgresql://u:secret@h/db"]
-    shown = run("submit", "tune", *given, "--dry-run").output
+    overrides = ["sweep=delta_init", *data, "cluster=mine.yaml", "search.storage=postgresql://u:secret@h/db"]
+    shown = run("submit", "tune", *overrides, "--dry-run").output
     assert "search.storage=postgresql://u:***@h/db" in shown
     assert "secret" not in shown
 
 
 def test_a_training_is_submitted_with_its_code_and_recorded(project: Path, data: list[str], slurm: Commands) -> None:
     shown = submitted(data, "train.workers=2").output
-    found = only(project)
+    record = only(project)
     run_id = identity.run_id(compose([*data, "train.workers=2"]))
-    assert (found.name, found.kind, found.target, found.job_id) == (run_id, "train", run_id, "41")
-    assert shown.startswith(f"run {run_id} is job 41 on mine, with the code of now\n")
-    assert found.command[:4] == (sys.executable, "-P", "-m", "sanpose.train")
-    assert found.command[-1] == f"runs={project}/runs"
-    assert (found.profile["nodes"], found.cwd) == (2, str(project))
-    copy = Path(found.snapshot or "")
+    assert (record.name, record.kind, record.target, record.job_id) == (run_id, "train", run_id, "41")
+    assert shown.startswith(f"run {run_id} is job 41 on mine, with the present code\n")
+    assert record.command[:4] == (sys.executable, "-P", "-m", "sanpose.train")
+    assert record.command[-1] == f"runs={project}/runs"
+    assert (record.profile["nodes"], record.cwd) == (2, str(project))
+    copy = Path(record.snapshot or "")
     (project / "code" / "sanpose" / "__init__.py").write_text("VALUE = 2\n")
     assert (copy / "sanpose" / "__init__.py").read_text() == "VALUE = 1\n"
     assert (copy / "configs" / "config.yaml").is_file()
@@ -76,7 +76,7 @@ def test_a_training_is_submitted_with_its_code_and_recorded(project: Path, data:
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["train.epoch=3"], "did you mean 'train.epochs'?"),
         (["train.workers=8"], "more than the job has CPUs: 4 on 2 nodes"),
@@ -91,27 +91,27 @@ def test_a_training_is_submitted_with_its_code_and_recorded(project: Path, data:
     ],
 )
 def test_what_cannot_run_is_not_submitted(
-    project: Path, data: list[str], slurm: Commands, more: list[str], told: str
+    project: Path, data: list[str], slurm: Commands, more: list[str], message: str
 ) -> None:
     with pytest.raises((UserError, ClusterError)) as error:
         submitted(data, *more)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert slurm.calls("sbatch") == []
     assert not list(project.glob("runs/jobs/*/job.json"))
 
 
 def test_which_cluster(project: Path, data: list[str]) -> None:
-    with pytest.raises(ClusterError, match="which cluster"):
+    with pytest.raises(ClusterError, match="no cluster is named"):
         run("submit", "train", *data)
 
 
 def test_the_same_run_is_submitted_once_while_it_lives(project: Path, data: list[str], slurm: Commands) -> None:
     submitted(data)
-    for word, said in {"PENDING": "pending, Resources", "RUNNING": "running", "REQUEUE_HOLD": "held"}.items():
+    for word, state in {"PENDING": "pending, Resources", "RUNNING": "running", "REQUEUE_HOLD": "held"}.items():
         says(slurm, j41=word)
         shown = submitted(data, "cluster.nodes=1")
         assert shown.exit_code == 0
-        assert f"is job 41 already ({said}): nothing is submitted" in shown.output
+        assert f"is already job 41 ({state}): nothing is submitted" in shown.output
     assert len(slurm.calls("sbatch")) == 1
     assert only(project).profile["nodes"] == 2
     says(slurm, j41="FAILED")
@@ -130,7 +130,7 @@ def test_nothing_is_submitted_when_nobody_knows(
 ) -> None:
     submitted(data)
     slurm.prints("squeue", output, code, complaint)
-    with pytest.raises(ClusterError, match="nobody can tell whether job 41 still runs"):
+    with pytest.raises(ClusterError, match="it is unknown whether job 41 still runs"):
         submitted(data)
     assert len(slurm.calls("sbatch")) == 1
 
@@ -146,7 +146,7 @@ def test_a_refused_job_leaves_no_job(project: Path, data: list[str], slurm: Comm
 
 def test_a_run_that_is_done_is_not_submitted(project: Path, data: list[str], slurm: Commands) -> None:
     done(project / "runs", identity.run_id(compose(data)))
-    assert "is done already" in submitted(data).output
+    assert "is already done" in submitted(data).output
     assert slurm.calls("sbatch") == []
 
 
@@ -154,37 +154,37 @@ def test_a_sweep_goes_with_its_own_definition(project: Path, data: list[str], sl
     sweep_file(project)
     options = ("--retry-failed", "--keep", "last")
     shown = run("submit", "tune", *data, "sweep=rates.yaml", "cluster=mine.yaml", *options).output
-    found = only(project)
+    record = only(project)
     assert shown.startswith("sweep rates-smoke is job 41 on mine")
-    assert (found.kind, found.target, found.command[3]) == ("tune", "rates-smoke", "sanpose.tune")
-    copy = Path(found.folder) / "rates.yaml"
-    assert f"sweep={copy}" in found.command
-    assert found.command[-3:] == (f"runs={project}/runs", "--retry-failed", "--keep=last")
+    assert (record.kind, record.target, record.command[3]) == ("tune", "rates-smoke", "sanpose.tune")
+    copy = Path(record.folder) / "rates.yaml"
+    assert f"sweep={copy}" in record.command
+    assert record.command[-3:] == (f"runs={project}/runs", "--retry-failed", "--keep=last")
     (project / "rates.yaml").write_text("{}")
     assert "learning_rate" in copy.read_text()
 
 
 def test_a_sweep_whose_nodes_come_and_go(project: Path, data: list[str], slurm: Commands) -> None:
     sweep_file(project)
-    given = (*data, "sweep=rates.yaml", "cluster=mine.yaml", "cluster.cpus_per_node=6", "elastic.max_nodes=5")
-    shown = run("submit", "tune", *given, "--dry-run").output
-    head, _, joiner = shown.partition("# up to 5 of these join it:")
+    overrides = (*data, "sweep=rates.yaml", "cluster=mine.yaml", "cluster.cpus_per_node=6", "elastic.max_nodes=5")
+    shown = run("submit", "tune", *overrides, "--dry-run").output
+    head, _, joiner = shown.partition("# up to 5 of these jobs join the job:")
     assert "--nodes=1\n" in head
     assert "--cpus-per-task=4\n" in head
     assert "--cpus-per-task=6\n" in joiner
-    assert 'cluster.raycluster.join "$SANPOSE_START"' in joiner
-    run("submit", "tune", *given)
-    found = only(project)
-    assert found.elastic is not None
-    assert (found.elastic["most"], found.elastic["profile"]["cpus_per_node"], found.profile["cpus_per_node"]) == (
+    assert 'cluster.join "$SANPOSE_START"' in joiner
+    run("submit", "tune", *overrides)
+    record = only(project)
+    assert record.elastic
+    assert (record.elastic["most"], record.elastic["profile"]["cpus_per_node"], record.profile["cpus_per_node"]) == (
         5,
         6,
         4,
     )
-    assert (Path(found.folder) / "joiner.sbatch").read_text() in joiner
-    assert found.spec().most == 5
+    assert (Path(record.folder) / "joiner.sbatch").read_text() in joiner
+    assert record.spec().max_joiners == 5
     (project / "head.yaml").write_text(PROFILE + "account: a\n")
-    assert "--account=a\n" in run("submit", "tune", *given, "elastic.head=head.yaml", "--dry-run").output
+    assert "--account=a\n" in run("submit", "tune", *overrides, "elastic.head=head.yaml", "--dry-run").output
 
 
 @pytest.mark.parametrize("bad", ["elastic.max_nodes=0", "elastic.max_nodes=x", "elastic.nodes=3", "elastic.head=gpu"])
@@ -214,18 +214,18 @@ def test_a_recorded_run_is_resumed_by_its_whole_id(project: Path, data: list[str
 def test_here_it_is_the_same_command(project: Path, data: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     became: list[Any] = []
 
-    def execve(*given: object) -> None:
-        became.extend(given)
+    def execve(*arguments: object) -> None:
+        became.extend(arguments)
         raise SystemExit  # what follows is another program
 
     monkeypatch.setattr(os, "execve", execve)
     monkeypatch.setenv("PATH", "/nowhere")
     run("submit", "train", *data, "cluster=local")
-    found = only(project)
+    record = only(project)
     path, command, environment = became
-    assert (path, tuple(command)) == (sys.executable, found.command)
-    assert environment["PYTHONPATH"] == found.snapshot
-    assert (found.cluster, found.job_id) == ("local", None)
+    assert (path, tuple(command)) == (sys.executable, record.command)
+    assert environment["PYTHONPATH"] == record.snapshot
+    assert (record.cluster, record.job_id) == ("local", None)
 
 
 def test_resubmit_keeps_the_code_unless_told(project: Path, data: list[str], slurm: Commands) -> None:
@@ -237,7 +237,7 @@ def test_resubmit_keeps_the_code_unless_told(project: Path, data: list[str], slu
     second = only(project)
     assert (second.job_id, second.snapshot, second.profile["time"]) == ("42", first.snapshot, "2:00:00")
     says(slurm, j42="PENDING")
-    assert "is job 42 already (pending, Resources)" in run("resubmit", first.target[:5]).output
+    assert "is already job 42 (pending, Resources)" in run("resubmit", first.target[:5]).output
     says(slurm, j42="FAILED")
     run("resubmit", "42", "--fresh-code")
     third = only(project)
@@ -251,16 +251,16 @@ def test_what_cannot_be_resubmitted(project: Path, data: list[str], slurm: Comma
         run("resubmit", "41")
     submitted(data)
     says(slurm, j41="FAILED")
-    with pytest.raises(UserError, match=r"'train\.epochs=3' cannot be changed now"):
+    with pytest.raises(UserError, match=r"'train\.epochs=3' cannot change a submitted job"):
         run("resubmit", "41", "train.epochs=3")
     with pytest.raises(ClusterError, match="nodes=3 is more"):
         run("resubmit", "41", "cluster.nodes=3")
-    found = only(project)
-    snapshot.remove(Path(found.snapshot or ""))
+    record = only(project)
+    snapshot.remove(Path(record.snapshot or ""))
     with pytest.raises(ClusterError, match=r"snapshot of the code is gone[\s\S]*--fresh-code"):
         run("resubmit", "41")
-    done(project / "runs", found.target)
-    assert "is done already" in run("resubmit", "41").output
+    done(project / "runs", record.target)
+    assert "is already done" in run("resubmit", "41").output
     assert len(slurm.calls("sbatch")) == 1
 
 
@@ -271,15 +271,21 @@ def test_a_training_submitted_for_real(lab: Lab, data: list[str], monkeypatch: p
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(lab.shared)
     (lab.shared / "mine.yaml").write_text(PROFILE + "memory_per_node: 3000M\nwarning_seconds: 60\n")
-    asked = ("train.workers=2", "train.accelerator=cpu", "train.epochs=1", "train.milestones=[]", "eval.sets=[h36m]")
-    assert "is job" in submitted(data, *asked).output
-    assert "nothing is submitted" in submitted(data, *asked).output
-    found = only(lab.shared)
-    assert found.job_id
-    lab.wait(found.job_id, {"COMPLETED"}, 200)
-    assert ledger.read(lab.shared / "runs" / found.target).status == "done"
-    assert f"run {found.target} is done" in run("logs", found.job_id).output
-    assert "is done already" in submitted(data, *asked).output
+    overrides = (
+        "train.workers=2",
+        "train.accelerator=cpu",
+        "train.epochs=1",
+        "train.milestones=[]",
+        "eval.sets=[h36m]",
+    )
+    assert "is job" in submitted(data, *overrides).output
+    assert "nothing is submitted" in submitted(data, *overrides).output
+    record = only(lab.shared)
+    assert record.job_id
+    lab.wait(record.job_id, {"COMPLETED"}, 200)
+    assert ledger.read(lab.shared / "runs" / record.target).status == "done"
+    assert f"run {record.target} is done" in run("logs", record.job_id).output
+    assert "is already done" in submitted(data, *overrides).output
     (job,) = states()["jobs"]
     assert (job["state"], job["recorded"]) == ("done", "done")
-    snapshot.remove(Path(found.snapshot or ""))
+    snapshot.remove(Path(record.snapshot or ""))

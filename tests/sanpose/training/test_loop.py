@@ -23,6 +23,7 @@ from sanpose.data import loader
 from sanpose.errors import UserError
 from sanpose.model import network
 from sanpose.runs import checkpoints, journal
+from sanpose.runs.paths import RunPaths
 from sanpose.training import checkpoint, deepspeed_patch, loop
 from sanpose.training.engine import WorkerPlace, single_process
 from tests.sanpose import tiny
@@ -76,7 +77,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def losses(folder: Path) -> list[dict]:
-    return [line for line in journal.read(folder / journal.NAME) if line["kind"] in ("epoch", "evaluation", "final")]
+    return [line for line in journal.read(RunPaths(folder).journal) if line["kind"] in ("epoch", "evaluation", "final")]
 
 
 SETTINGS = ("train.epochs=3", "train.checkpoint_steps=2", "eval.every=1", "model.attention_position=true")
@@ -111,7 +112,7 @@ def test_zero_stages_continue_bit_identically(
     run(data, tmp_path / "cut", *more)
     before, after = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(before[k], after[k]) for k in before)
-    reports = [line for line in journal.read(tmp_path / "whole" / journal.NAME) if line["kind"] == "train"]
+    reports = [line for line in journal.read(RunPaths(tmp_path / "whole").journal) if line["kind"] == "train"]
     assert all(line["delta"] is not None for line in reports if line["epoch"] == 1)
 
 
@@ -150,7 +151,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     harm(newest / "deepspeed" / "mp_rank_00_model_states.pt")
     assert said in (checkpoints.damage(newest) or "")
     run(data, tmp_path, "train.epochs=3")
-    notes = [line["text"] for line in journal.read(tmp_path / journal.NAME) if line["kind"] == "note"]
+    notes = [line["text"] for line in journal.read(RunPaths(tmp_path).journal) if line["kind"] == "note"]
     assert any(newest.name in n and said in n for n in notes)
     assert "resumes from checkpoint epoch-0001-step-000000" in notes
     assert checkpoints.damage(newest) is None, "the damaged one is written anew"
@@ -163,7 +164,7 @@ def test_without_any_whole_checkpoint_the_training_begins_anew(
     (only,) = (tmp_path / "checkpoints").glob("epoch-*")
     (only / "weights.safetensors").unlink()
     run(data, tmp_path, "train.epochs=2")
-    notes = [line["text"] for line in journal.read(tmp_path / journal.NAME) if line["kind"] == "note"]
+    notes = [line["text"] for line in journal.read(RunPaths(tmp_path).journal) if line["kind"] == "note"]
     reason = "is damaged (weights.safetensors is missing); no other is left: the training starts from the beginning"
     assert notes == [f"checkpoint {only.name} {reason}"]
 
@@ -343,7 +344,7 @@ def test_learning_rate_follows_the_milestones() -> None:
 
 def test_the_journal_survives_a_torn_line(data: list[str], tmp_path: Path) -> None:
     run(data, tmp_path)
-    path = tmp_path / journal.NAME
+    path = RunPaths(tmp_path).journal
     whole = list(journal.read(path))
     path.write_bytes(path.read_bytes() + b'{"kind": "tra')
     assert list(journal.read(path)) == whole

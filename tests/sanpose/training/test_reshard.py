@@ -24,6 +24,7 @@ import torch.multiprocessing as mp
 from sanpose.config.compose import compose
 from sanpose.errors import UserError
 from sanpose.runs import checkpoints, journal
+from sanpose.runs.paths import RunPaths
 from sanpose.training import loop
 from sanpose.training.engine import WorkerPlace, single_process
 from tests.sanpose import tiny
@@ -61,7 +62,7 @@ def train_together(jobs: list[tuple[list[str], Path]], world: int, store: Path) 
 def beginning(whole: Path, folder: Path) -> Path:
     """What is left of a run that was killed just after the checkpoint CUT."""
     folder.mkdir(parents=True)
-    shutil.copy(whole / journal.NAME, folder)
+    shutil.copy(RunPaths(whole).journal, folder)
     shutil.copytree(whole / "checkpoints" / CUT, folder / "checkpoints" / CUT)
     return folder
 
@@ -102,12 +103,12 @@ def alone() -> Iterator[WorkerPlace]:
 
 
 def losses(folder: Path) -> dict[tuple[str, int], float]:
-    lines = list(journal.read(folder / journal.NAME))
+    lines = list(journal.read(RunPaths(folder).journal))
     return {(line["kind"], line["step"]): line["loss"] for line in lines if line["kind"] in ("train", "epoch")}
 
 
 def notes(folder: Path) -> list[str]:
-    return [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    return [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
 
 
 def last_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -149,7 +150,7 @@ def test_one_worker_continues_what_three_continued(
 ) -> None:
     folder = tmp_path / "2"
     (folder / "checkpoints").mkdir(parents=True)
-    shutil.copy(by_three / "2" / journal.NAME, folder)
+    shutil.copy(RunPaths(by_three / "2").journal, folder)
     name = "epoch-0000-step-000003"
     shutil.copytree(by_three / "2" / "checkpoints" / name, folder / "checkpoints" / name)
     train([job(data, tmp_path, 2)], alone)

@@ -38,7 +38,7 @@ def ray(data: list[str]) -> Iterator[None]:
 
 
 def lines(folder: Path, kind: str) -> list[dict]:
-    return [line for line in journal.read(folder / journal.NAME) if line["kind"] == kind]
+    return [line for line in journal.read(RunPaths(folder).journal) if line["kind"] == kind]
 
 
 def test_two_workers_and_one_give_the_same_losses(ray: None, data: list[str], tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_killed_worker_is_replaced_and_the_run_ends_as_if_nothing_had_happened
     whole = train(compose([*data, *more, f"runs={tmp_path / 'whole'}"]), QUIET)
     victim = compose([*data, *more, f"runs={tmp_path / 'killed'}"])
     folder = Path(victim.runs) / identity.run_id(victim)
-    killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(folder / journal.NAME), str(os.getpid())])
+    killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(RunPaths(folder).journal), str(os.getpid())])
     record = train(victim, QUIET)
     assert killer.wait() == 0, "nobody was killed"
     notes = [line["text"] for line in lines(folder, "note")]

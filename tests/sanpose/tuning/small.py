@@ -8,6 +8,7 @@ import yaml
 from rich.console import Console
 
 from sanpose.runs import journal, ledger
+from sanpose.runs.paths import RunPaths
 
 QUIET = Console(quiet=True)
 
@@ -23,7 +24,9 @@ def definition(folder: Path, content: object = DELTAS, name: str = "deltas") -> 
 
 
 def lines(folder: Path) -> list[dict]:
-    lines = [line for line in journal.read(folder / journal.NAME) if line["kind"] in ("epoch", "evaluation", "final")]
+    lines = [
+        line for line in journal.read(RunPaths(folder).journal) if line["kind"] in ("epoch", "evaluation", "final")
+    ]
     assert lines
     return lines
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from sanpose.runs import checkpoints, identity, journal, ledger
+from sanpose.runs.paths import RunPaths
 from sanpose.tuning import sweep
 from sanpose.tuning.run import tune
 from sweeps import record
@@ -32,11 +33,13 @@ def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray: None, data: l
         folders.append(tmp_path / name / run)
         killer = None
         if name == "killed":
-            killer = subprocess.Popen([sys.executable, "-c", _KILLER, str(folders[1] / journal.NAME), str(os.getpid())])
+            killer = subprocess.Popen(
+                [sys.executable, "-c", _KILLER, str(RunPaths(folders[1]).journal), str(os.getpid())]
+            )
         assert tune(requested, QUIET) == {"done": 1}
         assert killer is None or killer.wait() == 0, "nobody was killed"
     assert lines(folders[1]) == lines(folders[0])
-    notes = [line["text"] for line in journal.read(folders[1] / journal.NAME) if line["kind"] == "note"]
+    notes = [line["text"] for line in journal.read(RunPaths(folders[1]).journal) if line["kind"] == "note"]
     assert any(n.startswith("resumes from checkpoint") for n in notes)
 
 
@@ -65,12 +68,12 @@ def test_a_trial_of_two_workers_goes_on_without_the_process_that_minds_them(
     more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0", "train.workers=2")
     requested = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / 'runs'}"])
     folder = tmp_path / "runs" / identity.run_id(requested.config({"train.gamma": 0.5}, 0))
-    given = [str(folder / journal.NAME), str(os.getpid()), killed]
+    given = [str(RunPaths(folder).journal), str(os.getpid()), killed]
     killer = subprocess.Popen([sys.executable, "-c", _MINDER_KILLER, *given])
     assert tune(requested, QUIET) == {"done": 1}
     assert killer.wait() == 0, "nobody was killed"
     assert [line["epoch"] for line in lines(folder) if line["kind"] == "epoch"] == list(range(1, 13))
-    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
     assert any(n.startswith("resumes from checkpoint") for n in notes)
 
 
@@ -139,7 +142,7 @@ def killed_at(command: list[str], runs: Path, epochs: int, later: float) -> None
 
 
 def epochs_of(runs: Path) -> int:
-    return sum(path.read_text().count('"kind": "epoch"') for path in runs.glob(f"*/{journal.NAME}"))
+    return sum(path.read_text().count('"kind": "epoch"') for path in runs.glob("*/metrics.jsonl"))
 
 
 @pytest.mark.slow
@@ -215,7 +218,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(data: list[str], tmp_
     assert checkpoints.newest(folder / "checkpoints")[0] is not None
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
     assert any(n.startswith("resumes from checkpoint") for n in notes)
     assert ledger.read(folder).extra["bill"]["wall_s"] > 0
 
@@ -235,5 +238,5 @@ def test_rays_head_is_killed_the_driver_ends_and_the_same_command_goes_on(data: 
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
-    notes = [line["text"] for line in journal.read(folder / journal.NAME) if line["kind"] == "note"]
+    notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
     assert any(n.startswith("resumes from checkpoint") for n in notes)

@@ -1,4 +1,4 @@
-# A database of jobs, when asked for: MariaDB, and slurmdbd before it. Both belong to the lab and listen to it alone.
+# A database of jobs, on request: MariaDB, and slurmdbd in front of it. Both belong to the lab and listen only inside it.
 
 accounting_conf() {
   if [ "$ACCOUNTING" = 0 ]; then

@@ -22,8 +22,8 @@ write_hosts() {
   printf '%s: files\n' passwd group shadow hosts >"$LAB/etc/nsswitch.conf"
 }
 
-# Known to 22.05: it refuses PreemptParameters, so the signal to preempted jobs is in SlurmctldParameters.
-# Time limits and signals are looked at every 30 s; no setting changes that.
+# Slurm 22.05 refuses PreemptParameters, so the signal to preempted jobs is in SlurmctldParameters.
+# Slurm checks time limits and signals every 30 s; no setting changes that.
 write_slurm_conf() {
   local preempt_signal=""
   if [ "$PREEMPT_SIGNAL" = 1 ]; then preempt_signal="SlurmctldParameters=preempt_send_user_signal"; fi
@@ -31,7 +31,7 @@ write_slurm_conf() {
 ClusterName=lab$ID
 SlurmUser=root
 
-# Labs side by side: the controller listens on its own address alone.
+# For labs side by side, the controller listens only on its own address.
 SlurmctldHost=ctl($NET.1)
 CommunicationParameters=NoCtldInAddrAny
 
@@ -47,7 +47,7 @@ SlurmctldLogFile=$LAB/log/slurmctld.log
 SlurmdLogFile=$LAB/log/slurmd.%n.log
 MailProg=/bin/true
 
-# What needs cgroups, hardware or a database is off.
+# Features that need cgroups, hardware or a database are disabled.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -71,7 +71,7 @@ $preempt_signal
 JobRequeue=1
 JobFileAppend=1
 
-# Faults are to be noticed in seconds; ended jobs are to be seen for ten minutes.
+# Slurm notices faults within seconds, and shows ended jobs for ten minutes.
 ReturnToService=2
 SlurmdTimeout=$SLURMD_TIMEOUT
 SlurmctldTimeout=10

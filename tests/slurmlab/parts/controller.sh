@@ -1,4 +1,4 @@
-# What runs beside the nodes: munge, which vouches for who sends a message, and slurmctld.
+# The daemons beside the nodes: munge, which authenticates messages, and slurmctld.
 
 start_munge() {
   munged --force --num-threads=10 \
@@ -17,7 +17,7 @@ start_controller() {
   as_ctl "exec slurmctld $option" || die "slurmctld does not start; see $LAB/log/slurmctld.log"
 }
 
-# What it had not saved when it was killed it does not know: a job that had just started is then started twice, or ended.
+# After a kill, slurmctld knows only its saved state: a job that had just started is then started again, or ended.
 stop_controller() {
   local pid
   is_alive "$LAB/run/slurmctld.pid" || return 0

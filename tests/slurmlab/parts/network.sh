@@ -1,4 +1,4 @@
-# One bridge for the lab, which is the address of this machine in it; one pair of devices and one namespace per node.
+# One bridge for the lab, which has this machine's address in the lab; one pair of devices and one namespace per node.
 
 bridge() { echo "slab$ID"; }
 netns() { echo "slab$ID-$1"; }
@@ -33,7 +33,7 @@ remove_link() {
 
 set_link() { ip link set "$(host_end "$1")" "$2"; }
 
-# By itself slurmctld notices up to 45 s later that a node it gave up answers again, so slurmd is told to report.
+# slurmctld alone would notice up to 45 s later that a lost node answers again, so slurmd reports the node.
 heal_link() {
   set_link "$1" up
   if is_alive "$(node_pidfile "$1")" && slurmd_runs "$1"; then signal_slurmd "$1" HUP; fi

@@ -15,12 +15,12 @@ start_node() {
   echo $! >"$(node_pidfile "$1")"
 }
 
-# A node has a /tmp of its own, as on a cluster. These folders in this machine's /tmp stand for shared ones.
+# A node has its own /tmp, as on a cluster. These folders in this machine's /tmp act as shared folders.
 visible_folders() {
   echo "$LAB:$(cd "$HERE/../.." && pwd):$SHARE" | tr : '\n' | sed -n 's|^/tmp/|&|p' | sort -u | paste -sd:
 }
 
-# With the unshare process goes the node's first process, and with that all others of the node.
+# When the unshare process ends, the node's first process ends too, and with it all others of the node.
 stop_node() {
   stop_pidfile "$(node_pidfile "$1")"
   local pid
@@ -36,7 +36,7 @@ first_process() {
   xargs <"/proc/$keeper/task/$keeper/children"
 }
 
-# In the caller's working directory where the node has it.
+# In the caller's working directory, where the node has that directory.
 on_node() {
   local node=$1 pid
   shift
@@ -44,7 +44,7 @@ on_node() {
   nsenter --target "$pid" --all /bin/sh -c 'cd "$0" 2>/dev/null || cd /; exec "$@"' "$PWD" "$@"
 }
 
-# The number in its file is one of the node's own.
+# The pid in the file is a pid in the node's own namespace.
 slurmd_runs() { on_node "$1" /bin/sh -c 'kill -0 "$(cat "$0")"' "$LAB/run/slurmd.$1.pid" 2>/dev/null; }
 
 signal_slurmd() { # NODE SIGNAL

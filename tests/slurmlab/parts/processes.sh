@@ -1,13 +1,13 @@
-# Ending processes: only this lab's, and gone means gone.
+# Ending processes: only those of this lab, and until they are gone.
 
-# A zombie has ended, though whoever should reap it may be slow.
+# A zombie has ended, although its parent may be slow to reap it.
 is_running() {
   local state
   state=$(sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) || return 1
   [[ $state != "" && $state != [ZX] ]]
 }
 
-# A number in an old file may be another process's by now: ours have this lab's SLURM_CONF in their environment.
+# A pid in an old file may belong to another process by now; the lab's processes have its SLURM_CONF in their environment.
 is_ours() {
   grep -qzxF "SLURM_CONF=$SLURM_CONF" "/proc/$1/environ" 2>/dev/null
 }

@@ -1,8 +1,8 @@
-# What can be set, and names and places that follow from it.
+# The settings, and the names and paths derived from them.
 
 SAVED="NODES NET CPUS MEM GPUS SHM SHARED_SIZE SHARE PREEMPT_SIGNAL GRACE KILLWAIT SLURMD_TIMEOUT CRED_EXPIRE ACCOUNTING"
 
-# `up` takes settings from the environment; later commands take the lab's own, so that they need only its number.
+# `up` reads settings from the environment; later commands read the lab's saved settings, so they need only its number.
 load_settings() {
   ID=${SLURMLAB_ID:-0}
   [[ $ID =~ ^[0-9]+$ ]] && [ "$ID" -le 200 ] || die "SLURMLAB_ID=$ID: expected a number from 0 to 200"
@@ -54,7 +54,7 @@ need_node() {
 
 need_lab() { [ -f "$SLURM_CONF" ] || die "lab $ID is not up: slurmlab up"; }
 
-# What is there of nodes, also of a lab that came up by half or had more of them.
+# The nodes that exist, also of a lab that came up only in part or had more nodes.
 node_traces() {
   { ls "$LAB/run" /run/netns 2>/dev/null || true; } |
     sed -nE "s/^(slab$ID-)?(node[0-9]+)(\.pid)?$/\1\2/p" | sed "s/^slab$ID-//" | sort -u

@@ -1,4 +1,4 @@
-# $LAB/shared: the shared file system of the lab, small, and with faults to order.
+# $LAB/shared: the shared file system of the lab: small, with faults on request.
 
 mount_shared() { mount -t tmpfs -o "size=$SHARED_SIZE,mode=1777" "slurmlab$ID" "$LAB/shared"; }
 
@@ -15,7 +15,8 @@ resize_shared() { mount -o "remount,size=$1" "$LAB/shared"; }
 
 used_of_shared() { df --block-size=1 --output=used "$LAB/shared" | tail -n 1 | tr -d ' '; }
 
-# Full is where its size is what it holds; the file is a mark, and some bytes, since a size of 0 would mean no limit.
+# The file system is full when its size equals its content. The file marks the fault; it holds some bytes, since a size of
+# 0 would mean no limit.
 fill_shared() {
   [ "$(mounts_on_shared)" -eq 1 ] || die "can't fill what is read-only"
   head -c 4096 /dev/zero >"$(filler)"
@@ -24,13 +25,13 @@ fill_shared() {
 
 shrink_shared() { resize_shared "$(used_of_shared)" 2>/dev/null; }
 
-# The kernel refuses to remount read-only what has files open for writing, as job logs are. So a read-only view of the
-# folder is laid over it, on every node and here: nothing can be opened for writing any more.
+# The kernel refuses to remount a file system read-only while files such as job logs are open for writing. So a read-only
+# view is mounted over the folder, on every node and on this machine: no file can be opened for writing any more.
 cover_shared() {
   everywhere 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
 }
 
-# A node knows the folder as mounted more than once, since its /tmp is one of its own: only what is read-only goes.
+# A node has several mounts of the folder, since it has its own /tmp: only the read-only one is unmounted.
 heal_shared() {
   everywhere 'while awk -v at="$0" "\$5 == at { top = \$6 } END { exit top !~ /^ro/ }" /proc/self/mountinfo
     do umount --lazy "$0" || exit 1; done'

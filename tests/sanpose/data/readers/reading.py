@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from sanpose.data.readers.h36m_select import FrameSelection
-from sanpose.data.readers.listing import Bad, Listing, validate
+from sanpose.data.readers.listing import BadSamples, Listing, validate
 
 EVERY = FrameSelection(train_stride=1, test_stride=1)
 
 
 def valid(listing: Listing) -> Listing:
-    return validate(listing, Bad()).used_images()
+    return validate(listing, BadSamples()).used_images()
 
 
 CUTS = (0, 1, 64, 127, 128, 140, 200, 300, 0.5, 0.99)  # bytes, or the share of them, that is left

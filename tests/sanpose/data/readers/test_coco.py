@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sanpose.data.readers import coco
-from sanpose.data.readers.listing import Bad, validate
+from sanpose.data.readers.listing import BadSamples, validate
 from sanpose.errors import UserError
 from sanpose.metrics.coco_entries import checked_truth
 from tests.sanpose import tiny_sets as tiny
@@ -26,7 +26,7 @@ def test_coco_drops_by_rule_and_clips_boxes(tmp_path: Path) -> None:
     people[2]["keypoints"][5::3] = [0] * 16  # one labelled joint
     del people[3]["area"]
     tiny.write(tmp_path / "annotations" / "person_keypoints_val2017.json", data)
-    listing = valid(coco.read(tmp_path, Bad()))
+    listing = valid(coco.read(tmp_path, BadSamples()))
     assert listing.dropped == {"crowd": 1, "fewer than 2 labelled joints": 1}
     assert listing.columns["box"].tolist() == [[0, 40, 25, 24], [8, 9, 40, 44]]
     assert listing.columns["annotation"].tolist() == [101, 104]
@@ -40,7 +40,7 @@ def test_coco_drops_by_rule_and_clips_boxes(tmp_path: Path) -> None:
 def test_coco_joins_the_splits_and_judges_only_the_evaluation_split(tmp_path: Path) -> None:
     tiny.coco(tmp_path, "person_keypoints_train2017.json", images=3, first=1)
     tiny.coco(tmp_path, "person_keypoints_val2017.json", images=2, first=11)
-    listing = valid(coco.read(tmp_path, Bad()))
+    listing = valid(coco.read(tmp_path, BadSamples()))
     assert listing.columns["train"].tolist() == [1, 1, 1, 0, 0]
     assert listing.columns["image"].tolist() == [0, 1, 2, 3, 4]
     assert listing.images[3].path == tmp_path / "val2017" / "000000000011.jpg"
@@ -59,7 +59,7 @@ def test_coco_keeps_person_detections_and_their_images(tmp_path: Path) -> None:
         {"bbox": [3, 4, 30, 40], "category_id": 1, "image_id": 999, "score": 0.25},
     ]
     tiny.write(tmp_path / "annotations" / "val_det.json", found)
-    listing = valid(coco.read(tmp_path, Bad()))
+    listing = valid(coco.read(tmp_path, BadSamples()))
     assert listing.extra["detections"]["image"].tolist() == [2, 1]
     assert listing.extra["detections"]["score"].tolist() == [0.5, 0.25]
     thinner = listing.with_images(np.array([False, True, True]))
@@ -89,11 +89,11 @@ def test_coco_bad_persons_are_errors_or_are_counted(
     change(data["annotations"][0])
     tiny.write(tmp_path / "annotations" / "person_keypoints_val2017.json", data)
     with pytest.raises(UserError, match=message) as error:
-        valid(coco.read(tmp_path, Bad()))
+        valid(coco.read(tmp_path, BadSamples()))
     assert "annotation 101" in str(error.value)
-    bad = Bad(skip=True)
+    bad = BadSamples(skip=True)
     assert len(validate(coco.read(tmp_path, bad), bad)) == 1
-    assert sum(bad.kinds.values()) == len(bad.found) == 1
+    assert sum(bad.kinds.values()) == len(bad.messages) == 1
 
 
 def test_coco_coordinates_of_unlabelled_joints_mean_nothing(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_coco_coordinates_of_unlabelled_joints_mean_nothing(tmp_path: Path) -> N
     data["annotations"][0]["keypoints"][:3] = [None, None, 0]
     data["annotations"][1]["keypoints"][:3] = [float("nan"), 7.0, 0]
     tiny.write(tmp_path / "annotations" / "person_keypoints_val2017.json", data)
-    listing = valid(coco.read(tmp_path, Bad()))
+    listing = valid(coco.read(tmp_path, BadSamples()))
     assert listing.columns["keypoints"][:, 0].tolist() == [[0, 0], [0, 7]]
     assert listing.columns["visible"][:, 0].tolist() == [0, 0]
     truth = checked_truth(json.loads(listing.extra["ground_truth"].item()), "here")
@@ -114,8 +114,8 @@ def test_coco_entries_that_cannot_be_understood_are_bad(tmp_path: Path) -> None:
     del data["annotations"][1]["id"]
     tiny.write(tmp_path / "annotations" / "person_keypoints_val2017.json", data)
     with pytest.raises(UserError, match=r"images\[0\]"):
-        coco.read(tmp_path, Bad())
-    bad = Bad(skip=True)
+        coco.read(tmp_path, BadSamples())
+    bad = BadSamples(skip=True)
     listing = validate(coco.read(tmp_path, bad), bad).used_images()
     assert listing.columns["annotation"].tolist() == [103]
     assert bad.kinds == {"malformed entry": 3}
@@ -127,18 +127,18 @@ def test_coco_people_without_keypoints_are_dropped_by_rule(tmp_path: Path) -> No
     for name in ("keypoints", "num_keypoints"):
         del data["annotations"][0][name]
     tiny.write(tmp_path / "annotations" / "person_keypoints_val2017.json", data)
-    listing = valid(coco.read(tmp_path, Bad()))
+    listing = valid(coco.read(tmp_path, BadSamples()))
     assert listing.dropped == {"fewer than 2 labelled joints": 1}
 
 
 def test_coco_broken_or_missing_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"person_keypoints_\*\.json"):
-        coco.read(tmp_path, Bad())
+        coco.read(tmp_path, BadSamples())
     path = tmp_path / "annotations" / "person_keypoints_val2017.json"
     tiny.coco(tmp_path)
     path.write_text(path.read_text()[:-200])
-    with pytest.raises(UserError, match="not valid JSON"):
-        coco.read(tmp_path, Bad())
+    with pytest.raises(UserError, match="broken JSON"):
+        coco.read(tmp_path, BadSamples())
     path.write_text('{"images": []}')
     with pytest.raises(UserError, match="no list 'annotations'"):
-        coco.read(tmp_path, Bad())
+        coco.read(tmp_path, BadSamples())

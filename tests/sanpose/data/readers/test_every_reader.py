@@ -12,7 +12,7 @@ import pytest
 
 from sanpose.data.readers import coco, h36m, mpii
 from sanpose.data.readers.h36m_select import FrameSelection
-from sanpose.data.readers.listing import Bad, Listing, validate
+from sanpose.data.readers.listing import BadSamples, Listing, validate
 from sanpose.errors import UserError
 from sanpose.metrics.coco_entries import checked_truth
 from sanpose.pose.cameras import project
@@ -23,12 +23,12 @@ from tests.sanpose.wrong_values import WRONG, everywhere
 
 @pytest.mark.real
 def test_real_samples(real_data: Path) -> None:
-    people = valid(coco.read(real_data / "coco", Bad()))
+    people = valid(coco.read(real_data / "coco", BadSamples()))
     assert (len(people), len(people.images), len(people.extra["detections"])) == (12, 4, 118)
     assert people.dropped == {"fewer than 2 labelled joints": 2}
-    sports = valid(mpii.read(real_data / "mpii", Bad()))
+    sports = valid(mpii.read(real_data / "mpii", BadSamples()))
     assert sports.columns["box"][0] == pytest.approx([493.1512, -62.07148, 943.6976, 943.6976], abs=1e-3)
-    studio = valid(h36m.read(real_data / "h36m", Bad(), FrameSelection()))
+    studio = valid(h36m.read(real_data / "h36m", BadSamples(), FrameSelection()))
     assert studio.columns["subject"].tolist() == [1, 5, 7, 8]
     assert studio.columns["frame"].tolist() == [0, 2060, 395, 25]
     camera = studio.extra["cameras"][studio.columns["camera"]][:, None]
@@ -47,7 +47,7 @@ def test_real_samples(real_data: Path) -> None:
     ids=["coco", "mpii", "posenet"],
 )
 def test_any_wrong_value_anywhere_is_refused_or_harmless(
-    tmp_path: Path, make: Callable[[Path], object], read: Callable[[Path, Bad], Listing], wrong: Any
+    tmp_path: Path, make: Callable[[Path], object], read: Callable[[Path, BadSamples], Listing], wrong: Any
 ) -> None:
     """Never anything but a UserError, and never a coordinate that is not finite, whatever value is put wherever."""
     make(tmp_path)
@@ -56,7 +56,7 @@ def test_any_wrong_value_anywhere_is_refused_or_harmless(
         for text in everywhere(whole, wrong):
             file.write_text(text)
             for skip in (False, True):
-                bad = Bad(skip=skip)
+                bad = BadSamples(skip=skip)
                 try:
                     listing = validate(read(tmp_path, bad), bad)
                 except UserError:

@@ -12,7 +12,7 @@ import pytest
 
 from sanpose.data.readers import files, h36m
 from sanpose.data.readers.h36m_select import FrameSelection
-from sanpose.data.readers.listing import Bad, validate
+from sanpose.data.readers.listing import BadSamples, validate
 from sanpose.errors import UserError
 from sanpose.pose.cameras import project
 from tests.sanpose import tiny_sets as tiny
@@ -21,7 +21,7 @@ from tests.sanpose.data.readers.reading import CUTS, EVERY, cut, valid
 
 def test_mmpose_metres_become_millimetres(tmp_path: Path) -> None:
     points = tiny.mmpose(tmp_path)
-    listing = valid(h36m.read(tmp_path, Bad(), EVERY))
+    listing = valid(h36m.read(tmp_path, BadSamples(), EVERY))
     assert listing.columns["keypoints3d"] == pytest.approx(points, abs=1e-2)
     assert listing.columns["keypoints"] == pytest.approx(project(points, tiny.F, tiny.C, tiny.K, tiny.P), abs=1e-3)
     assert listing.columns["action"].tolist() == [2, 2]
@@ -42,7 +42,7 @@ def test_mmpose_damaged_archives(tmp_path: Path, harm: float | str) -> None:
     else:
         cut(path, harm)
     with pytest.raises(UserError, match=r"npz file cannot be read"):
-        h36m.read(tmp_path, Bad(), EVERY)
+        h36m.read(tmp_path, BadSamples(), EVERY)
 
 
 def test_mmpose_names_that_cannot_be_understood_are_bad(tmp_path: Path) -> None:
@@ -53,14 +53,14 @@ def test_mmpose_names_that_cannot_be_understood_are_bad(tmp_path: Path) -> None:
     names = arrays["imgname"].astype("U99")
     names[1], names[2] = "odd.jpg", names[2].replace("Directions", "Juggling")
     np.savez(path, **{**arrays, "imgname": names})
-    with pytest.raises(UserError, match=r"'odd.jpg' is not as expected") as error:
-        h36m.read(tmp_path, Bad(), EVERY)
+    with pytest.raises(UserError, match=r"'odd.jpg' has another form") as error:
+        h36m.read(tmp_path, BadSamples(), EVERY)
     assert "sample 1" in str(error.value)
-    bad = Bad(skip=True)
+    bad = BadSamples(skip=True)
     listing = validate(h36m.read(tmp_path, bad, EVERY), bad)
     assert listing.columns["annotation"].tolist() == listing.columns["frame"].tolist() == [0, 3]
     assert bad.kinds == {"malformed entry": 2}
-    assert "sample 2: 'Juggling_1' is not an action" in bad.found[1]
+    assert "sample 2: 'Juggling_1' is not an action" in bad.messages[1]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_mmpose_wrong_arrays(tmp_path: Path, name: str, values: np.ndarray, mess
         arrays = dict(file)
     np.savez(path, **{**arrays, name: values})
     with pytest.raises(UserError, match=message):
-        h36m.read(tmp_path, Bad(), EVERY)
+        h36m.read(tmp_path, BadSamples(), EVERY)
 
 
 def test_damaged_pickles(tmp_path: Path) -> None:
@@ -99,18 +99,18 @@ def test_pickles_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     tiny.mmpose(tmp_path)
     (tmp_path / "cameras.pkl").write_bytes(pickle.dumps({("S1", "54138969"): _Harm()}))
-    with pytest.raises(UserError, match=r"\.mkdir, which is not a numpy array"):
-        h36m.read(tmp_path, Bad(), EVERY)
+    with pytest.raises(UserError, match=r"\.mkdir, which is not part of a numpy array"):
+        h36m.read(tmp_path, BadSamples(), EVERY)
     np.savez(tmp_path / "h36m_train.npz", imgname=np.array(["a", None], dtype=object), part=1, S=1)
     tiny_cameras = {("S1", "54138969"): {"f": tiny.F, "c": tiny.C, "k": tiny.K, "p": tiny.P, "w": 64, "h": 64}}
     (tmp_path / "cameras.pkl").write_bytes(pickle.dumps(tiny_cameras))
     with pytest.raises(UserError, match=r"npz file cannot be read"):
-        h36m.read(tmp_path, Bad(), EVERY)
+        h36m.read(tmp_path, BadSamples(), EVERY)
     assert not (tmp_path / "harm").exists()
 
 
 def test_mmpose_frames_that_were_extracted_sparsely(tmp_path: Path) -> None:
     tiny.mmpose(tmp_path, frames=14, step=5)
-    assert not any("apart" in note for note in h36m.read(tmp_path, Bad(), FrameSelection()).notes)
-    notes = h36m.read(tmp_path, Bad(), FrameSelection(train_stride=3)).notes
-    assert any("training frames are 15 apart, not 3 as asked" in note for note in notes)
+    assert not any("apart" in note for note in h36m.read(tmp_path, BadSamples(), FrameSelection()).notes)
+    notes = h36m.read(tmp_path, BadSamples(), FrameSelection(train_stride=3)).notes
+    assert any("training frames are 15 apart, not 3 as requested" in note for note in notes)

@@ -9,7 +9,7 @@ import pytest
 
 from sanpose.data.readers import h36m
 from sanpose.data.readers.h36m_select import FrameSelection, Video
-from sanpose.data.readers.listing import Bad
+from sanpose.data.readers.listing import BadSamples
 from sanpose.errors import UserError
 from tests.sanpose import tiny_sets as tiny
 from tests.sanpose.data.readers.reading import EVERY
@@ -32,7 +32,7 @@ def test_selection_of_frames_by_protocol() -> None:
     assert not FrameSelection(subjects=(5,)).frames(np.full(130, 1), frame).any()
 
 
-def test_frames_farther_apart_than_asked_are_told() -> None:
+def test_frames_farther_apart_than_the_stride_are_noted() -> None:
     subject = np.repeat([1, 9], 400)
     every, fifth = np.tile(np.arange(400), 2), np.tile(np.arange(400) * 5, 2)
 
@@ -42,7 +42,7 @@ def test_frames_farther_apart_than_asked_are_told() -> None:
 
     assert notes(FrameSelection(), every) == []
     [note] = notes(FrameSelection(), fifth)
-    assert note.startswith("test frames are 320 apart, not 64 as asked")
+    assert note.startswith("test frames are 320 apart, not 64 as requested")
     assert notes(FrameSelection(test_stride=65), fifth) == []
     assert notes(FrameSelection(train_stride=1, test_stride=1), fifth) == []  # every frame that is there
     assert notes(FrameSelection(protocol="both"), every) == []
@@ -57,12 +57,12 @@ def test_options_that_a_form_does_not_read_are_refused(tmp_path: Path) -> None:
     two = (tmp_path / "a", tmp_path / "b")
     tiny.posenet(tmp_path / "posenet")
     with pytest.raises(UserError, match="reads no --cameras"):
-        h36m.read(tmp_path / "posenet", Bad(), EVERY, cameras=two[0])
+        h36m.read(tmp_path / "posenet", BadSamples(), EVERY, cameras=two[0])
     with pytest.raises(UserError, match="reads one --annotations"):
-        h36m.read(tmp_path / "posenet", Bad(), EVERY, annotations=two)
+        h36m.read(tmp_path / "posenet", BadSamples(), EVERY, annotations=two)
     tiny.official(tmp_path / "official")
     with pytest.raises(UserError, match="reads no --annotations"):
-        h36m.read(tmp_path / "official", Bad(), EVERY, annotations=two[:1])
+        h36m.read(tmp_path / "official", BadSamples(), EVERY, annotations=two[:1])
 
 
 def test_known_faults_by_number_and_by_name() -> None:

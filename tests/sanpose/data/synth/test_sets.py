@@ -19,8 +19,8 @@ from sanpose.cli.data_synth import synth
 from sanpose.data.actions import ACTIONS
 from sanpose.data.packed import read as read_packed
 from sanpose.data.synth import h36m_set
-from sanpose.data.synth.generate import MANIFEST, MARK, generate
-from sanpose.data.synth.options import PRESETS, Options
+from sanpose.data.synth.generate import MANIFEST, generate
+from sanpose.data.synth.options import MARK, PRESETS, Options
 from sanpose.errors import UserError
 from sanpose.pose.cameras import project
 from sanpose.pose.joints import COCO17
@@ -180,7 +180,7 @@ def test_the_command(tmp_path: Path) -> None:
     arguments = ["--preset", "smoke", "--out", str(tmp_path), "--subjects", "11", "--scale", "0.1", "--only", "h36m"]
     first = CliRunner().invoke(synth, [*arguments, "--workers", "1"], catch_exceptions=False)
     again = CliRunner().invoke(synth, [*arguments, "--workers", "1"], catch_exceptions=False)
-    assert "h36m: made" in first.output and "h36m: already there" in again.output
+    assert "h36m: made" in first.output and "h36m: already exists" in again.output
     assert not (tmp_path / "mpii").exists()
 
 

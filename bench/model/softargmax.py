@@ -1,6 +1,6 @@
 """Soft-argmax: the plain formula against ours, forward and backward, time interleaved in one run, memory each alone.
 
-    python bench/softargmax.py [--batch 8]
+    python -m bench.model.softargmax [--batch 8]
 
 Logits as the network makes them for 256x256 px: (batch, 18*64, 64, 64). Memory is what a fresh process's high-water
 mark rises by, above its logits. Prints a Markdown table. Linux only: the mark is read from /proc.
@@ -15,11 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import fresh
-import table
 import torch
 from torch import Tensor
 
+from bench import fresh, table
 from sanpose.model.softargmax import soft_argmax, soft_argmax_plain
 
 JOINTS, DEPTH, HEIGHT, WIDTH = 18, 64, 64, 64
@@ -55,7 +54,7 @@ def median_times(batch: int, dtype: str, layout: str, rounds: int) -> dict[str, 
 def peak_memory(function: str, batch: int, dtype: str, layout: str, threads: int) -> float:
     """Megabytes that one forward and backward pass adds to the peak of a fresh process."""
     job = {"function": function, "batch": batch, "dtype": dtype, "layout": layout, "threads": threads}
-    return float(fresh.measure(__file__, job))
+    return float(fresh.measure(__spec__.name, job))
 
 
 def added_megabytes(function: str, batch: int, dtype: str, layout: str, threads: int) -> float:

@@ -1,6 +1,6 @@
 """How long `sanpose status` takes for many runs, the start of the process included, and each refresh of --watch.
 
-    python bench/status_speed.py [--runs 100,1000,10000] [--repeats 5]
+    python -m bench.status.status_speed [--runs 100,1000,10000] [--repeats 5]
 
 The runs are copies of one record as the trainer writes it: half of them in one sweep, one in a hundred stopped.
 """
@@ -19,8 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-import table
 
+from bench import table
 from sanpose.config.compose import compose
 from sanpose.runs import ledger
 from sanpose.status.watch import Watcher

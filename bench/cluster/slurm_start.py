@@ -1,6 +1,6 @@
 """From `sbatch` to the first training step on the Slurm lab: slurm/train.sbatch against a minimal script by hand.
 
-    python bench/slurm_start.py [--rounds 3]     (as root, with Debian's Slurm)
+    python -m bench.cluster.slurm_start [--rounds 3]     (as root, with Debian's Slurm)
 
 The same two nodes and the same small training; both ways take turns in one lab. The first step is the first line of
 "train" in the run's journal. Prints a Markdown table, and the phases that the launcher has noted.
@@ -16,18 +16,15 @@ import time
 from pathlib import Path
 
 import click
-import table
 
+from bench import table
+from bench.fresh import REPOSITORY
 from cluster import phases
 from sanpose.runs import journal
+from tests.cluster import cluster_job
+from tests.slurmlab.lab import Lab
 
-REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
-from tests.cluster import cluster_job  # noqa: E402 - the lab is the tests'
-from tests.slurmlab.lab import Lab  # noqa: E402
-
-WAYS = {"minimal script by hand": "bench/minimal_ray.sbatch", "slurm/train.sbatch": "slurm/train.sbatch"}
+WAYS = {"minimal script by hand": "bench/cluster/minimal_ray.sbatch", "slurm/train.sbatch": "slurm/train.sbatch"}
 
 
 def seconds_to_first_step(lab: Lab, script: str, folder: Path, given: list[str]) -> tuple[float, str]:
@@ -38,7 +35,7 @@ def seconds_to_first_step(lab: Lab, script: str, folder: Path, given: list[str])
     begun = time.monotonic()
     options = ("--cpus-per-task=2", "--mem=3000", "--output=%j.out", "--time=10")
     job = lab.sbatch(REPOSITORY / script, *options, arguments=overrides, cwd=folder, env=env)
-    while not any(_stepped(path) for path in folder.glob(f"runs/*/{journal.NAME}")):
+    while not any(_stepped(path) for path in folder.glob("runs/*/metrics.jsonl")):
         if time.monotonic() - begun > 180:
             raise click.ClickException(lab.output(job) + lab.logs(job))
         time.sleep(0.05)

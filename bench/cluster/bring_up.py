@@ -1,7 +1,7 @@
 """How Ray's start in a job grows with the number of nodes, on the Slurm lab: the launcher around a command that does
 nothing.
 
-    python bench/bring_up.py [--nodes 1 --nodes 4 --nodes 16]     (as root, with Debian's Slurm)
+    python -m bench.cluster.bring_up [--nodes 1 --nodes 4 --nodes 16]     (as root, with Debian's Slurm)
 
 The lab's nodes share this machine's cores, so the seconds grow with the nodes; on a cluster every node has cores of its
 own. What tells of a cluster is the processor time per node: where it stays the same, no node waits for the work of the
@@ -16,14 +16,11 @@ import tempfile
 from pathlib import Path
 
 import click
-import table
 
+from bench import table
+from bench.fresh import REPOSITORY
 from cluster import phases
-
-REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
-from tests.slurmlab.lab import Lab  # noqa: E402 - the lab is the tests'
+from tests.slurmlab.lab import Lab
 
 JOB = f"""#!/bin/bash
 cd {REPOSITORY}

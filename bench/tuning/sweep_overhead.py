@@ -1,6 +1,6 @@
 """What a sweep costs beside its trainings: sanpose tune, a plain loop in one process, stock Ray Tune + TorchTrainer.
 
-    python bench/sweep_overhead.py [--trials 20] [--seconds 10] [--stock 2] [--noop 1000]
+    python -m bench.tuning.sweep_overhead [--trials 20] [--seconds 10] [--stock 2] [--noop 1000]
 
 The same small trainings (one worker, seeds 0, 1, ...) in each way, `sanpose tune` and the plain loop in turns of some
 seconds (`turns`); some before them tell how many images make a trial of the wanted length. Counted to the end of the
@@ -18,23 +18,25 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-import table
-import turns
 import yaml
 from rich.console import Console
 
+from bench import table, turns
 from cluster.raycluster.connect import ray_cluster
 from sanpose.config.compose import compose
 from sanpose.runs import checkpoints
+from sanpose.runs.result import TrainingResult
 from sanpose.training.resources import ALLOCATOR, environment
 from sanpose.tuning import sweep
 from sanpose.tuning.driver import Driver
 from sanpose.tuning.run import tune
 from sweeps import record
+from sweeps.outcomes import Done, Figures, Outcome, to_json
 from sweeps.study import Study
 
 QUIET = Console(quiet=True)
@@ -92,7 +94,7 @@ def in_turns(folder: Path, asked: Sequence[tuple[str, int, int]]) -> list[float]
         ray = way == "sanpose tune"  # which gives its trials the variables, and Ray's own processes none of them
         job = {"folder": str(folder), "way": way, "trials": trials, "epoch_samples": epoch_samples, "ray": ray}
         jobs.append((job, {} if ray else environment("cpu")))
-    return turns.take(__file__, jobs)[0]
+    return turns.take(__spec__.name, jobs)[0]
 
 
 def in_stock_tune(folder: Path, trials: int, epoch_samples: int) -> float:
@@ -140,7 +142,9 @@ def stock_worker(given: dict[str, Any]) -> None:
     config = compose([*given["overrides"], f"train.seed={given['seed']}"])
     folder = Path(given["runs"]) / str(given["seed"])
     folder.mkdir(parents=True)
-    loop.train(config, folder, engine.WorkerPlace(0, 1, torch.device("cpu")), ray.train.report)
+    loop.train(
+        config, folder, engine.WorkerPlace(0, 1, torch.device("cpu")), lambda report: ray.train.report(asdict(report))
+    )
 
 
 def noop(payload: dict[str, Any]) -> None:
@@ -149,16 +153,17 @@ def noop(payload: dict[str, Any]) -> None:
 
     rate = payload["config"]["train"]["learning_rate"]
     figures = {"h36m": {"mpjpe": {"mean_over_frames": rate * 1e3}, "protocol": {"text": "none"}}}
-    ray.tune.report({"outcome": json.dumps({"figures": figures, "macs": 1}), "epoch": 3})
+    result = TrainingResult(figures, "cpu", 1, macs=1, parameters=1)
+    ray.tune.report({"outcome": to_json(Done(result.plain())), "epoch": 3})
 
 
 class Clock(Driver):
     """A driver that notes when trials end."""
 
-    def end(self, run: str, outcome: Any) -> dict[str, float | None]:
-        figures = super().end(run, outcome)
+    def end(self, run: str, outcome: Outcome[object]) -> Outcome[Figures]:
+        recorded = super().end(run, outcome)
         self.ends.append(time.perf_counter())
-        return figures
+        return recorded
 
 
 def noops(folder: Path, count: int) -> list[float]:
@@ -191,7 +196,7 @@ def main(trials: int, seconds: float, stock: int, count: int, one: str | None) -
     if one:
         take_turns(json.loads(one))
         return
-    import input_pipeline  # and with it torch, which the ways import in their own time
+    from bench.data import input_pipeline  # and with it torch, which the ways import in their own time
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,6 +1,6 @@
 """A training step of ResNet-50 with SAN at 256x256 px: images per second, and what each measure brings.
 
-    python bench/train_step.py [--batch 8] [--steps 5] [--bf16] [--memory]
+    python -m bench.model.train_step [--batch 8] [--steps 5] [--bf16] [--memory]
 
 The baseline is eager float32, contiguous, with the plain soft-argmax and the unfused Adam; each further row adds one
 measure to those above it. Every variant runs in a fresh process: one step to warm up, then timed steps of forward,
@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import fresh
-import table
 import torch
 
+from bench import fresh, table
 from sanpose.config.schema import ModelConfig
 from sanpose.model.cost import network_cost
 from sanpose.model.loss import coordinate_l1
@@ -102,7 +101,7 @@ def run_steps(variant: Variant, batch: int, steps: int, warmup: int) -> Measured
 
 def in_fresh_process(variant: Variant, batch: int, steps: int, warmup: int, threads: int) -> Measured:
     job = {"variant": dataclasses.asdict(variant), "batch": batch, "steps": steps, "warmup": warmup, "threads": threads}
-    return Measured(**fresh.measure(__file__, job, {"GLIBC_TUNABLES": ALLOCATOR} if variant.allocator else None))
+    return Measured(**fresh.measure(__spec__.name, job, {"GLIBC_TUNABLES": ALLOCATOR} if variant.allocator else None))
 
 
 def multiplication_peak(dtype: torch.dtype, size: int = 2048) -> float:

@@ -1,6 +1,6 @@
 """The input pipeline against bare JPEG decoding: images per second of one core, interleaved in one run.
 
-    python bench/input_pipeline.py [--rounds 10]
+    python -m bench.data.input_pipeline [--rounds 10]
 
 Made-up photographs of Human3.6M's and MPII's sizes go into packed files in a temporary folder. Bare decoding is OpenCV
 making the whole image from JPEG bytes that are in memory already; the pipeline reads the same bytes from the packed
@@ -25,8 +25,8 @@ from typing import Any
 import click
 import cv2
 import numpy as np
-import table
 
+from bench import table
 from sanpose.config.compose import compose
 from sanpose.config.schema import SOURCES, Config
 from sanpose.data import loader, packed

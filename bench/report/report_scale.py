@@ -1,6 +1,6 @@
 """How the report's time and memory grow with the number of runs: every table written, then the page with its pictures.
 
-    python bench/report_scale.py [--runs 2500 --runs 5000 --runs 10000] [--no-page]
+    python -m bench.report.report_scale [--runs 2500 --runs 5000 --runs 10000] [--no-page]
 
 Makes the records in a temporary folder, as training writes them (result.json, config.yaml, provenance.json,
 metrics.jsonl), in sweeps of 500, a part of them failed, pruned, interrupted, running or broken. Each size is measured
@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import fresh
-import table
 
+from bench import fresh, table
 from sanpose.config.compose import compose, configs_dir
 from sanpose.data.actions import ACTIONS
 from sweeps.files import to_json
@@ -152,7 +151,7 @@ def main(sizes: tuple[int, ...], rounds: int, seeds: int, page: bool, one: str |
         with tempfile.TemporaryDirectory() as folder:
             make_runs(Path(folder) / "runs", size, seeds)
             job = {"folder": str(Path(folder) / "runs"), "out": str(Path(folder) / "out"), "page": page}
-            found = [fresh.measure(__file__, job) for _ in range(rounds)]
+            found = [fresh.measure(__spec__.name, job) for _ in range(rounds)]
         seconds, most = statistics.median(one["seconds"] for one in found), max(one["mib"] for one in found)
         met = "met" if seconds <= GOAL_SECONDS and most <= GOAL_MIB else "missed"
         counts = found[0]["records"], found[0]["broken"]

@@ -1,6 +1,6 @@
 """A training step in DeepSpeed under Ray Train, as sanpose trains, against the same step in a bare torch loop.
 
-    python bench/deepspeed_overhead.py [--steps 24] [--parts] [--small]
+    python -m bench.training.deepspeed_overhead [--steps 24] [--parts] [--small]
 
 The same network, weights, batches, loss and fused Adam, with as many threads and the same allocator settings. The bare
 loop is a plain process; the other is `sanpose.training.engine.Engine` in the one worker of a Ray TorchTrainer, in a
@@ -18,10 +18,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
-import table
 import torch
-import turns
 
+from bench import table, turns
 from cluster.raycluster.connect import ray_cluster
 from sanpose.config.compose import compose, from_plain
 from sanpose.config.schema import Config
@@ -152,7 +151,7 @@ def compare(config: Config, names: list[str], steps: int) -> None:
     # Under Ray only the worker gets these variables, from the trainer, and Ray's own processes none.
     env: dict[str, dict[str, str]] = {name: environment("cpu") for name in names} | {_UNDER_RAY: {}}
     jobs = [({"variant": name, "config": config.plain(), "steps": steps}, env[name]) for name in names]
-    seconds, printed = turns.take(__file__, jobs)
+    seconds, printed = turns.take(__spec__.name, jobs)
     answers = [Answer(**json.loads(text.splitlines()[-1])) for text in printed]
     same = {(answer.threads, answer.allocator) for answer in answers}
     if len(same) > 1:
