@@ -32,7 +32,7 @@ def request_stop(folder: Path) -> None:
 
 
 class StopRequest:
-    """Whether a run must stop, as a worker sees it; the worker reads the file once a second."""
+    """A request to stop a run, as a worker sees it. The worker reads the file once a second."""
 
     def __init__(self, folder: Path):
         self._path = RunPaths(folder).control

@@ -21,11 +21,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class JointMaps:
-    """Relationships of J joints, each map (J, J) symmetric, in [-1, 1], NaN for a pair that was never seen together.
+    """Relationships of J joints. A map is (J, J), symmetric, in [-1, 1], and NaN for a pair without a common sample.
 
-    maps: (K, J, J) for the values `deltas` (K,) set in one trained network. along: (L, J, J), of the run's own
-    checkpoints, in order, with their `along_deltas` (L,) and `along_epochs` (L,). trained_delta: what the training
-    had reached. protocol: how it was measured, one sentence or two.
+    maps: (K, J, J), for the values `deltas` (K,) of delta in one trained network. along: (L, J, J), for the checkpoints
+    of the run in order, with their `along_deltas` (L,) and `along_epochs` (L,). trained_delta: delta after the
+    training. protocol: how the maps were measured, in one or two sentences.
     """
 
     joints: tuple[str, ...]

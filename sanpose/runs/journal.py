@@ -68,7 +68,7 @@ class Journal:
     def _scalar(self, name: str, value: float, at: int) -> None:
         try:
             self._board.add_scalar(name, value, at)
-        except OSError as error:  # it killed the writer's thread
+        except OSError as error:  # the error has ended the writer's thread
             from torch.utils.tensorboard import SummaryWriter
 
             print(f"cannot write TensorBoard's file ({error}): starting another", file=sys.stderr, flush=True)

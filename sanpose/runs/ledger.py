@@ -18,7 +18,7 @@ import stat
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
@@ -263,7 +263,7 @@ def _save_diff(folder: Path, name: str, provenance: Mapping[str, object]) -> dic
     return {**provenance, "git": {**git, "diff": name}}
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> dict[str, object]:
     try:
         value = yaml.safe_load(path.read_bytes())
     except FileNotFoundError as error:

@@ -45,7 +45,7 @@ class _Follower:
     def follow(self, stop: threading.Event) -> None:
         with self.console.status("starting the workers", spinner="dots") as status:
             while True:
-                ended = stop.is_set()
+                finished = stop.is_set()
                 for line in self._new_lines():
                     if line["kind"] == "train":
                         if not self.stepped:
@@ -54,7 +54,7 @@ class _Follower:
                         status.update(train_line(line, self.epochs))
                     else:
                         self._print(line)
-                if ended:
+                if finished:
                     return
                 stop.wait(_POLL_SECONDS)
 
@@ -85,7 +85,7 @@ class _Follower:
 
 
 def train_line(line: Line, epochs: int) -> str:
-    """A "train" line of the journal, for people: epoch, losses, speed, time left, delta."""
+    """A "train" line of the journal, for people: epoch, losses, speed, remaining time, delta."""
     return (
         f"epoch {line['epoch'] + 1}/{epochs}  step {line['step']}/{line['steps']}  {_losses(line)}  "
         f"{line['images_per_s']:.1f} images/s  ETA {duration(line['eta_s'])}{_delta(line)}"
@@ -108,9 +108,9 @@ def duration(seconds: float | None) -> str:
     """Seconds as h:mm:ss, or m:ss."""
     if seconds is None:
         return "?"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, whole_seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{hours}:{minutes:02d}:{whole_seconds:02d}" if hours else f"{minutes}:{whole_seconds:02d}"
 
 
 def _losses(line: Line) -> str:

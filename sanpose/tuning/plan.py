@@ -154,8 +154,8 @@ def show(plan: SweepPlan, console: Console) -> None:
     )
 
 
-def _costs(one: Estimate) -> tuple[str, str, str]:
-    return _hours(one.hours), _hours(one.hours * one.accelerators), one.basis
+def _costs(cost: Estimate) -> tuple[str, str, str]:
+    return _hours(cost.hours), _hours(cost.hours * cost.accelerators), cost.basis
 
 
 def _hours(hours: float) -> str:

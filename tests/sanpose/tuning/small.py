@@ -24,9 +24,11 @@ def definition(folder: Path, content: object = DELTAS, name: str = "deltas") -> 
 
 
 def lines(folder: Path) -> list[dict]:
-    told = [line for line in journal.read(RunPaths(folder).journal) if line["kind"] in ("epoch", "evaluation", "final")]
-    assert told
-    return told
+    lines = [
+        line for line in journal.read(RunPaths(folder).journal) if line["kind"] in ("epoch", "evaluation", "final")
+    ]
+    assert lines
+    return lines
 
 
 def records(runs: Path) -> dict[str, ledger.RunRecord]:

@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture
-def asked(data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+def requested(data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """A sweep of one trial; no two runs begin in the same second."""
     seconds = itertools.count()
     first = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -81,16 +81,16 @@ def finish(run: ActiveRun) -> None:
     run.done(TrainingResult({"h36m": figures(60.0)["h36m"]}, "cpu", 1, 1, 1))
 
 
-def test_the_next_start_trims_what_a_driver_that_died_has_not(asked: Sweep) -> None:
-    run = begin(driver(asked))
+def test_the_next_start_trims_what_a_driver_that_died_has_not(requested: Sweep) -> None:
+    run = begin(driver(requested))
     finish(run)
     assert left(run) == ["epoch-0001", "epoch-0002"]
-    assert isinstance(driver(asked).begin(POINT), Recorded)
+    assert isinstance(driver(requested).begin(POINT), Recorded)
     assert left(run) == ["epoch-0002"]
 
 
-def test_another_sweeps_run_is_taken_as_it_is(asked: Sweep, data: list[str], tmp_path: Path) -> None:
-    run = begin(driver(asked))
+def test_another_sweeps_run_is_taken_as_it_is(requested: Sweep, data: list[str], tmp_path: Path) -> None:
+    run = begin(driver(requested))
     finish(run)
     other = named("other", data, tmp_path)
     for _ in range(2):
@@ -98,19 +98,19 @@ def test_another_sweeps_run_is_taken_as_it_is(asked: Sweep, data: list[str], tmp
     assert left(run) == ["epoch-0001", "epoch-0002"]
 
 
-def test_a_run_that_a_person_has_finished_is_taken_as_it_is(asked: Sweep) -> None:
-    first = driver(asked)
+def test_a_run_that_a_person_has_finished_is_taken_as_it_is(requested: Sweep) -> None:
+    first = driver(requested)
     run = begin(first)
     first.interrupted()
     by_hand = active.begin(run.identified, REPOSITORY)
     finish(by_hand)
-    assert isinstance(driver(asked, ()).begin(POINT), Recorded)
+    assert isinstance(driver(requested, ()).begin(POINT), Recorded)
     assert left(run) == ["epoch-0001", "epoch-0002"]
 
 
 @pytest.mark.parametrize("same_start", [True, False])
-def test_what_workers_save_after_their_trial_was_given_up_is_trimmed(asked: Sweep, same_start: bool) -> None:
-    first = driver(asked)
+def test_what_workers_save_after_their_trial_was_given_up_is_trimmed(requested: Sweep, same_start: bool) -> None:
+    first = driver(requested)
     run = begin(first)
     first.pruned(run.paths.folder.name)
     assert left(run) == []
@@ -125,26 +125,26 @@ def test_what_workers_save_after_their_trial_was_given_up_is_trimmed(asked: Swee
     fcntl.flock(lock, fcntl.LOCK_EX)
     thread = threading.Thread(target=worker)
     thread.start()
-    (first if same_start else driver(asked)).trim_pruned()
+    (first if same_start else driver(requested)).trim_pruned()
     thread.join()
     assert left(run) == []
 
 
-def test_a_pruned_run_that_somebody_else_trains_keeps_its_checkpoints(asked: Sweep) -> None:
-    first = driver(asked)
+def test_a_pruned_run_that_somebody_else_trains_keeps_its_checkpoints(requested: Sweep) -> None:
+    first = driver(requested)
     run = begin(first)
     first.pruned(run.paths.folder.name)
     by_hand = active.begin(run.identified, REPOSITORY)
     save(by_hand, 1)
-    driver(asked).trim_pruned()
+    driver(requested).trim_pruned()
     assert left(run) == ["epoch-0001"]
     by_hand.pruned()
-    driver(asked).trim_pruned()
+    driver(requested).trim_pruned()
     assert left(run) == ["epoch-0001"], "another driver's pruned run is that one's to trim"
 
 
-def test_all_are_kept_where_all_were_asked_for(asked: Sweep) -> None:
-    run = begin(driver(asked))
+def test_all_are_kept_where_all_were_asked_for(requested: Sweep) -> None:
+    run = begin(driver(requested))
     finish(run)
-    driver(asked, checkpoints.kinds("all")).begin(POINT)
+    driver(requested, checkpoints.kinds("all")).begin(POINT)
     assert left(run) == ["epoch-0001", "epoch-0002"]

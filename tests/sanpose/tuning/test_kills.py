@@ -28,15 +28,15 @@ def test_a_killed_trial_process_is_replaced_and_ends_the_same(ray: None, data: l
     more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0")
     folders = []
     for name in ("whole", "killed"):
-        asked = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / name}"])
-        run = identity.run_id(asked.config({"train.gamma": 0.5}, 0))
+        requested = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / name}"])
+        run = identity.run_id(requested.config({"train.gamma": 0.5}, 0))
         folders.append(tmp_path / name / run)
         killer = None
         if name == "killed":
             killer = subprocess.Popen(
                 [sys.executable, "-c", _KILLER, str(RunPaths(folders[1]).journal), str(os.getpid())]
             )
-        assert tune(asked, QUIET) == {"done": 1}
+        assert tune(requested, QUIET) == {"done": 1}
         assert killer is None or killer.wait() == 0, "nobody was killed"
     assert lines(folders[1]) == lines(folders[0])
     notes = [line["text"] for line in journal.read(RunPaths(folders[1]).journal) if line["kind"] == "note"]
@@ -66,11 +66,11 @@ def test_a_trial_of_two_workers_goes_on_without_the_process_that_minds_them(
     """Its workers have all CPUs: they are free for the next start only when somebody takes them back."""
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
     more = (*data, "train.epochs=12", "eval.sets=[h36m]", "eval.every=0", "train.workers=2")
-    asked = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / 'runs'}"])
-    folder = tmp_path / "runs" / identity.run_id(asked.config({"train.gamma": 0.5}, 0))
+    requested = sweep.read([definition(tmp_path, content, "one"), *more, f"runs={tmp_path / 'runs'}"])
+    folder = tmp_path / "runs" / identity.run_id(requested.config({"train.gamma": 0.5}, 0))
     given = [str(RunPaths(folder).journal), str(os.getpid()), killed]
     killer = subprocess.Popen([sys.executable, "-c", _MINDER_KILLER, *given])
-    assert tune(asked, QUIET) == {"done": 1}
+    assert tune(requested, QUIET) == {"done": 1}
     assert killer.wait() == 0, "nobody was killed"
     assert [line["epoch"] for line in lines(folder) if line["kind"] == "epoch"] == list(range(1, 13))
     notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
@@ -109,8 +109,8 @@ def test_a_process_killed_while_its_record_is_written_does_not_train_again(
     ray: None, data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = {"title": "one", "axes": {"train.gamma": [0.5]}}
-    asked = sweep.read([definition(tmp_path, content, "one"), *data, *SHORT, f"runs={tmp_path / 'runs'}"])
-    folder = tmp_path / "runs" / identity.run_id(asked.config({"train.gamma": 0.5}, 0))
+    requested = sweep.read([definition(tmp_path, content, "one"), *data, *SHORT, f"runs={tmp_path / 'runs'}"])
+    folder = tmp_path / "runs" / identity.run_id(requested.config({"train.gamma": 0.5}, 0))
     trim, seen = checkpoints.trim, []
 
     def killing(checkpoints: Path, kept: tuple[str, ...]) -> int:
@@ -123,7 +123,7 @@ def test_a_process_killed_while_its_record_is_written_does_not_train_again(
         return trim(checkpoints, kept)
 
     monkeypatch.setattr(checkpoints, "trim", killing)
-    assert tune(asked, QUIET, keep=()) == {"done": 1}
+    assert tune(requested, QUIET, keep=()) == {"done": 1}
     assert seen == [(lines(folder), sorted(folder.glob("tensorboard/*")))], "a start would begin a file of its own"
     assert list((folder / "checkpoints").iterdir()) == []
     assert ledger.read(folder).status == "done"
@@ -170,16 +170,16 @@ def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray: None, d
     """One trial at a time: with all threads, a trial has the machine to itself."""
     content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
     content["search"] = {"sampler": "random", "trials": 8, "pruner": "median"}
-    asked = [definition(tmp_path, content, "rates"), *data, *SHORT, "train.threads=0"]
+    arguments = [definition(tmp_path, content, "rates"), *data, *SHORT, "train.threads=0"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    counts = tune(sweep.read([*asked, f"runs={whole}"]), QUIET)
+    counts = tune(sweep.read([*arguments, f"runs={whole}"]), QUIET)
     assert counts["done"] >= 4 and counts["done"] + counts["pruned"] == 8
 
-    command = [sys.executable, "-m", "sanpose.tune", *asked, f"runs={killed}"]
+    command = [sys.executable, "-m", "sanpose.tune", *arguments, f"runs={killed}"]
     killed_at(command, killed, epochs_of(whole) * 2 // 3, 0.0)
     ended = {r.id for r in records(killed).values() if r.status in ("done", "pruned")}
     assert 4 <= len(ended) < 8
-    tune(sweep.read([*asked, f"runs={killed}"]), QUIET)
+    tune(sweep.read([*arguments, f"runs={killed}"]), QUIET)
 
     one, two = (record.read(runs, "rates-smoke").trials for runs in (whole, killed))
     assert [(t.number, t.values, t.run) for t in one] == [(t.number, t.values, t.run) for t in two]
@@ -191,9 +191,9 @@ def test_a_search_whose_driver_is_killed_ends_with_the_same_records(ray: None, d
     assert again == [], "what had ended is not begun again"
 
 
-def first_run(asked: list[str]) -> str:
+def first_run(arguments: list[str]) -> str:
     """The id of the run of a sweep's first trial."""
-    return identity.run_id(sweep.read(asked).config({"model.delta_init": 0.0}, 0))
+    return identity.run_id(sweep.read(arguments).config({"model.delta_init": 0.0}, 0))
 
 
 def training(command: list[str], folder: Path) -> subprocess.Popen[bytes]:

@@ -68,8 +68,8 @@ def test_a_submitted_sweep_runs_stops_with_its_checkpoints_and_goes_on(head: str
     overrides = [*data, "train.epochs=60", "eval.sets=[h36m]", "eval.every=0", f"runs={tmp_path / 'runs'}"]
     entry = [sys.executable, "-m", "sanpose.tune", "sweep=deltas.yaml", *overrides]
     submit = [RAY, "job", "submit", f"--address={head}", f"--working-dir={work}"]
-    asked = sweep.read([f"sweep={work / 'deltas.yaml'}", *overrides])
-    folder = tmp_path / "runs" / identity.run_id(asked.config({"model.delta_init": 0.0}, 0))
+    requested = sweep.read([f"sweep={work / 'deltas.yaml'}", *overrides])
+    folder = tmp_path / "runs" / identity.run_id(requested.config({"model.delta_init": 0.0}, 0))
 
     first = subprocess.run(
         [*submit, "--submission-id=first", "--no-wait", "--", *entry], capture_output=True, text=True

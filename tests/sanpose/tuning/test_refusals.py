@@ -97,9 +97,9 @@ def test_other_data_of_any_trial_is_noticed(data: list[str], tmp_path: Path) -> 
     shares = {"alone": ["data.sources.coco.share=0"], "with": ["data.sources.coco.share=1"]}
     content = {"title": "coco", "axes": {"coco": shares}}
     rest = [x for x in data if not x.startswith("data.sources.coco")]
-    asked = [definition(tmp_path, content), *rest, "eval.sets=[h36m]", f"runs={tmp_path / 'runs'}"]
+    arguments = [definition(tmp_path, content), *rest, "eval.sets=[h36m]", f"runs={tmp_path / 'runs'}"]
     files = [tiny.write(tmp_path / name, "coco", seed=seed) for name, seed in (("a", 1), ("b", 2), ("c", 1))]
-    first, other, moved = (sweep.read([*asked, f"data.sources.coco.file={path}"]) for path in files)
+    first, other, moved = (sweep.read([*arguments, f"data.sources.coco.file={path}"]) for path in files)
     root = tmp_path / "runs"
     record.folder_of(root, first.name).mkdir(parents=True)
     hidden = files[0].rename(tmp_path / "hidden.h5")
@@ -112,37 +112,37 @@ def test_other_data_of_any_trial_is_noticed(data: list[str], tmp_path: Path) -> 
 
 
 def test_a_sweep_begun_before_the_data_were_noted_goes_on(data: list[str], tmp_path: Path) -> None:
-    asked = [definition(tmp_path), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
-    first, root = sweep.read(asked), tmp_path / "runs"
+    arguments = [definition(tmp_path), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
+    first, root = sweep.read(arguments), tmp_path / "runs"
     record.folder_of(root, first.name).mkdir(parents=True)
     ownership.claim(first, root)
     head = record.read(root, first.name).head
-    told = head.pop("fingerprints")
+    prints = head.pop("fingerprints")
     record.write_head(root, first.name, head)
     ownership.claim(first, root)
-    assert record.read(root, first.name).head["fingerprints"] == told and set(told) == {"h36m", "mpii", "coco"}
+    assert record.read(root, first.name).head["fingerprints"] == prints and set(prints) == {"h36m", "mpii", "coco"}
 
 
 def test_a_database_s_password_is_kept_apart_and_may_change(data: list[str], tmp_path: Path) -> None:
     runs, root = f"runs={tmp_path / 'runs'}", tmp_path / "runs"
     url = "postgresql://u:{}@h/db"
 
-    def asked(password: str) -> sweep.Sweep:
+    def with_password(password: str) -> sweep.Sweep:
         more = ("search.sampler=random", f"search.storage={url.format(password)}")
         return sweep.read([definition(tmp_path), *data, *SHORT, runs, *more])
 
-    folder = record.folder_of(root, asked("secret1").name)
+    folder = record.folder_of(root, with_password("secret1").name)
     folder.mkdir(parents=True)
-    ownership.claim(asked("secret1"), root)
-    ownership.finish(asked("secret1"), root)
+    ownership.claim(with_password("secret1"), root)
+    ownership.finish(with_password("secret1"), root)
     head = json.loads((folder / "sweep.json").read_text())
     assert head["storage"] == head["search"]["storage"] == url.format("***")
     head["storage"] = head["search"]["storage"] = url.format("secret1")  # as sweeps were recorded before
     (folder / "sweep.json").write_text(json.dumps(head))
-    ownership.claim(asked("secret2"), root)
-    ownership.finish(asked("secret2"), root)
+    ownership.claim(with_password("secret2"), root)
+    ownership.finish(with_password("secret2"), root)
     assert "secret" not in (folder / "sweep.json").read_text()
-    assert record.storage(record.read(root, asked("secret2").name)) == url.format("secret2")
+    assert record.storage(record.read(root, with_password("secret2").name)) == url.format("secret2")
     other = sweep.read([definition(tmp_path), *data, *SHORT, runs, "search.sampler=random"])
     with pytest.raises(UserError, match="differs in search"):
         ownership.claim(other, root)

@@ -56,7 +56,13 @@ def test_what_has_been_run_is_taken_from_the_ledger_in_any_sweep(ray: None, data
 
 def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(ray: None, data: list[str], tmp_path: Path) -> None:
     rates = {"title": "rates", "axes": {"train.learning_rate": [0.9, 0.001]}}
-    asked = [definition(tmp_path, rates, "rates"), *data, *SHORT, f"runs={tmp_path / 'runs'}", "model.attention=none"]
+    arguments = [
+        definition(tmp_path, rates, "rates"),
+        *data,
+        *SHORT,
+        f"runs={tmp_path / 'runs'}",
+        "model.attention=none",
+    ]
     poison = "train.precision=fp32"
     path = tiny.write(tmp_path, "h36m")
     import h5py
@@ -65,24 +71,24 @@ def test_a_trial_that_fails_is_recorded_and_the_sweep_goes_on(ray: None, data: l
         ends = file["images/end"][()]
         kept = file["images/bytes"][ends[20] : ends[21]]
         file["images/bytes"][ends[20] : ends[21]] = 0
-    asked = [*asked, poison, f"data.sources.h36m.file={path}"]
-    assert tune(sweep.read(asked), QUIET) == {"failed": 2}
+    arguments = [*arguments, poison, f"data.sources.h36m.file={path}"]
+    assert tune(sweep.read(arguments), QUIET) == {"failed": 2}
     failed = records(tmp_path / "runs")
     assert all(r.status == "failed" and "cannot be decoded" in str(r.reason) for r in failed.values())
-    assert tune(sweep.read(asked), QUIET) == {"failed before": 2}, "failed trials are left alone"
-    other = sweep.read([definition(tmp_path, rates, "others"), *asked[1:]])
+    assert tune(sweep.read(arguments), QUIET) == {"failed before": 2}, "failed trials are left alone"
+    other = sweep.read([definition(tmp_path, rates, "others"), *arguments[1:]])
     assert tune(other, QUIET) == {"failed": 2}, "what failed in another sweep is not trained, and has not gone well"
     with h5py.File(path, "a") as file:
         file["images/bytes"][ends[20] : ends[21]] = kept
-    assert tune(sweep.read(asked), QUIET, retry_failed=True) == {"done": 2}
+    assert tune(sweep.read(arguments), QUIET, retry_failed=True) == {"done": 2}
     assert {r.status for r in records(tmp_path / "runs").values()} == {"done"}
 
 
 def test_impossible_points_fail_and_the_others_are_run(ray: None, data: list[str], tmp_path: Path) -> None:
     axes = {"model.attention": ["none", "position"], "model.delta_init": [0.1, 1.0]}
-    asked = [definition(tmp_path, {"title": "attention", "axes": axes}), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
+    arguments = [definition(tmp_path, {"title": "attention", "axes": axes}), *data, *SHORT, f"runs={tmp_path / 'runs'}"]
     said = Console(file=io.StringIO(), width=200)
-    assert tune(sweep.read([*asked, "train.epochs=1"]), said) == {"failed": 2, "done": 2}
+    assert tune(sweep.read([*arguments, "train.epochs=1"]), said) == {"failed": 2, "done": 2}
     assert said.file.getvalue().count("2 of 4 checked points cannot be run") == 1
     trials = record.read(tmp_path / "runs", "deltas-smoke").trials
     assert ["leaves model.delta_init" in (trial.reason or "") for trial in trials] == [True, True, False, False]
@@ -92,8 +98,8 @@ def test_several_workers_go_through_ray_train_with_the_same_losses(ray: None, da
     folders = []
     for workers in (1, 2):
         runs = tmp_path / str(workers)
-        asked = [definition(tmp_path), *data, *SHORT, f"train.workers={workers}", f"runs={runs}"]
-        assert tune(sweep.read(asked), QUIET) == {"done": 2}
+        arguments = [definition(tmp_path), *data, *SHORT, f"train.workers={workers}", f"runs={runs}"]
+        assert tune(sweep.read(arguments), QUIET) == {"done": 2}
         folders.append({name: r.folder for name, r in records(runs).items()})
     assert folders[0].keys() == folders[1].keys()
     for name, folder in folders[0].items():
@@ -110,16 +116,16 @@ def test_a_search_prunes_and_keeps_the_pruned_in_the_record(
     content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
     content["search"] = {"sampler": "tpe", "trials": 8, "pruner": "asha", "reduction": 2}
     more = (*data, *SHORT, "train.epochs=4", f"train.workers={workers}", f"runs={tmp_path / 'runs'}")
-    asked = [definition(tmp_path, content, "rates"), *more]
+    arguments = [definition(tmp_path, content, "rates"), *more]
     before = helpers()
-    counts = tune(sweep.read(asked), QUIET)
+    counts = tune(sweep.read(arguments), QUIET)
     assert counts.get("done", 0) + counts.get("pruned", 0) == 8 and counts.get("pruned")
     found = records(tmp_path / "runs")
     pruned = [r for r in found.values() if r.status == "pruned"]
     assert len(found) == 8 and len(pruned) == counts["pruned"]
     assert all(not list((r.folder / "checkpoints").glob("epoch-*")) for r in pruned)
     assert all(list((r.folder / "checkpoints").glob("epoch-*")) for r in found.values() if r.status == "done")
-    assert tune(sweep.read(asked), QUIET) == {}
+    assert tune(sweep.read(arguments), QUIET) == {}
     until = time.monotonic() + 30  # the last one may still be ending
     while helpers() - before:
         assert time.monotonic() < until, "Ray Train's end was not in order: its helpers are left"
