@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 @contextmanager
-def lock(path: Path, *, create: bool = True) -> Iterator[None]:
-    """Hold the lock of a file. Does not wait.
+def lock(path: Path, *, create: bool = True, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a file. wait: until another process has released the lock.
 
-    Raises BlockingIOError when another process holds the lock, and FileNotFoundError when the file is missing and
+    Raises BlockingIOError when another process holds the lock and `wait` is false, and FileNotFoundError when the file is missing and
     `create` is false.
     """
     with path.open("a" if create else "r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

@@ -240,7 +240,7 @@ def _temporary(environment: os._Environ[str]) -> Iterator[str]:
             expected=f"at most {_LONGEST_FOLDER - len(_PREFIX) - 9} characters",
             hint=f"{NODE_LOCAL}=/tmp",
         )
-    with lock(Path(folder) / _LOCK):
+    with lock(Path(folder) / _LOCK, wait=True):  # the clean-up of another job may try this lock for a moment
         try:
             yield folder
         finally:

@@ -53,18 +53,18 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def git_state(repository: Path) -> dict[str, Any]:
+def git_state(repository: Path, *, own: bool = False) -> dict[str, Any]:
     """`commit`, `dirty`, `diff` (text against the commit, staged or not), `untracked` (file names, not their contents).
 
     Where there is no repository, no commit yet or no git: `commit` is None and `reason` says why. A snapshot of the
-    code says itself what it was taken of.
+    code says itself what it was taken of. own: only if the folder is the root of the repository.
     """
     with contextlib.suppress(FileNotFoundError):
         taken_of: dict[str, Any] = json.loads((repository / SNAPSHOT).read_text())["git"]
         return taken_of
     try:
         top = Path(_git(repository, "rev-parse", "--show-toplevel").strip())
-        if top.resolve() != repository.resolve():
+        if own and top.resolve() != repository.resolve():
             return {"commit": None, "reason": f"{repository} is not the root of a git repository"}
         commit = _git(repository, "rev-parse", "--verify", "HEAD").strip()
         diff = _git(repository, "diff", "HEAD", "--no-ext-diff", "--no-color")

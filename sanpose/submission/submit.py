@@ -36,7 +36,7 @@ class Submitted:
 def code(runs: Path) -> snapshot.SnapshotPlan:
     """The snapshot of the present code, without the folder of runs. Raises ClusterError as `snapshot.plan` does."""
     folders = [*(REPOSITORY / name for name in _PACKAGES), configs_dir()]
-    return snapshot.plan(REPOSITORY, provenance.git_state(REPOSITORY), folders, exclude=[runs])
+    return snapshot.plan(REPOSITORY, provenance.git_state(REPOSITORY, own=True), folders, exclude=[runs])
 
 
 def spec(request: SubmissionRequest, planned: snapshot.SnapshotPlan) -> JobSpec:

@@ -75,7 +75,9 @@ def fit(config: Config, paths: RunPaths) -> Done[TrainingResult] | Stopped:
         _raise_failure(paths)
         raise TrainingFailedError(f"the workers failed: {_reason(error)}; see {paths.logs}") from error
     _raise_failure(paths)
-    outcome: Done[TrainingResult] | Stopped = result.return_value
+    outcome: Done[TrainingResult] | Stopped | None = result.return_value
+    if outcome is None:  # a worker saw the failure of an earlier start, which is gone by now
+        raise TrainingFailedError(f"a worker stopped without an outcome; see {paths.logs}")
     return outcome
 
 

@@ -68,6 +68,7 @@ def train(config: Config, console: Console, signal: control.Signal | None = None
         console.print(f"run [bold]{paths.run}[/] is already done: {paths.folder}")
         return before
     sources.check(config, files)
+    del files  # their labels would take memory for the whole training
     run = active.begin(identified, REPOSITORY)
     console.print(f"run [bold]{paths.run}[/] in {paths.folder}")
     try:

@@ -46,7 +46,6 @@ def tune(
         _prepare(sweep, study, console, retry_failed, root)
         failed_before = study.failed()
         counts = _run(sweep, study, folder, console, retry_failed, keep, signal)
-        disk.patiently(folder, lambda: ownership.finish(sweep, root))
         still_failed = len(failed_before & study.failed())
     return counts | ({"failed before": still_failed} if still_failed else {})
 
@@ -120,6 +119,7 @@ def _run(
         except BaseException:
             driver.interrupted()
             raise
+        disk.patiently(folder, lambda: ownership.finish(sweep, root))  # before Ray shuts down, which may fail
     return driver.counts
 
 

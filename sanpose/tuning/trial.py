@@ -125,7 +125,7 @@ def _train_in_workers(config: Config, paths: RunPaths) -> Done[TrainingResult] |
     def fit() -> None:
         try:
             outcome.set_result(ray_train.fit(config, paths))
-        except Exception as error:
+        except BaseException as error:
             outcome.set_exception(error)
 
     thread = threading.Thread(target=fit, daemon=True)
