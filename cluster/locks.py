@@ -12,8 +12,8 @@ from pathlib import Path
 def lock(path: Path, *, create: bool = True, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a file. wait: until another process has released the lock.
 
-    Raises BlockingIOError when another process holds the lock and `wait` is false, and FileNotFoundError when the file is missing and
-    `create` is false.
+    Raises BlockingIOError when another process holds the lock and `wait` is false, and FileNotFoundError when the file
+    is missing and `create` is false.
     """
     with path.open("a" if create else "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
