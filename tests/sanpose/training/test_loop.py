@@ -304,7 +304,7 @@ def test_bf16_computes_in_bf16_and_trains(data: list[str], tmp_path: Path, monke
 
 
 def test_fewer_samples_than_a_batch_are_refused(data: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="less than one batch of 64"):
+    with pytest.raises(UserError, match="fewer than one batch of 64"):
         run(data, tmp_path, "data.epoch_samples=0", "train.batch_size=64")
 
 
