@@ -207,7 +207,7 @@ def test_refusals_end_in_code_2_and_leave_nothing(arguments: list[str], tmp_path
     [
         ("data.train_subjects=[5]", "no sample is left for training"),
         ("data.test_subjects=[10]", "no sample is left for evaluation"),
-        ("train.batch_size=64", "less than one batch of 64"),
+        ("train.batch_size=64", "fewer than one batch of 64"),
         ("data.sources.mpii.file={h36m}", "mpii"),
     ],
 )
