@@ -100,9 +100,9 @@ def test_a_trial_that_ray_kills_where_memory_runs_low_fails_with_that_reason_and
     command = [sys.executable, "-m", "sanpose.tune", definition(tmp_path), *more]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | low)
     assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
-    assert done.stdout.count("is started again: Ray killed its process") == 2
+    assert done.stdout.count("is restarted: Ray killed its process") == 2
     found = records(tmp_path / "runs").values()
-    assert len(found) == 2 and all("as memory ran low (" in str(r.reason) for r in found)
+    assert len(found) == 2 and all("because memory ran low (" in str(r.reason) for r in found)
 
 
 def test_a_process_killed_while_its_record_is_written_does_not_train_again(
