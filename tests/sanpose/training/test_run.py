@@ -205,8 +205,8 @@ def test_refusals_end_in_code_2_and_leave_nothing(arguments: list[str], tmp_path
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("data.train_subjects=[5]", "no sample is left for training"),
-        ("data.test_subjects=[10]", "no sample is left for evaluation"),
+        ("data.train_subjects=[5]", "no sample for training"),
+        ("data.test_subjects=[10]", "no sample for evaluation"),
         ("train.batch_size=64", "fewer than one batch of 64"),
         ("data.sources.mpii.file={h36m}", "mpii"),
     ],
