@@ -87,7 +87,7 @@ def test_a_submitted_sweep_runs_stops_with_its_checkpoints_and_goes_on(head: str
 
     second = subprocess.run([*submit, "--submission-id=second", "--", *entry], capture_output=True, text=True)
     assert second.returncode == 0, second.stdout + second.stderr
-    assert f"run {folder.name} is done" in second.stdout and "sweep deltas-smoke has ended: 2 done" in second.stdout
+    assert f"run {folder.name} is done" in second.stdout and "sweep deltas-smoke has finished: 2 done" in second.stdout
     notes = [line["text"] for line in journal.read(RunPaths(folder).journal) if line["kind"] == "note"]
     assert any(n.startswith("resumes from checkpoint") for n in notes)
     assert {r.status for r in ledger.read_all(tmp_path / "runs")[0]} == {"done"}
