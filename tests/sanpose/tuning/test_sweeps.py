@@ -126,7 +126,7 @@ def test_a_search_prunes_and_keeps_the_pruned_in_the_record(
     assert all(not list((r.folder / "checkpoints").glob("epoch-*")) for r in pruned)
     assert all(list((r.folder / "checkpoints").glob("epoch-*")) for r in found.values() if r.status == "done")
     assert tune(sweep.read(arguments), QUIET) == {}
-    until = time.monotonic() + 30  # the last one may still be ending
+    until = time.monotonic() + 90  # the last ones may still be ending, on a busy machine
     while helpers() - before:
         assert time.monotonic() < until, "Ray Train's end was not in order: its helpers are left"
         time.sleep(0.2)
