@@ -54,7 +54,7 @@ def folders(root: Path) -> list[Path]:
 
 
 def plan(repository: Path, folders: list[Path], exclude: Sequence[Path] = ()) -> SnapshotPlan:
-    return snapshot.plan(repository, provenance.git_state(repository), folders, exclude)
+    return snapshot.plan(repository, provenance.git_state(repository, own=True), folders, exclude)
 
 
 def files(folder: Path) -> set[str]:
