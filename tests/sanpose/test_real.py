@@ -26,8 +26,8 @@ SETTINGS = [
     "preset=smoke", "data.train_subjects=[1,5,7,8]", "data.test_subjects=[1,5,7,8]", "data.train_stride=1",
     "data.test_stride=1", "data.sources.h36m.share=10", "data.sources.mpii.share=6", "data.sources.coco.share=12",
     "data.augment.flip=0", "data.augment.rotation=0", "data.augment.scale=0", "data.augment.translation=0",
-    "data.epoch_samples=700", "train.batch_size=14", "train.epochs=40", "train.milestones=[28,34,37]",
-    "train.gamma=0.3", "train.learning_rate=2e-3", "train.checkpoint_epochs=40", "eval.sets=[h36m]", "eval.every=0",
+    "data.epoch_samples=700", "train.batch_size=14", "train.epochs=14", "train.milestones=[9,12,13]",
+    "train.gamma=0.3", "train.learning_rate=2e-3", "train.checkpoint_epochs=14", "eval.sets=[h36m]", "eval.every=0",
     "model.width=0.5", "model.depth_bins=16", "model.deconv_channels=64",
 ]  # fmt: skip
 

@@ -109,20 +109,20 @@ def test_several_workers_go_through_ray_train_with_the_same_losses(ray: None, da
         )
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("workers", "trials"), [(1, 8), pytest.param(2, 5, marks=pytest.mark.slow)])
 def test_a_search_prunes_and_keeps_the_pruned_in_the_record(
-    ray: None, data: list[str], tmp_path: Path, workers: int
+    ray: None, data: list[str], tmp_path: Path, workers: int, trials: int
 ) -> None:
     content = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}}
-    content["search"] = {"sampler": "tpe", "trials": 8, "pruner": "asha", "reduction": 2}
+    content["search"] = {"sampler": "tpe", "trials": trials, "pruner": "asha", "reduction": 2}
     more = (*data, *SHORT, "train.epochs=4", f"train.workers={workers}", f"runs={tmp_path / 'runs'}")
     arguments = [definition(tmp_path, content, "rates"), *more]
     before = helpers()
     counts = tune(sweep.read(arguments), QUIET)
-    assert counts.get("done", 0) + counts.get("pruned", 0) == 8 and counts.get("pruned")
+    assert counts.get("done", 0) + counts.get("pruned", 0) == trials and counts.get("pruned")
     found = records(tmp_path / "runs")
     pruned = [r for r in found.values() if r.status == "pruned"]
-    assert len(found) == 8 and len(pruned) == counts["pruned"]
+    assert len(found) == trials and len(pruned) == counts["pruned"]
     assert all(not list((r.folder / "checkpoints").glob("epoch-*")) for r in pruned)
     assert all(list((r.folder / "checkpoints").glob("epoch-*")) for r in found.values() if r.status == "done")
     assert tune(sweep.read(arguments), QUIET) == {}
