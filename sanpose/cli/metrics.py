@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,15 +143,17 @@ def coco_command(gt: Path, pred: Path, as_json: bool, rescore: bool, joint_thres
     if joint_threshold is not None and not rescore:
         raise UserError("--joint-threshold has no effect without --rescore", hint="add --rescore")
     above = 0.2 if joint_threshold is None else joint_threshold
-    truth = read_coco_truth(gt)
-    predictions: Sequence[Mapping[str, object]] = read_coco_results(pred)
-    if rescore or nms:
-        predictions = coco.refine(
-            predictions, rescoring=rescore, nms=0.9 if nms else None, joint_threshold=above, where=pred
-        )
     notes = (
         f"rescored by the joints' scores above {above:g}" if rescore else "scores as given",
         "OKS-NMS 0.9" if nms else "no NMS",
     )
-    result = coco.evaluate(truth, predictions, boxes=UNKNOWN, notes=notes, where=pred, truth_where=gt)
+    result = coco.evaluate(
+        read_coco_truth(gt),
+        read_coco_results(pred),
+        refinement=coco.Refinement(rescore, above, 0.9 if nms else None),
+        boxes=UNKNOWN,
+        notes=notes,
+        where=pred,
+        truth_where=gt,
+    )
     show(result, as_json=as_json)

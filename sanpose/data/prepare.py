@@ -61,8 +61,8 @@ def prepare(
     it stores the images read and needs as much space as the file. Raises UserError at the first bad sample or image
     unless `bad` skips them, where no sample remains, and where `out` holds other content and `force` is not set.
     """
-    listing = validate(listing, bad).used_images()
-    listing = listing if limit is None else listing.first(limit)
+    listing = validate(listing, bad)
+    listing = (listing if limit is None else listing.first(limit)).used_images()
     key = _key(listing, synthetic)
     before = None if force else _done_before(out, key, listing)
     if before is not None:
@@ -72,7 +72,7 @@ def prepare(
     try:
         image_parts = _make_parts(listing, folder, bad, workers, progress)
         good = np.concatenate([part.lengths for part in image_parts]) > 0
-        readable = listing if good.all() else listing.with_images(good)
+        readable = listing if good.all() else listing.without_images(~good)
         _require_samples(readable, bad)
         report = _report(readable, len(listing) - len(readable), out, bad)
         _write(readable, image_parts, out, _provenance(report, key, options or {}), synthetic, progress)
@@ -99,7 +99,7 @@ def _key(listing: Listing, synthetic: bool) -> str:
     digest = hashlib.sha256(json.dumps([packed.FORMAT, packed.VERSION, listing.source, synthetic]).encode())
     for image in listing.images:
         digest.update(json.dumps([image.name, image.size]).encode())
-    for group in (listing.columns, listing.extra):
+    for group in (listing.columns, listing.stored_extra):
         for name in sorted(group):
             digest.update(name.encode() + group[name].tobytes())
     return digest.hexdigest()
@@ -190,7 +190,7 @@ def _write(
         names=[image.name for image in listing.images],
         sizes=sizes[good],
         columns=listing.columns,
-        extra=listing.extra,
+        extra=listing.stored_extra,
         provenance=provenance,
         synthetic=synthetic,
     )

@@ -9,9 +9,10 @@ import numpy as np
 
 from sanpose.config.schema import Config
 from sanpose.data import packed, samples, sources
+from sanpose.data.readers.coco_category import person_category
 from sanpose.evaluation.predictions import Forward, Predictions, predict, space, spaced
 from sanpose.metrics import coco, h36m, pckh
-from sanpose.metrics.coco_entries import ResultEntry
+from sanpose.metrics.coco_entries import CocoJson, ResultEntry
 from sanpose.pose.joints import TRAINING
 
 Result = h36m.H36MResult | pckh.PCKhResult | coco.CocoResult
@@ -75,26 +76,40 @@ def _mpii(config: Config, predictions: Predictions) -> pckh.PCKhResult:
 
 
 def coco_results(config: Config, predictions: Predictions) -> list[ResultEntry]:
-    """COCO's results list, one entry per box. An entry's score is the score of the detected box (1 for a true box)."""
+    """COCO's results list, one entry per box.
+
+    An entry's score is the score of the detected box (1 for a true box). Its area, which OKS-NMS uses, is that of the
+    padded box with the input's aspect ratio, px^2, as in HRNet. There is no bbox: pycocotools would take a pose's size
+    from the bbox instead of its joints, and AP_M and AP_L would change.
+    """
     chosen = predictions.samples
     results = coco.results(
         predictions.native(predictions.pixels()),
         predictions.native(predictions.scores),
         chosen.column("image_id"),
         chosen.column("score") if sources.uses_detections(config, "coco") else np.ones(len(chosen)),
+        person_category(_coco_truth(chosen.file)["categories"], chosen.file.path),
     )
-    for result, box in zip(results, chosen.column("box").astype(np.float64), strict=True):
-        result["bbox"] = box.tolist()
+    for result, view in zip(results, predictions.views, strict=True):
+        result["area"] = view.size[0] * view.size[1]
     return results
 
 
+def _coco_truth(file: packed.Packed) -> CocoJson:
+    truth: CocoJson = json.loads(str(file.extra["ground_truth"].astype(str)))
+    return truth
+
+
 def _coco(config: Config, predictions: Predictions) -> coco.CocoResult:
-    truth = json.loads(str(predictions.samples.file.extra["ground_truth"].astype(str)))
+    truth = _coco_truth(predictions.samples.file)
     # The peak of a soft-argmax's marginal is far below the 1 of a heat map: the usual 0.2 would drop most joints.
-    refined = coco.refine(coco_results(config, predictions), rescoring=True, nms=0.9, joint_threshold=0.0)
+    refinement = coco.Refinement(rescoring=True, joint_threshold=0.0, nms=0.9)
     notes = ("scores rescored by the mean of all joints' scores", "OKS-NMS 0.9")
     where = predictions.samples.file.path
-    return coco.evaluate(truth, refined, boxes=_boxes(config, "coco"), notes=notes, truth_where=where)
+    results = coco_results(config, predictions)
+    return coco.evaluate(
+        truth, results, refinement=refinement, boxes=_boxes(config, "coco"), notes=notes, truth_where=where
+    )
 
 
 def mean_pose_mpjpe(config: Config, file: packed.Packed) -> float:

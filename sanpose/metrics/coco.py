@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data.readers.coco_truth import PERSON
+from sanpose.data.readers.coco_category import PERSON
 from sanpose.errors import UserError
 from sanpose.metrics.checks import require_finite, require_shape
-from sanpose.metrics.coco_entries import CocoJson, ResultEntry, checked_results, checked_truth
+from sanpose.metrics.coco_entries import CocoJson, ResultEntry, checked_results, checked_truth, results_of_people
 from sanpose.metrics.oks import oks_nms, rescore
 from sanpose.metrics.protocol import FigureTable, Protocol, cell
 from sanpose.pose.joints import COCO17
@@ -27,6 +27,16 @@ Floats = npt.NDArray[np.floating]
 Doubles = npt.NDArray[np.float64]
 
 STATS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What happens to the scores before the evaluation. rescoring: times the mean of the joints' scores above
+    `joint_threshold`; nms: the threshold of OKS-NMS, None without."""
+
+    rescoring: bool = False
+    joint_threshold: float = 0.2
+    nms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +56,14 @@ class CocoResult:
 
 
 def results(
-    keypoints: Floats, joint_scores: Floats, image_ids: npt.NDArray[np.integer], scores: Floats
+    keypoints: Floats,
+    joint_scores: Floats,
+    image_ids: npt.NDArray[np.integer],
+    scores: Floats,
+    category: int = PERSON,
 ) -> list[ResultEntry]:
-    """COCO's results list. keypoints: (N, 17, 2) px; joint_scores: (N, 17); image_ids, scores: (N,).
+    """COCO's results list. keypoints: (N, 17, 2) px; joint_scores: (N, 17); image_ids, scores: (N,); category: the id
+    of the ground truth's category person.
 
     Raises UserError for wrong shapes or numbers that are not finite.
     """
@@ -58,32 +73,30 @@ def results(
     require_finite("the prediction is", keypoints, COCO17.joints)
     triples = np.concatenate([keypoints, joint_scores[..., None]], -1, dtype=np.float64).reshape(count, -1)
     return [
-        {"image_id": int(image), "category_id": PERSON, "keypoints": triple.tolist(), "score": float(score)}
+        {"image_id": int(image), "category_id": category, "keypoints": triple.tolist(), "score": float(score)}
         for image, triple, score in zip(image_ids, triples, scores, strict=True)
     ]
 
 
 def refine(
     predictions: Sequence[Mapping[str, object]],
-    *,
-    rescoring: bool,
-    nms: float | None,
-    joint_threshold: float = 0.2,
+    refinement: Refinement,
     where: object = None,
 ) -> list[ResultEntry]:
-    """COCO results after rescoring, then OKS-NMS per image at the threshold `nms`.
+    """COCO results after rescoring, then OKS-NMS per image.
 
-    A joint's score is its third number. A pose's area is its `area`, else that of its `bbox`, else that of its joints'
-    extent, px^2. Raises UserError as `checked_results` does.
+    A joint's score is its third number. For NMS, a pose's area is its `area`, else that of its `bbox`, else that of its
+    joints' extent, px^2; of equal scores, the earlier entry comes first. Raises UserError as `checked_results` does.
     """
     checked = checked_results(predictions, where)
     joints = np.array([p["keypoints"] for p in checked]).reshape(-1, 17, 3)
     scores = np.array([p["score"] for p in checked])
-    if rescoring:
-        scores = rescore(scores, joints[..., 2], joint_threshold)
+    if refinement.rescoring:
+        scores = rescore(scores, joints[..., 2], refinement.joint_threshold)
     images = np.array([p["image_id"] for p in checked])
     survivors = np.arange(len(checked))
-    if nms is not None:
+    if refinement.nms is not None:
+        nms = refinement.nms
         area = np.array([_area(p, pose) for p, pose in zip(checked, joints, strict=True)])
         order = np.argsort(images, kind="stable")
         groups = np.split(order, np.flatnonzero(np.diff(images[order])) + 1)
@@ -103,6 +116,7 @@ def evaluate(
     ground_truth: CocoJson,
     predictions: Sequence[Mapping[str, object]],
     *,
+    refinement: Refinement | None = None,
     boxes: str = "unknown",
     notes: tuple[str, ...] = (),
     where: object = None,
@@ -110,17 +124,29 @@ def evaluate(
 ) -> CocoResult:
     """COCO's ten figures for a results list.
 
-    ground_truth: COCO's JSON, of which every image is scored; predictions: COCO's results list. `coco_truth.complete`
-    fills in the fields that a person of the ground truth may lack. boxes, notes, where (the predictions) and
-    truth_where only describe. Raises UserError when an annotation or a prediction lacks a field, is not finite, or
-    names an image that the ground truth lacks, and when there is nothing to score. Suppresses pycocotools' output.
+    ground_truth: COCO's JSON, of which every image is scored; predictions: COCO's results list, of which entries of
+    other categories are passed over. `coco_truth.complete` fills in the fields that a person of the ground truth may
+    lack. boxes, notes, where (the predictions) and truth_where only describe. Raises UserError when an annotation or a
+    prediction lacks a field, is not finite, or names an image that the ground truth lacks, and when there is nothing to
+    score. Suppresses pycocotools' output.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     truth = checked_truth(ground_truth, truth_where)
-    checked = checked_results(predictions, where)
+    if not any(person["num_keypoints"] and not person["iscrowd"] for person in truth["annotations"]):
+        raise UserError(
+            "nobody in the ground truth has a labelled joint: there is nothing to score",
+            where=truth_where,
+            expected="a person with a joint whose visibility is 1 or 2",
+        )
+    every = checked_results(predictions, where)
+    checked = results_of_people(every, ground_truth, where)
+    if len(checked) < len(every):
+        notes = (*notes, f"{len(every) - len(checked)} entries of other categories passed over")
     _require_images(checked, {image["id"] for image in truth["images"]}, where)
+    if refinement:
+        checked = refine(checked, refinement, where)
     # pycocotools computes a pose's area from its bbox, but looks for a bbox in the first prediction only.
     left_out = {"area"} if all("bbox" in p for p in checked) else {"area", "bbox"}
     with contextlib.redirect_stdout(io.StringIO()):

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 from sanpose.data.readers import entries
-from sanpose.data.readers.coco_truth import PERSON, TruthPerson, complete
+from sanpose.data.readers.coco_annotations import rows_by_id
+from sanpose.data.readers.coco_category import PERSON, is_person, person_category
+from sanpose.data.readers.coco_truth import TruthPerson, complete
 from sanpose.errors import UserError
 
 _KEYPOINTS = "51 numbers: x, y, score of 17 joints"
@@ -29,6 +31,7 @@ class CocoJson(TypedDict):
 
     images: list[object]
     annotations: list[object]
+    categories: NotRequired[list[object]]
 
 
 class ImageId(TypedDict):
@@ -55,30 +58,46 @@ def checked_truth(ground_truth: CocoJson, where: object) -> GroundTruth:
     """The ground truth with the fields that pycocotools reads: the images' ids, and the people.
 
     People are numbered from 1, whatever their ids: pycocotools treats a match with the id 0 as no match, and keeps only
-    the last of two people with one id. Entries of other categories are left out. Raises UserError for an entry that
-    `coco_truth.complete` refuses, or whose image is not among the images.
+    the last of two people with one id. Entries of other categories are left out; the people get the category PERSON.
+    Raises UserError for two images of one id, for an entry that `coco_truth.complete` refuses, and for one whose image
+    is not among the images.
     """
-    images = enumerate(ground_truth["images"])
-    ids = dict.fromkeys(entries.integer(image, "id", f"{where}, images[{n}]") for n, image in images)
+    person_id = person_category(ground_truth.get("categories"), where)
+    listed = enumerate(ground_truth["images"])
+    row = rows_by_id([entries.integer(image, "id", f"{where}, images[{n}]") for n, image in listed], f"{where}, images")
     people: list[NumberedPerson] = []
     for n, entry in enumerate(ground_truth["annotations"]):
         place = f"{where}, annotations[{n}]"
-        if not _is_person(entry, place):
+        if not is_person(entry, person_id, place):
             continue
         person = complete(entry, place)
-        if person["image_id"] not in ids:
+        if person["image_id"] not in row:
             raise UserError(f"image_id {person['image_id']} is not among the images", where=place)
         people.append({**person, "id": len(people) + 1})
     return {
-        "images": [{"id": image} for image in ids],
+        "images": [{"id": image} for image in row],
         "annotations": people,
         "categories": [{"id": PERSON, "name": "person"}],
     }
 
 
-def _is_person(entry: object, where: str) -> bool:
-    has_category = isinstance(entry, dict) and entry.get("category_id") is not None
-    return not has_category or entries.integer(entry, "category_id", where) == PERSON
+def results_of_people(predictions: Sequence[ResultEntry], ground_truth: CocoJson, where: object) -> list[ResultEntry]:
+    """The results that are of people, by the ground truth's categories, with the category PERSON.
+
+    Raises UserError where none is.
+    """
+    person_id = person_category(ground_truth.get("categories"), where)
+    people: list[ResultEntry] = [
+        {**prediction, "category_id": PERSON} for prediction in predictions if prediction["category_id"] == person_id
+    ]
+    if not people:
+        others = sorted({prediction["category_id"] for prediction in predictions})
+        raise UserError(
+            f"no prediction is of a person: their category_id is {', '.join(map(str, others[:5]))}",
+            where=where,
+            expected=f"category_id {person_id}, the ground truth's person",
+        )
+    return people
 
 
 def checked_results(predictions: Sequence[Mapping[str, object]], where: object = None) -> list[ResultEntry]:

@@ -14,14 +14,19 @@ from sanpose.metrics.files import is_packed, read_packed
 
 
 def read_coco_truth(path: Path) -> CocoJson:
-    """COCO's ground truth: an object with images, annotations, categories. Raises UserError for anything else."""
+    """COCO's ground truth: an object with images, annotations, and perhaps categories. Raises UserError for anything
+    else."""
     content = _read_packed(path) if is_packed(path) else read_json(path)
-    for key in ("images", "annotations", "categories"):
+    for key in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             hint = "this file is a results list: pass it as --pred" if isinstance(content, list) else None
             raise UserError(f"the ground truth has no list '{key}'", where=path, expected="COCO's format", hint=hint)
     assert isinstance(content, dict)
-    return {"images": content["images"], "annotations": content["annotations"]}
+    return {
+        "images": content["images"],
+        "annotations": content["annotations"],
+        "categories": content.get("categories") or [],
+    }
 
 
 def read_coco_results(path: Path) -> list[dict[str, object]]:

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sanpose.data.readers import entries
+from sanpose.data.readers.coco_category import PERSON
 from sanpose.errors import UserError
 from sanpose.pose.joints import COCO17
 
-PERSON = 1
 # The usual convention for a person without a segment.
 AREA_OF_BOX = 0.53
 _JOINTS = len(COCO17)
@@ -38,21 +38,23 @@ class TruthPerson(TypedDict):
 def complete(annotation: object, where: object) -> TruthPerson:
     """A person with every field that the evaluation needs.
 
-    Defaults of missing or null fields: keypoints are unlabelled, num_keypoints is the number of labels, iscrowd is 0,
-    the box is the labelled joints' extent, the area is 0.53 of the annotation's box. Coordinates of unlabelled joints
-    that are not finite become 0. Raises UserError for any other field that is missing, malformed or not finite.
+    num_keypoints is the number of labels, whatever the annotation says. Defaults of missing or null fields: keypoints
+    are unlabelled, iscrowd is 0, the box is the labelled joints' extent, the area is 0.53 of the annotation's box; an
+    area of 0 is a missing area. Coordinates of unlabelled joints that are not finite become 0. Raises UserError for any
+    other field that is missing, malformed or not finite.
     """
     image = entries.integer(annotation, "image_id", where)
     assert isinstance(annotation, dict)
     points = triples(annotation, where)
     labelled = points[:, 2] > 0
     _require_finite(points, labelled, where)
-    counted = annotation.get("num_keypoints") is not None
+    if annotation.get("num_keypoints") is not None:
+        entries.integer(annotation, "num_keypoints", where)
     return {
         "image_id": image,
         "category_id": PERSON,
         "keypoints": np.where(np.isfinite(points), points, 0.0).ravel().tolist(),
-        "num_keypoints": entries.integer(annotation, "num_keypoints", where) if counted else int(labelled.sum()),
+        "num_keypoints": int(labelled.sum()),
         "bbox": _box(annotation, points[labelled, :2], where),
         "area": _area(annotation, where),
         "iscrowd": _crowd(annotation, where),
@@ -86,16 +88,16 @@ def _box(annotation: Mapping[str, object], labelled: Doubles, where: object) -> 
 
 
 def _area(annotation: Mapping[str, object], where: object) -> float:
-    if annotation.get("area") is not None:
-        area = float(entries.finite(annotation, "area", (), where, "px^2"))
-    elif annotation.get("bbox") is not None:
-        width, height = entries.finite(annotation, "bbox", (4,), where, "x, y, width, height")[2:].tolist()
-        area = AREA_OF_BOX * width * height
-    else:
+    has_area, has_box = (annotation.get(name) is not None for name in ("area", "bbox"))
+    if not has_area and not has_box:
         raise UserError("there is neither 'area' nor 'bbox'", where=where, expected="px^2; x, y, width, height")
+    area = float(entries.finite(annotation, "area", (), where, "px^2")) if has_area else 0.0
     if area < 0:
         raise UserError(f"the area is {area:g} px^2", where=where, expected="0 or more")
-    return area
+    if area or not has_box:
+        return area
+    width, height = entries.finite(annotation, "bbox", (4,), where, "x, y, width, height")[2:].tolist()
+    return float(AREA_OF_BOX * width * height)
 
 
 def _crowd(annotation: Mapping[str, object], where: object) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,26 @@ _ALLOWED = {
     for module in ("numpy.core.multiarray", "numpy._core.multiarray")
     for name in ("_reconstruct", "scalar")
 } | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+
+
+_TRAINING_WORDS = {"train", "training", "trainset", "trainval"}
+_EVALUATION_WORDS = {"val", "valid", "validation", "minival"}
+
+
+def is_training(path: Path) -> bool:
+    """Whether a word of the file's name names a training split, as in person_keypoints_train2017.json."""
+    return bool(_words(path) & _TRAINING_WORDS)
+
+
+def is_evaluation(path: Path) -> bool:
+    """Whether a word of the file's name names an evaluation split, and none a training split."""
+    return bool(_words(path) & _EVALUATION_WORDS) and not is_training(path)
+
+
+def _words(path: Path) -> set[str]:
+    """The words of a file's name: letters between other characters; a capital letter begins a word."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.stem)
+    return set(re.findall(r"[a-z]+", apart.lower()))
 
 
 def find(src: Path, patterns: Sequence[str]) -> list[Path]:

@@ -5,9 +5,8 @@ Knows how to join, validate and reduce listings. Does not know data sets or pixe
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from sanpose.data.array_files import Array
 from sanpose.data.packed import COLUMNS, fill_unlabelled
+from sanpose.data.readers.listed_truth import NOT_PACKED, ListedTruth
 from sanpose.errors import UserError
 from sanpose.pose.joints import NATIVE
 
@@ -59,8 +59,9 @@ class Listing:
     """Images and samples of one source.
 
     columns: as in `packed.COLUMNS`, where `image` is a row of `images`; where: (N,) text, each sample's file and entry
-    for messages; extra: as in the packed file; dropped: number of samples that each of the data set's own rules leaves
-    out; notes: how the reader interpreted the folder.
+    for messages; extra: as in the packed file; truth: what an evaluation scores against, where it differs from the
+    samples; dropped: number of samples that each of the data set's own rules leaves out; notes: how the reader
+    interpreted the folder.
     """
 
     source: str
@@ -68,6 +69,7 @@ class Listing:
     columns: Mapping[str, Array]
     where: npt.NDArray[np.object_]
     extra: Mapping[str, Array] = field(default_factory=dict)
+    truth: ListedTruth | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -80,39 +82,46 @@ class Listing:
             self, columns={name: values[rows] for name, values in self.columns.items()}, where=self.where[rows]
         )
 
-    def with_images(self, keep: npt.NDArray[np.bool_]) -> Listing:
-        """Only the images of the mask `keep` (M,), with their samples, detections and ground truth."""
-        row = np.where(keep, np.cumsum(keep) - 1, -1)
+    @property
+    def stored_extra(self) -> dict[str, Array]:
+        """`extra` as the packed file stores it, with the ground truth as text."""
+        return {**self.extra, **({"ground_truth": text_array(self.truth.text())} if self.truth else {})}
+
+    def without_images(self, bad: npt.NDArray[np.bool_]) -> Listing:
+        """Without the images of the mask `bad` (M,), their samples, their detections, and their ground truth."""
+        return replace(self, truth=self.truth and self.truth.without_images(bad))._only_images(~bad)
+
+    def used_images(self) -> Listing:
+        """Without the images that have no sample and no detection; the ground truth retains them."""
+        keep = np.zeros(len(self.images), bool)
+        keep[self.columns["image"]] = True
+        if "detections" in self.extra:
+            keep[self.extra["detections"]["image"]] = True
+        return self if keep.all() else self._only_images(keep)
+
+    def first(self, count: int) -> Listing:
+        """The first `count` samples and their images; the ground truth, too, is of these images only."""
+        reduced = self.take(np.arange(min(count, len(self))))
+        keep = np.zeros(len(self.images), bool)
+        keep[reduced.columns["image"]] = True
+        return reduced.without_images(~keep)
+
+    def _only_images(self, keep: npt.NDArray[np.bool_]) -> Listing:
+        """Only the images of the mask `keep` (M,), with their samples and detections."""
+        row = np.where(keep, np.cumsum(keep) - 1, NOT_PACKED)
         reduced = self.take(keep[self.columns["image"]])
         extra = dict(self.extra)
         if "detections" in extra:
             detections = extra["detections"][keep[extra["detections"]["image"]]].copy()
             detections["image"] = row[detections["image"]]
             extra["detections"] = detections
-        if "ground_truth" in extra:
-            removed = {image.name for image in compress(self.images, ~keep)}
-            extra["ground_truth"] = _truth_without(extra["ground_truth"], images=removed)
         return replace(
             reduced,
             images=list(compress(self.images, keep)),
             columns={**reduced.columns, "image": row[reduced.columns["image"]]},
             extra=extra,
+            truth=self.truth and self.truth.moved(row),
         )
-
-    def used_images(self) -> Listing:
-        """Without the images that have no sample and no detection."""
-        keep = np.zeros(len(self.images), bool)
-        keep[self.columns["image"]] = True
-        if "detections" in self.extra:
-            keep[self.extra["detections"]["image"]] = True
-        return self if keep.all() else self.with_images(keep)
-
-    def first(self, count: int) -> Listing:
-        """The first `count` samples and their images."""
-        reduced = self.take(np.arange(min(count, len(self))))
-        keep = np.zeros(len(self.images), bool)
-        keep[reduced.columns["image"]] = True
-        return reduced.with_images(keep)
 
 
 def make_columns(source: str, values: Mapping[str, object]) -> dict[str, Array]:
@@ -205,28 +214,13 @@ def validate(listing: Listing, bad: BadSamples) -> Listing:
 
 def _without(listing: Listing, good: npt.NDArray[np.bool_]) -> Listing:
     """Only the good samples, in the ground truth too: people without a prediction must not count in the metric."""
-    extra = dict(listing.extra)
-    if "ground_truth" in extra:
-        removed = set(listing.columns["annotation"][~good].tolist())
-        extra["ground_truth"] = _truth_without(extra["ground_truth"], annotations=removed)
-    return replace(listing.take(good), extra=extra)
+    truth = listing.truth and listing.truth.without_people(set(listing.where[~good].tolist()))
+    return replace(listing.take(good), truth=truth)
 
 
 def _joint_names(listing: Listing, sample: int, points: Array) -> str:
     broken = np.flatnonzero(~np.isfinite(points[sample]).all(-1))
     return ", ".join(NATIVE[listing.source].joints[j] for j in broken)
-
-
-def _truth_without(
-    text: npt.NDArray[np.bytes_], images: Set[str] = frozenset(), annotations: Set[int] = frozenset()
-) -> npt.NDArray[np.bytes_]:
-    data = json.loads(text.tobytes())
-    removed = {image["id"] for image in data["images"] if image["file_name"] in images}
-    data["images"] = [image for image in data["images"] if image["id"] not in removed]
-    data["annotations"] = [
-        entry for entry in data["annotations"] if entry["image_id"] not in removed and entry["id"] not in annotations
-    ]
-    return text_array(json.dumps(data))
 
 
 def text_array(text: str) -> npt.NDArray[np.bytes_]:

@@ -53,13 +53,13 @@ def read(
 ) -> Listing:
     """The listing of an MPII folder in JSON form: train.json and valid.json together, where both exist.
 
-    split: "train" or "val" for all persons; None: by each file's name ("val" but not "trainval" is evaluation). Head
+    split: "train" or "val" for all persons; None: by each file's name (`files.is_evaluation`). Head
     boxes are those of the persons of valid.json, in its order. Raises UserError for missing or broken files.
     """
     files.folder(src)
     paths = files.require(annotations or _find(src), "MPII's annotations", src, _ANNOTATIONS, "--annotations")
     heads = head_boxes or next(iter(files.find(src, _HEADS)), None)
-    evaluated = {p: split == "val" if split else "val" in p.stem and "trainval" not in p.stem for p in paths}
+    evaluated = {p: split == "val" if split else files.is_evaluation(p) for p in paths}
     if head_boxes and not any(evaluated.values()):
         raise UserError(
             "--head-boxes belong to the evaluation split, and no annotation file is of that split",

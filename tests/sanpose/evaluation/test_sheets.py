@@ -12,25 +12,18 @@ import torch
 
 from sanpose.config.compose import compose
 from sanpose.config.schema import Config
-from sanpose.data import samples, sources
+from sanpose.data import sources
 from sanpose.evaluation import sheets
 from sanpose.evaluation.predictions import Predictions
 from sanpose.training import loop
 from sanpose.training.engine import WorkerPlace, single_process
 from tests.sanpose import tiny
+from tests.sanpose.evaluation.perfect import labels
 
 
 @pytest.fixture(scope="module")
 def cfg(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return compose(tiny.overrides(tmp_path_factory.mktemp("data"), "train.epochs=1"))
-
-
-def labels(chosen: samples.Samples, cfg: Config) -> Predictions:
-    """The output of a network without error."""
-    width, height = cfg.data.input_width, cfg.data.input_height
-    views = tuple(chosen.view(i, width, height) for i in range(len(chosen)))
-    coordinates = np.stack([chosen.target(i, v, width, height)[0] for i, v in enumerate(views)])
-    return Predictions(chosen, views, coordinates, np.ones(coordinates.shape[:2], np.float32), width, height)
 
 
 def test_a_perfect_prediction_looks_like_the_labels(cfg: Config) -> None:

@@ -169,9 +169,9 @@ def test_rescoring_takes_the_mean_of_the_joints_above_0_2() -> None:
 def test_refine_works_per_image_and_keeps_the_order() -> None:
     a = person(1, 1, 200)
     copies = [shifted(a, 0.99, 0.2), {**shifted(a, 1.0, 0.9), "image_id": 2}, shifted(a, 1.0, 0.8)]
-    kept = coco.refine(copies, rescoring=False, nms=0.9)
+    kept = coco.refine(copies, coco.Refinement(nms=0.9))
     assert [(r["image_id"], r["score"]) for r in kept] == [(2, 0.9), (1, 0.8)]
-    rescored = coco.refine(copies, rescoring=True, nms=None)
+    rescored = coco.refine(copies, coco.Refinement(rescoring=True))
     assert [r["score"] for r in rescored] == pytest.approx([0.4, 1.8, 1.6])  # the joints' scores are all 2 here
 
 
@@ -223,11 +223,11 @@ def test_predictions_that_lack_something_are_named() -> None:
     for name in ("image_id", "category_id", "keypoints", "score"):
         with pytest.raises(UserError, match=rf"lacks '{name}'\n.*pred.json, prediction 0"):
             lacking = {k: v for k, v in good.items() if k != name}
-            coco.refine([lacking], rescoring=True, nms=None, where="pred.json")
+            coco.refine([lacking], coco.Refinement(rescoring=True), where="pred.json")
 
 
 def test_null_fields_count_as_missing() -> None:
-    [entry] = coco.refine([{**shifted(person(1, 1, 60), 1.0), "bbox": None}], rescoring=False, nms=0.9)
+    [entry] = coco.refine([{**shifted(person(1, 1, 60), 1.0), "bbox": None}], coco.Refinement(nms=0.9))
     assert "bbox" not in entry
 
 
