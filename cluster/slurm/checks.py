@@ -15,7 +15,7 @@ from cluster.errors import ClusterError
 from cluster.slurm import commands
 from cluster.slurm.commands import NotAnsweringError
 from cluster.slurm.profiles import nearest
-from cluster.slurm.spec import Profile, clock, megabytes, seconds_of
+from cluster.slurm.spec import Profile, clock, seconds_of
 
 OLDEST = (22, 5)  # of Slurm
 _FORMAT = "%P|%N|%c|%m|%G|%l|%f"
@@ -183,14 +183,17 @@ def _capacity(profile: Profile, candidates: Sequence[Node]) -> None:
         raise _cannot(profile, f"nodes={profile.nodes} is more than the partition has", f"at most {len(candidates)}")
     kind = profile.gpu_type
     types = sorted({name for node in candidates for name in node.gpus if name})
+    memory = "memory_per_cpu" if profile.memory_per_cpu else "memory_per_node"
     resources = [
         ("gpus_per_node", profile.gpus_per_node, [node.gpus_of(kind) for node in candidates]),
         ("cpus_per_node", profile.cpus_per_node, [node.cpus for node in candidates]),
-        ("memory_per_node", megabytes(profile.memory_per_node), [node.megabytes for node in candidates]),
+        (memory, profile.megabytes_per_node, [node.megabytes for node in candidates]),
     ]
     for key, amount, capacities in resources:
         if amount > max(capacities):
-            unit = " MB" if key == "memory_per_node" else ""
+            unit = " MB" if key == memory else ""
+            if key == "memory_per_cpu":
+                unit += f" for the {profile.cpus_per_node} CPUs of a node"
             expected = f"at most {max(capacities)}{unit}"
             expected += f"; types of GPU: {', '.join(types) or 'none named'}" if kind else ""
             raise _cannot(

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from cluster import yaml_text
 from cluster.errors import ClusterError
 from cluster.slurm.spec import Profile
 
@@ -35,7 +36,7 @@ def read(name: str, folder: Path, overrides: Sequence[str] = ()) -> Profile:
         return Profile(LOCAL)
     path = _file(name, folder)
     try:
-        plain = yaml.load(path.read_text(), yaml.BaseLoader) or {}
+        plain = yaml_text.load(path.read_text("utf-8-sig"), yaml.BaseLoader) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ClusterError(f"the cluster profile cannot be read: {error}", where=path) from error
     if not isinstance(plain, dict):
@@ -83,10 +84,9 @@ def _value(key: str, text: str, where: str) -> object:
     if _KEYS[key] in (str, int, bool) or text[:1] not in ("[", "{"):
         return text
     try:
-        value: object = yaml.load(text, yaml.BaseLoader)
+        return yaml_text.load(text, yaml.BaseLoader)
     except yaml.YAMLError as error:
-        raise ClusterError("the value cannot be read as YAML", where=where) from error
-    return value
+        raise ClusterError(f"the value cannot be read as YAML ({error})", where=where) from error
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

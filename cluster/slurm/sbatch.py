@@ -88,6 +88,7 @@ def _resources(profile: Profile, name: str) -> list[tuple[str, str]]:
         ("gres", gpus if profile.gpus_per_node else ""),
         ("cpus-per-task", str(profile.cpus_per_node or "")),
         ("mem", profile.memory_per_node),
+        ("mem-per-cpu", profile.memory_per_cpu),
         ("constraint", profile.constraint),
         ("mail-user", profile.mail_user),
         ("mail-type", ",".join(profile.mail_events)),

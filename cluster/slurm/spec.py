@@ -21,7 +21,7 @@ _EVENTS = (
 _OWN_OPTIONS = {
     "partition": "partition", "account": "account", "qos": "qos", "nodes": "nodes", "gres": "gpus_per_node",
     "gpus": "gpus_per_node", "gpus-per-node": "gpus_per_node", "cpus-per-task": "cpus_per_node", "time": "time",
-    "mem": "memory_per_node", "mem-per-cpu": "memory_per_node", "constraint": "constraint", "exclusive": "exclusive",
+    "mem": "memory_per_node", "mem-per-cpu": "memory_per_cpu", "constraint": "constraint", "exclusive": "exclusive",
     "mail-user": "mail_user", "mail-type": "mail_events", "signal": "warning_seconds", "requeue": "requeue",
     "no-requeue": "requeue", "no-kill": "no_kill", "job-name": None, "output": None, "error": None, "open-mode": None,
     "export": None, "export-file": None, "get-user-env": None, "ntasks": None, "ntasks-per-node": None, "array": None,
@@ -33,7 +33,8 @@ _OWN_OPTIONS = {
 class Profile:
     """Which machines a job gets. Empty text, 0 and empty lists mean: not requested.
 
-    memory_per_node: such as 64G, or 0 for all memory of a node. time: H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS. container:
+    memory_per_node: such as 64G, or 0 for all memory of a node. memory_per_cpu: such as 4G, in place of
+    memory_per_node, for sites that demand it. time: H:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS. container:
     the command that starts every process of Ray and of the job, such as `apptainer exec --nv image.sif`; the launcher
     itself runs outside the container, where Slurm's commands are. python: the Python in the container; by default the
     Python that submits. setup: lines of bash that run on the first node; all nodes get the resulting environment.
@@ -53,6 +54,7 @@ class Profile:
     gpu_type: str = ""
     cpus_per_node: int = 1
     memory_per_node: str = ""
+    memory_per_cpu: str = ""
     time: str = "1:00:00"
     constraint: str = ""
     exclusive: bool = False
@@ -82,6 +84,11 @@ class Profile:
     def seconds(self) -> int:
         """The time limit in seconds."""
         return seconds_of(self.time)
+
+    @property
+    def megabytes_per_node(self) -> int:
+        """The memory of a node in MB; 0 where the profile does not say, or takes all."""
+        return megabytes(self.memory_per_node) or megabytes(self.memory_per_cpu) * self.cpus_per_node
 
     def _check_time(self) -> None:
         where = f"cluster profile {self.name}"
@@ -201,6 +208,12 @@ _RULES: tuple[_Rule, ...] = (
     ("gpu_type", lambda p: not p.gpu_type or p.gpus_per_node > 0, "also gpus_per_node above 0"),
     ("cpus_per_node", lambda p: p.cpus_per_node >= (0 if p.exclusive else 1), "1 or more (0 with exclusive=true)"),
     ("memory_per_node", _matches("memory_per_node", r"0|\d+[MGT]B?"), "such as 64G; 0 for all memory of a node"),
+    ("memory_per_cpu", _matches("memory_per_cpu", r"\d+[MGT]B?"), "such as 4G"),
+    (
+        "memory_per_cpu",
+        lambda p: not (p.memory_per_cpu and p.memory_per_node),
+        'memory_per_cpu or memory_per_node, not both: the other one empty (memory_per_node: "")',
+    ),
     ("time", _matches("time", r"\d+(:\d+)?|\d+:\d\d:\d\d|\d+-\d+(:\d\d){0,2}"), "H:MM:SS or D-HH:MM:SS"),
     ("time", lambda p: bool(p.time), "H:MM:SS or D-HH:MM:SS"),
     ("constraint", lambda p: _one_line(p.constraint), "features, as `sinfo -o %f` shows them"),

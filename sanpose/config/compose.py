@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sanpose.config.arguments import split
 from sanpose.config.rules import broken_rule
-from sanpose.config.schema import Config, SourcesConfig
+from sanpose.config.schema import PATHS, Config, SourcesConfig
 from sanpose.config.typed import check_keys, typed
 from sanpose.errors import UserError
 
@@ -31,6 +34,7 @@ def configs_dir() -> Path:
 def compose(overrides: Sequence[str] = ()) -> Config:
     """Compose configs/config.yaml with Hydra overrides, such as `preset=quick ablation=c train.seed=1`.
 
+    The values of `PATHS` are not Hydra's: their text is taken as it stands, with blanks, brackets, quotes and all.
     Raises UserError for an unknown key or group option (the message names the nearest), for a value of the wrong type,
     and for a combination that cannot work.
     """
@@ -43,15 +47,24 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 
     folder = configs_dir()
     check_keys(overrides, folder, Config)
+    paths, others = split(overrides, *PATHS)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            composed = hydra_compose("config", list(overrides))
+            composed = hydra_compose("config", others)
         plain = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         problem = f"cannot compose the configuration: {_first_lines(error)}"
         raise UserError(problem, where=" ".join(overrides)) from error
+    return from_plain(_with_paths(plain, paths, leave_out="scale"))
+
+
+def _with_paths(plain: object, paths: Mapping[str, str], leave_out: str = "") -> dict[str, object]:
+    """A composed configuration with these paths by their keys."""
     assert isinstance(plain, dict)
-    return from_plain({str(key): value for key, value in plain.items() if key != "scale"})
+    for key, text in paths.items():
+        *groups, name = key.split(".")
+        functools.reduce(operator.getitem, groups, plain)[name] = text
+    return {str(key): value for key, value in plain.items() if key != leave_out}
 
 
 def from_plain(plain: Mapping[str, object]) -> Config:
@@ -73,13 +86,15 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     for override in overrides:
         if override.partition("=")[0] in ("preset", "ablation", "deepspeed", "cell"):
             raise UserError(f"a recorded run fixes '{override}'", expected="single keys, such as train.workers=2")
+    paths, others = split(overrides, *PATHS)
+    recorded = {key: operator.attrgetter(key)(config) for key in PATHS}
+    without_paths = _with_paths(config.plain(), dict.fromkeys(PATHS, ""))  # OmegaConf would read a path's "${"
     try:
-        merged = OmegaConf.merge(OmegaConf.create(config.plain()), OmegaConf.from_dotlist(list(overrides)))
+        merged = OmegaConf.merge(OmegaConf.create(without_paths), OmegaConf.from_dotlist(others))
         plain = OmegaConf.to_container(merged, resolve=True)
     except (YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"cannot read an override: {_first_lines(error)}", where=" ".join(overrides)) from error
-    assert isinstance(plain, dict)
-    return from_plain({str(key): value for key, value in plain.items()})
+    return from_plain(_with_paths(plain, {**recorded, **paths}))
 
 
 def located(config: Config) -> Config:
@@ -108,4 +123,7 @@ def located(config: Config) -> Config:
 
 
 def _first_lines(error: BaseException) -> str:
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    if problem and mark:  # an error of YAML names the file in its fourth line only
+        return f"{problem}, in {mark.name}, line {mark.line + 1}"
     return " ".join(line.strip() for line in str(error).splitlines()[:2]) or type(error).__name__

@@ -150,6 +150,9 @@ class Config:
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
 
+# Keys whose value is a path: on the command line, their text is taken as it stands.
+PATHS = ("runs", "model.weights", *(f"data.sources.{name}.file" for name in SOURCES))
+
 # Keys that do not define a run: where files are, and how a machine shares the same arithmetic.
 NUISANCE = (
     "runs", "cell", "preset", "train.workers", "train.threads", "train.accelerator", "train.checkpoint_epochs",

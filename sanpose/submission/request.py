@@ -21,7 +21,7 @@ from sanpose.runs.identity import identify
 from sanpose.training.run import require_resumable, resume_config
 from sanpose.tuning import sweep as sweeping
 
-_HEAD_CPUS, _HEAD_MEMORY = 4, "8G"  # of a head job, which only runs the sweep's driver
+_HEAD_CPUS, _HEAD_MEMORY, _HEAD_MEMORY_PER_CPU = 4, "8G", "2G"  # of a head job, which only runs the sweep's driver
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,21 @@ def _elastic(profile: Profile, elastic: Sequence[str]) -> tuple[Profile, Profile
 
 def _small(profile: Profile) -> Profile:
     """The same kind of node, with few resources: for a head job."""
-    memory = profile.memory_per_node
     return dataclasses.replace(
         profile,
         nodes=1,
         gpus_per_node=0,
         gpu_type="",
         cpus_per_node=min(profile.cpus_per_node or _HEAD_CPUS, _HEAD_CPUS),
-        memory_per_node=_HEAD_MEMORY if memory == "0" or megabytes(memory) > megabytes(_HEAD_MEMORY) else memory,
+        memory_per_node=_at_most(_HEAD_MEMORY, profile.memory_per_node),
+        memory_per_cpu=_at_most(_HEAD_MEMORY_PER_CPU, profile.memory_per_cpu),
         exclusive=False,
     )
+
+
+def _at_most(largest: str, memory: str) -> str:
+    """The profile's own amount of memory, or the largest, where the profile asks for more or for all."""
+    return largest if memory == "0" or megabytes(memory) > megabytes(largest) else memory
 
 
 def _train(profile: Profile, overrides: tuple[str, ...]) -> SubmissionRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from cluster import yaml_text
 from sanpose.config.arguments import last_value, split
 from sanpose.config.compose import compose, configs_dir
 from sanpose.config.schema import NUISANCE, Config
@@ -109,6 +111,11 @@ def _search(search: definition.Search) -> dict[str, object]:
     return {name: getattr(search, name) for name in names} | {"storage": masked(search.storage)}
 
 
+def _as_name(stem: str) -> str:
+    """A file's name as a folder's name: runs of other characters become "-"."""
+    return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "sweep"
+
+
 def read(arguments: Sequence[str]) -> Sweep:
     """Read a sweep from arguments: `sweep=NAME seeds=N name=TEXT search.KEY=VALUE`, and overrides of every trial.
 
@@ -118,8 +125,8 @@ def read(arguments: Sequence[str]) -> Sweep:
     overrides = tuple(o for o in others if not _sets_search(o))
     path = _file(values.get("sweep", ""))
     try:
-        changes = {o[7:].partition("=")[0]: yaml.safe_load(o.partition("=")[2]) for o in others if _sets_search(o)}
-        defined = definition.read(yaml.safe_load(path.read_text()), changes)
+        changes = {o[7:].partition("=")[0]: yaml_text.load(o.partition("=")[2]) for o in others if _sets_search(o)}
+        defined = definition.read(yaml_text.load(path.read_text("utf-8-sig")), changes)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, BadSweep) as error:
         raise UserError(f"this sweep cannot be used: {error}", where=path) from error
     seeds = values.get("seeds", "1")
@@ -129,7 +136,7 @@ def read(arguments: Sequence[str]) -> Sweep:
         raise UserError(
             f"the sweep has {defined.size * int(seeds):,} trials", expected=f"at most {MOST_TRIALS:,}", where=path
         )
-    name = values.get("name") or f"{path.stem}-{last_value(overrides, 'preset') or 'paper'}"
+    name = values.get("name") or f"{_as_name(path.stem)}-{last_value(overrides, 'preset') or 'paper'}"
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise UserError(f"name={name} cannot name a folder", expected="letters, digits, - and _")
     sweep = Sweep(name, defined, int(seeds), overrides)

@@ -48,6 +48,7 @@ def test_what_sinfo_says(cluster: Commands) -> None:
         {"partition": "cpu", "time": "30-00:00:00", "cpus_per_node": 128},
         {"partition": "gpu,cpu", "nodes": 4},
         {"partition": "gpu", "nodes": 2, "constraint": "ib"},
+        {"partition": "gpu", "memory_per_cpu": "8G", "cpus_per_node": 60},
         {"partition": "gpu", "nodes": 3, "constraint": "ib|nvme"},  # left to Slurm
     ],
 )
@@ -67,6 +68,10 @@ def test_what_the_cluster_can_give(cluster: Commands, values: dict[str, Any]) ->
         ({"partition": "gpu", "gpus_per_node": 8, "gpu_type": "a100"}, ["at most 4", "a100, h100"]),
         ({"partition": "gpu", "gpus_per_node": 1, "gpu_type": "v100"}, ["at most 0", "a100, h100"]),
         ({"partition": "gpu", "cpus_per_node": 65}, ["cpus_per_node=65", "at most 64"]),
+        (
+            {"partition": "gpu", "memory_per_cpu": "10G", "cpus_per_node": 60},
+            ["memory_per_cpu=10G", "at most 512000 MB for the 60 CPUs of a node"],
+        ),
         ({"partition": "gpu", "memory_per_node": "501G"}, ["memory_per_node=501G", "at most 512000 MB"]),
         ({"partition": "gpu", "nodes": 2, "gpus_per_node": 8}, ["all requested resources", "1 of the partition's 3"]),
         ({"partition": "gpu", "nodes": 2, "constraint": "nvme"}, ["at most 1"]),

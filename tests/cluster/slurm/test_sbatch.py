@@ -42,6 +42,10 @@ def everything() -> JobSpec:
     return job(profiles.from_plain({**plain, "name": "everything"}), "/shared/my 'runs' $HOME \"here\"")
 
 
+def per_cpu() -> JobSpec:
+    return job(profiles.read("gpu", SHIPPED, ["cluster.memory_per_node=", "cluster.memory_per_cpu=4G"]))
+
+
 def joined() -> JobSpec:
     joiner = profiles.read("preemptible", SHIPPED, ["cluster.nodes=1", "cluster.setup=[module load cuda/12.8]"])
     return dataclasses.replace(job(profiles.read("cpu", SHIPPED)), joiner=joiner, max_joiners=16)
@@ -52,6 +56,7 @@ CASES = {
     "preemptible": lambda: job(profiles.read("preemptible", SHIPPED)),
     "cpu": lambda: job(profiles.read("cpu", SHIPPED)),
     "everything": everything,
+    "per_cpu": per_cpu,
 }
 
 
