@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -141,9 +141,9 @@ def label(values: Values) -> str:
     return ", ".join(f"{name.rpartition('.')[2]} {text}" for name, text in texts.items())
 
 
-def read(raw: object, changes: Mapping[str, object] | None = None) -> Definition:
-    """Make a definition from the content of a YAML file. `changes` of `search`, by key, override the file. Raises
-    BadSweep."""
+def read(raw: object, changes: Mapping[str, object] | None = None, verbatim: Collection[str] = ()) -> Definition:
+    """Make a definition from the content of a YAML file. `changes` of `search`, by key, override the file. verbatim:
+    keys whose texts are never quoted, as they are not Hydra's. Raises BadSweep."""
     if not isinstance(raw, Mapping):
         raise BadSweep("the file must hold title, axes and, optionally, fixed and search")
     unknown = set(raw) - {"title", "fixed", "axes", "search"}
@@ -158,14 +158,14 @@ def read(raw: object, changes: Mapping[str, object] | None = None) -> Definition
     definition = Definition(
         str(raw.get("title", "")),
         _texts("fixed", raw.get("fixed", ())),
-        tuple(_axis(str(name), content) for name, content in axes.items()),
+        tuple(_axis(str(name), content, verbatim) for name, content in axes.items()),
         _search({**search, **(changes or {})}),
     )
     _check(definition)
     return definition
 
 
-def _axis(name: str, content: object) -> Axis:
+def _axis(name: str, content: object, verbatim: Collection[str]) -> Axis:
     if isinstance(content, Mapping) and {"low", "high"} <= set(content):
         return Axis(name, range=_range(name, content))
     if isinstance(content, str) or not isinstance(content, Mapping | Sequence) or not content:
@@ -174,7 +174,8 @@ def _axis(name: str, content: object) -> Axis:
         raise BadSweep(f"axis '{name}': numbers, words or true and false were expected in the list")
     if isinstance(content, Mapping):
         return Axis(name, {option: _texts(f"{name}.{option}", texts) for option, texts in content.items()})
-    options = {value: (f"{name}={_override(value)}",) for value in content}
+    written = _yaml if name in verbatim else _override
+    options = {value: (f"{name}={written(value)}",) for value in content}
     if len(options) < len(content):
         raise BadSweep(f"axis '{name}' names a value twice: {', '.join(map(_yaml, content))}")
     return Axis(name, options)

@@ -13,7 +13,7 @@ import yaml
 from cluster import yaml_text
 from sanpose.config.arguments import last_value, split
 from sanpose.config.compose import compose, configs_dir
-from sanpose.config.schema import NUISANCE, Config
+from sanpose.config.schema import NUISANCE, PATHS, Config
 from sanpose.config.typed import check_keys
 from sanpose.errors import UserError, nearest
 from sweeps import definition
@@ -126,7 +126,7 @@ def read(arguments: Sequence[str]) -> Sweep:
     path = _file(values.get("sweep", ""))
     try:
         changes = {o[7:].partition("=")[0]: yaml_text.load(o.partition("=")[2]) for o in others if _sets_search(o)}
-        defined = definition.read(yaml_text.load(path.read_text("utf-8-sig")), changes)
+        defined = definition.read(yaml_text.load(path.read_text("utf-8-sig")), changes, verbatim=PATHS)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, BadSweep) as error:
         raise UserError(f"this sweep cannot be used: {error}", where=path) from error
     seeds = values.get("seeds", "1")

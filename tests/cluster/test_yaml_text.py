@@ -38,7 +38,7 @@ def test_other_text() -> None:
 def test_sweeps_profiles_and_overrides(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("title: t\naxes:\n  train.gamma: [0.1]\n  train.gamma: [0.2]\n")
-    with pytest.raises(UserError, match="'train.gamma' stands twice, in lines 3 and 4"):
+    with pytest.raises(UserError, match=r"'train\.gamma' stands twice, in lines 3 and 4"):
         sweep.read([f"sweep={file}", "preset=smoke"])
     file.write_text("partition: gpu\npartition: cpu\n")
     with pytest.raises(ClusterError, match="'partition' stands twice, in lines 1 and 2"):

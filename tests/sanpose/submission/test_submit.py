@@ -19,6 +19,8 @@ from sanpose.runs import identity, ledger
 from sanpose.submission import request as requests
 from sanpose.submission.submit import code, spec
 from tests.cluster.fakes import Commands, commands
+from tests.sanpose import tiny
+from tests.sanpose.odd_paths import ODD
 from tests.sanpose.submission.submitted_jobs import (
     PROFILE,
     data,
@@ -265,13 +267,18 @@ def test_what_cannot_be_resubmitted(project: Path, data: list[str], slurm: Comma
 
 
 @pytest.mark.slurm
-def test_a_training_submitted_for_real(lab: Lab, data: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the command to the record, on two nodes, with the code of a snapshot; nothing is submitted twice."""
+def test_a_training_submitted_for_real(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the command to the record, on two nodes, with the code of a snapshot, from a folder whose name is odd;
+    nothing is submitted twice."""
     for name, value in lab.env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.chdir(lab.shared)
-    (lab.shared / "mine.yaml").write_text(PROFILE + "memory_per_node: 3000M\nwarning_seconds: 60\n")
+    work = lab.shared / ODD
+    work.mkdir()
+    monkeypatch.chdir(work)
+    (work / "mine.yaml").write_text(PROFILE + "memory_per_cpu: 1500M\nwarning_seconds: 60\n")
+    data = [override for override in tiny.overrides(work / "data [1]") if not override.startswith("runs=")]
     overrides = (
+        f"cluster={work / 'mine.yaml'}",
         "train.workers=2",
         "train.accelerator=cpu",
         "train.epochs=1",
@@ -280,10 +287,10 @@ def test_a_training_submitted_for_real(lab: Lab, data: list[str], monkeypatch: p
     )
     assert "is job" in submitted(data, *overrides).output
     assert "nothing is submitted" in submitted(data, *overrides).output
-    record = only(lab.shared)
+    record = only(work)
     assert record.job_id
     lab.wait(record.job_id, {"COMPLETED"}, 200)
-    assert ledger.read(lab.shared / "runs" / record.target).status == "done"
+    assert ledger.read(work / "runs" / record.target).status == "done"
     assert f"run {record.target} is done" in run("logs", record.job_id).output
     assert "is already done" in submitted(data, *overrides).output
     (job,) = states()["jobs"]
