@@ -23,6 +23,17 @@ def read_json(path: Path) -> object:
         ) from error
 
 
+def begins_with_object(path: Path) -> bool:
+    """Whether a file's first sign is "{", in any encoding that `read_json` reads. Raises UserError for an unreadable
+    file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise UserError(f"the file cannot be read ({error})", where=path) from error
+    return head.decode(json.detect_encoding(head), "ignore").lstrip().startswith("{")
+
+
 def read_object(path: Path) -> dict[str, object]:
     """A JSON file whose content is an object. Raises UserError for anything else."""
     content = read_json(path)

@@ -14,10 +14,10 @@ from typing import TypeGuard
 import numpy as np
 
 from sanpose.data.json_files import read_json
+from sanpose.data.readers.coco_category import PERSON
 from sanpose.errors import UserError
 
 PADDING = 1.25  # a tight box grows by this factor before it is cropped, as in COCO's evaluation
-PERSON = 1  # COCO's category
 PADDINGS = (0.1, 10.0)  # the factors allowed
 _EXPECTED = 'a list of {"file_name" or "image_id", "bbox", "score"}, or {"file name": [[x, y, width, height], ...]}'
 
@@ -134,6 +134,10 @@ def _from_list(content: Sequence[object], path: Path, min_score: float) -> dict[
         boxes = named.setdefault(str(item.get("file_name", item.get("image_id"))), [])
         if score is None or score >= min_score:
             boxes.append(Box(_xywh(item["bbox"], where), score=None if score is None else float(score)))
+    if content and not named:
+        raise UserError(
+            "none of the entries is a person", where=path, expected=f"category_id {PERSON}, or entries without it"
+        )
     return named
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sanpose.data.array_files import Array
+from sanpose.data.json_files import begins_with_object
 from sanpose.data.packed import DETECTION
 from sanpose.data.readers import files
 from sanpose.data.readers.coco_annotations import AnnotationFile, read_file
@@ -46,7 +47,7 @@ def read(
     """
     files.folder(src)
     paths = files.require(
-        annotations or [path for path in files.find(src, _ANNOTATIONS) if _is_object(path)],
+        annotations or [path for path in files.find(src, _ANNOTATIONS) if begins_with_object(path)],
         "COCO's keypoint annotations",
         src,
         _ANNOTATIONS,
@@ -63,18 +64,13 @@ def read(
     notes += [
         f"{path.name}: image ids shifted by {by}, as another file has them too" for path, by in shift.items() if by
     ]
-    boxes = detections or next((p for p in files.find(src, _DETECTIONS) if not _is_object(p)), None)
+    boxes = detections or next((p for p in files.find(src, _DETECTIONS) if not begins_with_object(p)), None)
     extra: dict[str, Array] = {"detections": np.zeros(0, DETECTION)}
     note = "detections: none found"
     if boxes:
         own = [parts[path] for path in evaluated]
         extra["detections"], note = read_detections(boxes, own, [start[path] for path in evaluated], bad)
     return replace(listing, extra=extra, truth=truth, notes=[*notes, note])
-
-
-def _is_object(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(64).lstrip().startswith(b"{")
 
 
 def _shifts(evaluated: Sequence[AnnotationFile]) -> dict[Path, int]:

@@ -271,6 +271,20 @@ def test_other_skeletons_are_refused(tmp_path: Path, categories: list[Json], mes
     assert VAL in str(error.value) and error.value.what in output and code == 2
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_other_encodings_of_json_are_read_alike(tmp_path: Path, encoding: str) -> None:
+    data = tiny.coco(tmp_path, images=2)
+    path, pred = tmp_path / "annotations" / VAL, tmp_path / "pred.json"
+    path.write_text(json.dumps(data), encoding=encoding)
+    pred.write_text(json.dumps(results(data)), encoding=encoding)
+    code, output = call(metrics, "coco", "--gt", path, "--pred", pred, "--json")
+    assert code == 0 and json.loads(output)["AP"] == pytest.approx(1.0)
+    assert evaluated(pack(tmp_path))["AP"] == pytest.approx(1.0)
+    boxes = [{"image_id": 1, "bbox": [1, 2, 30, 40], "score": 1.0}]
+    (tmp_path / "annotations" / "val_det.json").write_text(json.dumps(boxes), encoding=encoding)
+    assert len(coco.read(tmp_path, BadSamples()).extra["detections"]) == 1
+
+
 def test_detections_that_are_passed_over_are_counted(tmp_path: Path) -> None:
     tiny.coco(tmp_path, images=3)
     box = {"bbox": [1, 2, 30, 40], "score": 0.5}
