@@ -71,6 +71,7 @@ def _lines(report: CheckReport) -> list[str]:
         lines.append(f"  {joint:<15} {count}{outside}")
     if report.space:
         lines += _space_lines(report.space)
+    lines += [f"note: {note}" for note in report.notes]
     shown = report.problems[:_PROBLEMS_SHOWN]
     lines += [f"problem: {problem}" for problem in shown]
     if len(report.problems) > len(shown):

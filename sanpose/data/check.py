@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data import crop, jpeg_files
+from sanpose.data import crop, doubts, jpeg_files
 from sanpose.data.actions import ACTIONS
 from sanpose.data.array_files import Array
 from sanpose.data.packed import BOX_PADDING, CAMERA, DETECTION, Packed
@@ -53,7 +53,7 @@ class SpaceReport:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of a check. `problems`: one sentence each; empty when the file is good.
+    """The result of a check. `problems`: one sentence each; empty when the file is good. `notes`: what to look at.
 
     groups: numbers of samples; joints: number of samples that label each joint; outside: number of those labels outside
     the image; box_side_px: "min", "median", "max", empty without a finite value; space: None without 3D; decoded:
@@ -72,6 +72,7 @@ class CheckReport:
     box_side_px: Mapping[str, float]
     space: SpaceReport | None
     decoded: int
+    notes: list[str]
     problems: list[str]
 
     def as_dict(self) -> dict[str, object]:
@@ -82,7 +83,7 @@ class CheckReport:
 def examine(file: Packed, *, every_image: bool = False) -> CheckReport:
     """Counts, measures and faults of a packed file. Decodes 200 images spread over the file, or every image."""
     columns = file.columns
-    problems = _faulty_rows(file)
+    problems = [*_faulty_rows(file), *doubts.of_columns(columns)]
     labelled = columns["visible"] > 0
     image = columns["image"].clip(0, max(len(file.image_size) - 1, 0))
     size = file.image_size[image][:, None] if len(file.image_size) else np.zeros((0, 1, 2))
@@ -92,8 +93,10 @@ def examine(file: Packed, *, every_image: bool = False) -> CheckReport:
     space = _space(file, problems) if "keypoints3d" in columns and len(file) else None
     rows = np.arange(len(file.image_end))
     rows = rows if every_image else rows[_spread(len(rows), _IMAGES_DECODED)]
+    turned = []
     for row in rows.tolist():
         problems += _image_problem(file, row)
+        turned += [row] if jpeg_files.is_turned(file.jpeg(row).tobytes()) else []
     return CheckReport(
         file=str(file.path),
         source=file.source,
@@ -107,6 +110,7 @@ def examine(file: Packed, *, every_image: bool = False) -> CheckReport:
         box_side_px=_quantiles(side),
         space=space,
         decoded=len(rows),
+        notes=_turned(file, turned, len(rows)),
         problems=problems,
     )
 
@@ -254,6 +258,16 @@ def _space(file: Packed, problems: list[str]) -> SpaceReport | None:
 
 def _reprojection(errors: npt.NDArray[np.float64]) -> Reprojection:
     return Reprojection(float(errors.mean()), float(errors.max())) if len(errors) else Reprojection(None, None)
+
+
+def _turned(file: Packed, rows: list[int], examined: int) -> list[str]:
+    if not rows:
+        return []
+    return [
+        f"{len(rows)} of {examined} images examined have an EXIF mark that turns them (first: image {rows[0]}, "
+        f"{file.image_name[rows[0]]}); sanpose ignores the mark, so the labels must belong to the image as stored: "
+        "look at the contact sheet"
+    ]
 
 
 def _image_problem(file: Packed, row: int) -> list[str]:

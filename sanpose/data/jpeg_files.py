@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 # Some writers add a few bytes after the end marker.
 _TAIL = 4096
 _FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _QUALITY_OF_REENCODED = 95
+_ORIENTATION = 0x0112  # the tag of the EXIF standard
 
 
 class BadImageError(Exception):
@@ -44,9 +47,11 @@ def load(path: Path, size: tuple[int, int] | None = None) -> Jpeg:
         raise BadImageError("missing image", f"the image cannot be read ({error.strerror})") from error
     jpeg = _checked(data) if data.startswith(_START) else _reencoded(data)
     if size is not None and (jpeg.width, jpeg.height) != size:
+        turned = (jpeg.height, jpeg.width) == size and is_turned(data)
         raise BadImageError(
             "image of another size",
-            f"the image is {jpeg.width} x {jpeg.height} px, the annotations say {size[0]} x {size[1]} px",
+            f"the image is {jpeg.width} x {jpeg.height} px, the annotations say {size[0]} x {size[1]} px"
+            + (": an EXIF mark turns the image, and the labels are of the turned image" if turned else ""),
         )
     return jpeg
 
@@ -56,6 +61,15 @@ def check(data: bytes) -> Jpeg:
     if not data.startswith(_START):
         raise BadImageError("unreadable image", "the bytes are not a JPEG file")
     return _checked(data)
+
+
+def is_turned(data: bytes) -> bool:
+    """Whether an image file's orientation mark (EXIF) turns or mirrors the image."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.getexif().get(_ORIENTATION, 1) not in (0, 1)
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for damaged marks
+        return False
 
 
 def _checked(data: bytes) -> Jpeg:

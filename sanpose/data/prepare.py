@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sanpose.data import jpeg_files, packed, parts
+from sanpose.data import doubts, jpeg_files, packed, parts
 from sanpose.data.readers.listing import BadSamples, Listing, validate
 from sanpose.errors import UserError
 
@@ -217,7 +217,7 @@ def _report(listing: Listing, without_image: int, out: Path, bad: BadSamples) ->
         dict(listing.dropped),
         kinds,
         bad.messages[:_BAD_LISTED],
-        list(listing.notes),
+        [*listing.notes, *(f"doubtful: {doubt}" for doubt in doubts.of_columns(listing.columns))],
     )
 
 

@@ -73,8 +73,8 @@ def evaluate(
     predicted, truth: (N, 16, 2) px, both counted from the same origin; labelled: (N, 16) bool; headbox: (N, 4) x1, y1,
     x2, y2 px. A joint is correct when its distance is at most threshold * head size. A group's figure is the mean of
     its left and right joint's percentages; "Mean" weights each of 14 joints by the number of its labels. People whose
-    head box is NaN are left out, and the protocol gives their number. boxes, subjects and where only describe. Raises
-    UserError for wrong shapes, predictions that are not finite, head boxes without size, or no people to score.
+    head box is NaN or has no size are left out, and the protocol gives their number. boxes, subjects and where only
+    describe. Raises UserError for wrong shapes, predictions that are not finite, or no people to score.
     """
     count = len(truth)
     for name, array, shape in (
@@ -86,8 +86,8 @@ def evaluate(
         require_shape(name, array, shape, where)
     require_finite("the prediction is", predicted, MPII16.joints, where)
     sizes = head_sizes(headbox)
-    usable = np.isfinite(sizes)
-    _require_heads(sizes, usable, where)
+    usable = np.isfinite(sizes) & (sizes > 0)
+    _require_heads(usable, where)
     mask = np.asarray(labelled, bool)[usable]
     labelled_truth = np.where(mask[..., None], np.asarray(truth, np.float64)[usable], 0.0)
     require_finite("the ground truth's labelled joint is", labelled_truth, MPII16.joints, where)
@@ -104,12 +104,12 @@ def evaluate(
             stride="every person",
             alignment=f"none; distances in head sizes ({HEAD_SCALE:g} x the head box's diagonal)",
             boxes=boxes,
-            notes=(f"{left_out} people without a head box left out",) if left_out else (),
+            notes=(f"{left_out} people left out, whose head box is missing or has no size",) if left_out else (),
         ),
     )
 
 
-def _require_heads(sizes: npt.NDArray[np.float64], usable: npt.NDArray[np.bool_], where: object) -> None:
+def _require_heads(usable: npt.NDArray[np.bool_], where: object) -> None:
     if not usable.any():
         raise UserError(
             "no person in the ground truth has a head box, and PCKh is measured in head sizes",
@@ -117,9 +117,6 @@ def _require_heads(sizes: npt.NDArray[np.float64], usable: npt.NDArray[np.bool_]
             expected="head boxes, as in gt_valid.mat or the official .mat",
             hint="pass gt_valid.mat as --gt, or prepare MPII again with --head-boxes gt_valid.mat",
         )
-    empty = np.flatnonzero(usable & (sizes <= 0))
-    if len(empty):
-        raise UserError(f"the head box of sample {empty[0]} has no size", where=where, expected="x1 < x2, y1 < y2")
 
 
 def _groups(correct: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> dict[str, float | None]:

@@ -70,7 +70,7 @@ def read(
     if boxes:
         own = [parts[path] for path in evaluated]
         extra["detections"], note = read_detections(boxes, own, [start[path] for path in evaluated], bad)
-    return replace(listing, extra=extra, truth=truth, notes=[*notes, note])
+    return replace(listing, extra=extra, truth=truth, notes=[*notes, note, *listing.notes])
 
 
 def _shifts(evaluated: Sequence[AnnotationFile]) -> dict[Path, int]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sanpose.data import doubts
 from sanpose.data.json_files import read_object
 from sanpose.data.readers import entries, files
 from sanpose.data.readers.coco_category import is_person, person_category
@@ -88,9 +89,23 @@ def read_file(src: Path, path: Path, folder: Path | None, train: bool, bad: BadS
             rows.append(sample)
             origin.append(entry)
     listed = _image_files(src, path, folder, images)
-    listing = Listing("coco", listed, columns_of("coco", rows), np.array(origin, dtype=object), dropped=dropped)
+    listing = Listing(
+        "coco",
+        listed,
+        columns_of("coco", rows),
+        np.array(origin, dtype=object),
+        dropped=dropped,
+        notes=_box_notes(path, images, people),
+    )
     categories = data.get("categories") or [{"id": person_id, "name": "person"}]
     return AnnotationFile(path, listing, images, people, categories, person_id)
+
+
+def _box_notes(path: Path, images: list[CocoImage], people: list[CocoPerson]) -> list[str]:
+    boxes = np.array([person.entry["bbox"] for person in people], np.float64).reshape(-1, 4)
+    sizes = np.array([images[person.image][2:] for person in people], np.float64).reshape(-1, 2)
+    doubt = doubts.of_corner_boxes(boxes, sizes, "boxes")
+    return [f"doubtful: {path.name}: {doubt}"] if doubt else []
 
 
 def rows_by_id(ids: list[int], where: str) -> dict[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sanpose.data import doubts
 from sanpose.data.json_files import read_list
 from sanpose.data.packed import DETECTION
 from sanpose.data.readers import entries
@@ -60,7 +61,21 @@ def read_detections(
             expected=f"category_id {' or '.join(map(str, sorted(person_ids)))}, and an image_id of the annotation file",
             hint="pass the detections of the evaluation split: --detections FILE",
         )
-    return np.array(detected, DETECTION), f"detections: {path.name}, {len(detected)} persons{note}"
+    table = np.array(detected, DETECTION)
+    doubt = _box_doubt(table, evaluated, starts)
+    return table, f"detections: {path.name}, {len(detected)} persons{note}" + (f"; doubtful: {doubt}" if doubt else "")
+
+
+def _box_doubt(
+    detected: npt.NDArray[np.void], evaluated: Sequence[AnnotationFile], starts: Sequence[int]
+) -> str | None:
+    size_of = {
+        start + n: (image.width, image.height)
+        for part, start in zip(evaluated, starts, strict=True)
+        for n, image in enumerate(part.images)
+    }
+    sizes = np.array([size_of[row] for row in detected["image"].tolist()], np.float64)
+    return doubts.of_corner_boxes(detected["box"].astype(np.float64), sizes, "detected boxes")
 
 
 def _rows(evaluated: Sequence[AnnotationFile], starts: Sequence[int], path: Path) -> dict[int, int]:

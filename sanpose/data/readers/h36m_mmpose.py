@@ -22,7 +22,7 @@ from sanpose.data.array_files import Array
 from sanpose.data.packed import CAMERA
 from sanpose.data.readers import files
 from sanpose.data.readers.h36m_cameras import from_table
-from sanpose.data.readers.h36m_select import FrameSelection, Video
+from sanpose.data.readers.h36m_select import BETWEEN, FROM_ZERO, FrameSelection, Video
 from sanpose.data.readers.listing import BadSamples, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
 from sanpose.pose.cameras import SERIALS, Camera, person_box
@@ -50,7 +50,9 @@ def read(
     table = read_cameras(files.require(camera_paths, "cameras.pkl", src, _CAMERAS, "--cameras")[0])
     listing = join([_read_file(src, path, table, images, select, bad) for path in paths])
     rows = np.array([camera.row() for camera in table.values()], CAMERA)
-    return replace(listing, extra={"cameras": rows}, notes=["3D in the camera frame as written, metres to mm"])
+    return replace(
+        listing, extra={"cameras": rows}, notes=["3D in the camera frame as written, metres to mm", *listing.notes]
+    )
 
 
 def read_cameras(path: Path) -> dict[tuple[int, str], Camera]:
@@ -59,7 +61,7 @@ def read_cameras(path: Path) -> dict[tuple[int, str], Camera]:
 
 
 class _Frame(NamedTuple):
-    """The content of an image's name. row: of the image in the arrays; number: of the frame, 0-based."""
+    """The content of an image's name. row: of the image in the arrays; number: of the frame, as the name counts it."""
 
     row: int
     video: Video
@@ -77,9 +79,12 @@ def _read_file(
 ) -> Listing:
     arrays = _load(path)
     named = _named(arrays["imgname"], path, bad)
+    notes = [FROM_ZERO] if any(frame.number == 0 for frame in named) else []
+    named = named if notes else [frame._replace(number=frame.number - 1) for frame in named]
     subject = np.array([frame.video.subject for frame in named], np.int64)
     keep = select.frames(subject, np.array([frame.number for frame in named], np.int64))
-    dropped: Counter[str] = Counter()
+    included = np.array([select.includes(n) for n in subject.tolist()], bool)
+    dropped = Counter({BETWEEN: count} if (count := int((included & ~keep).sum())) else {})
     order = {key: n for n, key in enumerate(table)}
     frames: list[_Frame] = []
     for frame in compress(named, keep):
@@ -98,7 +103,7 @@ def _read_file(
     base = files.image_folder(src, folder, ("images", "."), names[0] if names else "")
     listed = [ImageFile(base / name, name) for name in names]
     where = [f"{path}, sample {frame.row} ({name})" for frame, name in zip(frames, names, strict=True)]
-    return Listing("h36m", listed, columns, np.array(where, dtype=object), dropped=dropped)
+    return Listing("h36m", listed, columns, np.array(where, dtype=object), dropped=dropped, notes=notes)
 
 
 def _load(path: Path) -> dict[str, Array]:
@@ -133,7 +138,7 @@ def _parse(row: int, name: str, where: str) -> _Frame:
     subject, label, serial, number = match.groups()
     camera = SERIALS.index(serial) + 1 if serial in SERIALS else 0
     video = Video(int(subject), action_number(label, where=where), 0, camera, label)
-    return _Frame(row, video, serial, int(number) - 1)
+    return _Frame(row, video, serial, int(number))
 
 
 def _columns(

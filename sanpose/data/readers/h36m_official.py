@@ -29,7 +29,7 @@ from sanpose.data.array_files import Array
 from sanpose.data.packed import CAMERA
 from sanpose.data.readers import files
 from sanpose.data.readers.h36m_cameras import RawCamera, read_cameras
-from sanpose.data.readers.h36m_select import FrameSelection, Video
+from sanpose.data.readers.h36m_select import BETWEEN, FROM_ZERO, FrameSelection, Video
 from sanpose.data.readers.listing import BadSamples, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
 from sanpose.pose.cameras import SERIALS, Camera, detect_extrinsics, person_box, project
@@ -82,6 +82,7 @@ def read(
         )
     rows = [table[subject, SERIALS[camera - 1]].camera.row() for subject, camera in used]
     listing = join(parts)
+    dropped.update(listing.dropped)
     return replace(listing, extra={"cameras": np.array(rows, CAMERA)}, dropped=dict(dropped))
 
 
@@ -115,29 +116,31 @@ def _read_video(
     select: FrameSelection,
     bad: BadSamples,
 ) -> Listing | None:
-    frames = _frames(src, images, video, serial)
+    frames, from_zero = _frames(src, images, video, serial)
     if not frames:
         return None
     points = read_pose(pose, 3)
     number = np.array(sorted(frames), np.int64)
-    number = number[select.frames(np.full(len(number), video.subject), number)]
+    keep = select.frames(np.full(len(number), video.subject), number)
+    dropped = {BETWEEN: count} if (count := int((~keep).sum())) else {}
+    number = number[keep]
     for n in number[number >= len(points)]:
         what = f"the frame is beyond the {len(points)} frames of the pose file"
         bad.refuse("frame without pose", what, frames[int(n)])
     number = number[number < len(points)]
-    notes = []
+    notes = [FROM_ZERO] if from_zero else []
     camera = raw.camera
     if serial not in pose.stem:
         extrinsics = detect_extrinsics(*raw.extrinsics(pose), points[:, 0], camera, where=pose)
         points = extrinsics.apply(points)
-        notes = [f"camera convention: {extrinsics.convention}"]
+        notes.append(f"camera convention: {extrinsics.convention}")
     pixels = _pixels(pose, video, serial, points, camera)
     columns = _columns(points[number], pixels[number], video, camera, row, number)
     listed = [
         ImageFile(frames[n], f"S{video.subject}/{frames[n].parent.name}/{frames[n].name}") for n in number.tolist()
     ]
     where = np.array([f"{pose}, frame {n}" for n in number], dtype=object)
-    return Listing("h36m", listed, columns, where, notes=notes)
+    return Listing("h36m", listed, columns, where, dropped=dropped, notes=notes)
 
 
 def read_pose(path: Path, dimensions: int) -> npt.NDArray[np.float64]:
@@ -171,8 +174,8 @@ def _pixels(
     return pixels
 
 
-def _frames(src: Path, images: Path | None, video: Video, serial: str) -> dict[int, Path]:
-    """The extracted frames of a video by 0-based number; empty without any."""
+def _frames(src: Path, images: Path | None, video: Video, serial: str) -> tuple[dict[int, Path], bool]:
+    """The extracted frames of a video by 0-based number, empty without any; and whether the files count from 0."""
     subject = f"S{video.subject}"
     bases = [images / subject, images] if images else [src / name.format(s=subject) for name in _FRAMES]
     plain = f"{video.label}.{serial}"
@@ -185,8 +188,8 @@ def _frames(src: Path, images: Path | None, video: Video, serial: str) -> dict[i
         numbered = _numbered(folder) if folder.is_dir() else {}
         if numbered:
             first = 0 if 0 in numbered else 1
-            return {number - first: path for number, path in numbered.items()}
-    return {}
+            return {number - first: path for number, path in numbered.items()}, first == 0
+    return {}, False
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

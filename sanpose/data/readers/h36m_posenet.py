@@ -21,7 +21,7 @@ from sanpose.data.array_files import Array
 from sanpose.data.json_files import read_object
 from sanpose.data.packed import CAMERA
 from sanpose.data.readers import entries, files
-from sanpose.data.readers.h36m_select import FrameSelection, Video
+from sanpose.data.readers.h36m_select import BETWEEN, FrameSelection, Video
 from sanpose.data.readers.listing import BadSamples, ImageFile, Listing, join, make_columns
 from sanpose.errors import UserError
 from sanpose.pose.cameras import SERIALS, Camera, Extrinsics, detect_extrinsics, person_box, project
@@ -87,6 +87,8 @@ def _read_subject(
                 samples.append(_sample(image, joints, annotations.get(image.id), path))
             except UserError as error:
                 bad.malformed(error)
+        else:
+            dropped[BETWEEN] += 1
     placed = _place(camera_path, subject, raw, samples)
     row = {cam: len(cameras) + n for n, cam in enumerate(placed)}
     cameras += [camera for camera, _ in placed.values()]

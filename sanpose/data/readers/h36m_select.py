@@ -10,6 +10,9 @@ import numpy.typing as npt
 TRAIN_SUBJECTS = {"1": (1, 5, 6, 7, 8), "2": (1, 5, 6, 7, 8, 9), "both": (1, 5, 6, 7, 8, 9)}
 TEST_SUBJECTS = {"1": (9, 11), "2": (11,), "both": (9, 11)}
 
+BETWEEN = "frame that the stride leaves out"
+FROM_ZERO = "frames are counted from 0, as a file has the number 0"
+
 # The same video by its numbers (subject, action, subaction, camera) and by its official name.
 _CORRUPT = {(11, 2, 2, 1)}, {(11, "Directions", 1)}
 # Subject 9's ground truth is shifted in these; every camera.
