@@ -18,6 +18,8 @@ from sanpose.config.schema import AugmentConfig
 from sanpose.errors import UserError
 
 DEPTH_MM = 2000.0
+REDUCTIONS = (8, 4, 2, 1)
+"""By how much a JPEG can be reduced while it is decoded."""
 
 Array = npt.NDArray[np.float64]
 
@@ -98,7 +100,7 @@ def decode(jpeg: npt.NDArray[np.uint8], shrink: int = 1, where: object = None) -
 def shrink_for(view: CropView, width: int) -> int:
     """The largest reduction (1, 2, 4, 8) that does not enlarge the crop: the reduction also avoids aliasing."""
     ratio = view.size[0] * view.zoom / width
-    return next((n for n in (8, 4, 2) if ratio >= n), 1)
+    return next((n for n in REDUCTIONS if ratio >= n), 1)
 
 
 def crop(

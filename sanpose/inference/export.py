@@ -16,17 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sanpose.data.crop import DEPTH_MM
-from sanpose.data.loader import MEAN, STD
-from sanpose.data.packed import BOX_PADDING
 from sanpose.errors import UserError
+from sanpose.inference.description import describe, metadata
 from sanpose.inference.trained import TrainedNetwork
 from sanpose.model.network import SAN
-from sanpose.runs.identity import identity_of
 
 WEIGHTS, ONNX, DESCRIPTION = "model.safetensors", "model.onnx", "model.json"
 TOLERANCE = 1e-4
@@ -71,6 +69,7 @@ def export(network: TrainedNetwork, out: Path, tolerance: float = TOLERANCE) -> 
         # On the CPU: on a CUDA device torch may compute in TF32, which is no reference.
         module = _Exportable(network.network.cpu()).eval()
         write_onnx(module, network.config.data.input_height, network.config.data.input_width, part / ONNX)
+        _add_metadata(part / ONNX, metadata(network))
         difference = compare(module, network.config.data.input_height, network.config.data.input_width, part / ONNX)
         network.network.to(network.device)
         if not difference <= tolerance:
@@ -81,7 +80,8 @@ def export(network: TrainedNetwork, out: Path, tolerance: float = TOLERANCE) -> 
             )
         weights = {k: v.detach().cpu().contiguous() for k, v in network.network.state_dict().items()}
         save_file(weights, part / WEIGHTS, metadata={"run": network.run, "checkpoint": network.checkpoint.path.name})
-        (part / DESCRIPTION).write_text(json.dumps(describe(network, difference), indent=1) + "\n")
+        about = describe(network, {"weights": WEIGHTS, "onnx": ONNX}, difference, BATCHES)
+        (part / DESCRIPTION).write_text(json.dumps(about, indent=1) + "\n")
         out.mkdir(exist_ok=True)
         for file in (WEIGHTS, ONNX, DESCRIPTION):
             (part / file).chmod(0o644)
@@ -104,6 +104,12 @@ def write_onnx(module: nn.Module, height: int, width: int, path: Path) -> None:
         )
 
 
+def _add_metadata(path: Path, items: dict[str, str]) -> None:
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, items)
+    onnx.save(model, path)
+
+
 @torch.no_grad()
 def compare(module: nn.Module, height: int, width: int, path: Path) -> float:
     """The largest absolute difference of an ONNX file's outputs from torch's, over random images in batches of 1, 3."""
@@ -121,47 +127,6 @@ def compare(module: nn.Module, height: int, width: int, path: Path) -> float:
             difference = float((ours - torch.from_numpy(other)).abs().max())
             worst = max(worst, difference if difference == difference else float("inf"))
     return worst
-
-
-def describe(network: TrainedNetwork, difference: float) -> dict[str, object]:
-    """The description of the exported files for their user, as plain data."""
-    config = network.config
-    width, height = config.data.input_width, config.data.input_height
-    return {
-        "run": network.run,
-        "checkpoint": network.checkpoint.path.name,
-        "files": {"weights": WEIGHTS, "onnx": ONNX},
-        "joints": list(network.joints.joints),
-        "bones": [list(bone) for bone in network.joints.bones],
-        "input": {
-            "name": "images",
-            "shape": ["N", 3, height, width],
-            "type": "float32",
-            "colour": "RGB, 0..255, then (value - mean) / std",
-            "mean": list(MEAN),
-            "std": list(STD),
-            "crop": "a person's box grown about its centre to the input's aspect, then by the padding; bilinear, black "
-            "outside the image; the box's centre lands on (width/2, height/2)",
-            "box_padding": BOX_PADDING,
-        },
-        "outputs": {
-            "coordinates": {
-                "shape": ["N", len(network.joints), 3],
-                "type": "float32",
-                "x": f"px = (x + 0.5) * {width}, in the crop, 0-based, to the right",
-                "y": f"px = (y + 0.5) * {height}, in the crop, 0-based, downwards",
-                "z": f"mm = z * {DEPTH_MM:g}, relative to the pelvis, away from the camera, where the crop's shorter "
-                f"side shows {DEPTH_MM:g} mm at the pelvis' depth; in proportion where it shows more or less",
-            },
-            "scores": {
-                "shape": ["N", len(network.joints)],
-                "type": "float32",
-                "meaning": "0..1, the peak of a joint's probability over the image plane; not calibrated",
-            },
-        },
-        "check": {"onnxruntime_against_torch": difference, "batches": list(BATCHES)},
-        "config": identity_of(config, {}),
-    }
 
 
 @contextlib.contextmanager
