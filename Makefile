@@ -9,7 +9,7 @@ DATA := data
 
 help:
 	@echo "make ablation   install, make synthetic data, train Table 1's seven networks at small scale, print the table"
-	@echo "make system     install what some tests need beside Python (Debian, as root): Chromium, Slurm, PostgreSQL"
+	@echo "make system     install what some tests need beside Python (Debian, as root): Chromium, Slurm, PostgreSQL, gcc"
 	@echo "make slurm-lab  as root: a Slurm of three nodes on this machine (docs/slurm-lab.md); slurm-lab-down removes it"
 	@echo "make test       install, run the tests"
 	@echo "make faults     as root: lost nodes and preemptions on a real Slurm, twenty minutes"
@@ -42,10 +42,10 @@ ablation: data
 	  $(BIN)/sanpose relationship --sweep table1-quick || ended=2; \
 	  $(BIN)/sanpose report --sweep table1-quick && exit $$ended
 
-# What some tests need beside Python's packages: a browser, a Slurm, a database. As root, on Debian and its like.
+# What some tests need beside Python's packages: a browser, a Slurm, a database, a C compiler. As root, on Debian and its like.
 system:
 	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core \
+	apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core gcc libc6-dev \
 	  slurmctld slurmd slurm-client munge iproute2 slurmdbd mariadb-server-core mariadb-client-core postgresql
 
 slurm-lab:

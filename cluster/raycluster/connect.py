@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from cluster.files import write_atomic
+from cluster.raycluster.probe import require_listener
 
 _SETTINGS = {
     # With Ray's default health check, every report waits for over a second.
@@ -75,6 +76,7 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
     folder = None
     try:
         if address:
+            require_listener(address)
             context = ray.init(address=address, **common)
         else:
             _private_token()

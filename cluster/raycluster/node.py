@@ -224,7 +224,7 @@ def _temporary(environment: os._Environ[str]) -> Iterator[str]:
     removed first."""
     root = Path(environment.get(NODE_LOCAL) or "/tmp")
     for path in root.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), lock(path / _LOCK, create=False):
+        with contextlib.suppress(OSError, ClusterError), lock(path / _LOCK, create=False):
             shutil.rmtree(path, ignore_errors=True)
     try:
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=root)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -63,15 +64,32 @@ def evaluate(overrides: tuple[str, ...], as_json: bool, saved: Path | None) -> N
     }
     results = {name: measure(network.config, p) for name, p in predictions.items()}
     document = _document(network, changes, files, results)
-    path = _record(folder, document)
-    if saved is not None:
-        _save(saved, network.config, predictions)
+    # Printed first: minutes of work must not be lost where the figures cannot be saved.
     if as_json:
         click.echo(json.dumps(document, indent=2, allow_nan=False))
-        return
-    for result in results.values():
-        show(result)
-    click.echo(f"run {network.run}, checkpoint {network.checkpoint.path.name}: {path}")
+    else:
+        for result in results.values():
+            show(result)
+    with _saving("the figures", folder):
+        path = _record(folder, document)
+    if saved is not None:
+        with _saving("the predictions", saved):
+            _save(saved, network.config, predictions)
+    if not as_json:
+        click.echo(f"run {network.run}, checkpoint {network.checkpoint.path.name}: {path}")
+
+
+@contextlib.contextmanager
+def _saving(what: str, where: Path) -> Iterator[None]:
+    """Turn a refusal of the system into an error that says that the figures above are right."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{what} cannot be saved: {error.strerror or error}",
+            where=error.filename or where,
+            hint="the figures above are complete; make room or get the right to write there, and evaluate again",
+        ) from error
 
 
 def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:

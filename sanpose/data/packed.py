@@ -128,7 +128,8 @@ def write(
     provenance: Provenance | None = None,
     synthetic: bool = False,
 ) -> None:
-    """Write a packed file: whole, or not at all (a temporary file beside it, then os.replace).
+    """Write a packed file: whole, or not at all (a temporary file beside it, then os.replace). HDF5's file locks, which
+    some file systems lack, are not needed: a packed file never changes.
 
     jpegs: M JPEG files in order, of `lengths` bytes. Columns are cast to the types of `COLUMNS`. Raises ValueError for
     a missing, unknown or misshapen column, as this is an error of the caller's code.
@@ -137,7 +138,7 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with h5py.File(part, "w") as file:
+        with h5py.File(part, "w", locking=False) as file:
             file.attrs.update(format=FORMAT, version=VERSION, source=source, synthetic=synthetic)
             file.attrs["joints"] = list(NATIVE[source].joints)
             file.attrs["provenance"] = json.dumps(dict(provenance or {}))
@@ -195,7 +196,7 @@ def _opened(path: str | Path) -> Iterator[tuple[Path, h5py.File]]:
             "the packed data file does not exist", where=path, hint="`sanpose data prepare` or `sanpose data synth`"
         )
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
                 raise UserError(
                     "this HDF5 file is not a packed data file of this version",

@@ -96,8 +96,9 @@ def connected(workers: int, environment: Mapping[str, str] | None = None) -> Ite
             address = stack.enter_context(ray_cluster(workers, environment or {}))
         except ConnectionError as error:
             raise UserError(
-                "no Ray cluster answers",
-                where=os.environ.get("RAY_ADDRESS"),
+                f"no Ray cluster answers: {error}".splitlines()[0],
+                where=f"RAY_ADDRESS={os.environ.get('RAY_ADDRESS')}",
+                expected="the address of a running Ray cluster, HOST:PORT",
                 hint="unset RAY_ADDRESS for a private Ray",
             ) from error
         yield address

@@ -59,8 +59,12 @@ def stranger(
     wide, high = wide * padding, high * padding
     n = next((n for n in (8, 4, 2) if wide / width >= n), 1) if reduces else 1
     rows, columns = -(-image.shape[0] // n), -(-image.shape[1] // n)
-    small = np.array(
-        [[image[n * j : n * j + n, n * i : n * i + n].mean((0, 1)) for i in range(columns)] for j in range(rows)]
+    small = (
+        image
+        if n == 1
+        else np.array(
+            [[image[n * j : n * j + n, n * i : n * i + n].mean((0, 1)) for i in range(columns)] for j in range(rows)]
+        )
     )
     s = width / wide
     u, v = np.meshgrid(np.arange(width), np.arange(height))
