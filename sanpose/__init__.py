@@ -44,6 +44,9 @@ def load(folder: str | os.PathLike[str], checkpoint: str = "last", device: str |
     """
     from pathlib import Path
 
+    from sanpose.training.own_packages import import_own_packages
+
+    import_own_packages(("sweeps",))
     from sanpose.inference import trained
 
     return trained.load(Path(folder), checkpoint, device)
@@ -55,6 +58,9 @@ def runs(folder: str | os.PathLike[str] = "runs") -> RunRecords:
     `.to_pandas()` gives a table, `.broken` the folders whose record cannot be read. Raises UserError when the folder
     does not exist.
     """
+    from sanpose.training.own_packages import import_own_packages
+
+    import_own_packages(("sweeps",))
     from sanpose.runs import records
 
     return records.read(folder)

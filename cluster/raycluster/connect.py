@@ -6,22 +6,23 @@ Ray opens its temporary folder to every user, so ours is one level above.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import secrets
 import shutil
 import stat
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from cluster.files import write_atomic
+from cluster.raycluster.leftovers import end_processes
 from cluster.raycluster.probe import require_listener
+from cluster.raycluster.token import require_private_token
 
 _SETTINGS = {
     # With Ray's default health check, every report waits for over a second.
@@ -51,15 +52,20 @@ _DRIVER_SETTINGS = {
 _NO_DASHBOARD = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
 _TEMPORARY = Path("/tmp")  # AF_UNIX paths end at 107 bytes
 _PREFIX, _SESSION, _NOTE = "sanpose-ray-", "r", "ray.json"
+_GRACE_SECONDS = 5.0  # Ray's processes end by themselves, within a second as a rule
 
 
 @contextmanager
-def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iterator[str | None]:
-    """Connect to $RAY_ADDRESS, or start a private Ray with at least `cpus` CPUs and end it afterwards.
+def ray_cluster(
+    cpus: int, environment: Mapping[str, str] | None = None, begin_worker: Callable[[], None] | None = None
+) -> Iterator[str | None]:
+    """Connect to $RAY_ADDRESS, or start a private Ray with at least `cpus` CPUs and end it, with all its processes,
+    afterwards.
 
-    environment: variables for every process of this driver. Yields the URL of Ray's dashboard, or None without one: a
-    private Ray gets a dashboard only from `cluster.raycluster.dashboard`. If this process is already connected to a
-    Ray, that Ray is used and left running. Raises ConnectionError when $RAY_ADDRESS does not answer.
+    environment: variables for every process of this driver. begin_worker: a function that every such process calls
+    first; its module is sent to the process. Yields the URL of Ray's dashboard, or None without one: a private Ray gets
+    a dashboard only from `cluster.raycluster.dashboard`. If this process is already connected to a Ray, that Ray is
+    used and left running. Raises ConnectionError when $RAY_ADDRESS does not answer.
     """
     for name, value in {**_SETTINGS, **_DRIVER_SETTINGS}.items():
         os.environ.setdefault(name, value)
@@ -71,7 +77,11 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
     warnings.filterwarnings("ignore", category=FutureWarning)
     address = os.environ.get("RAY_ADDRESS")
     own = {} if address else _NO_DASHBOARD
-    runtime = {"env_vars": {**{name: os.environ[name] for name in _SETTINGS}, **own, **(environment or {})}}
+    settings = {name: os.environ[name] for name in _SETTINGS}
+    runtime: dict[str, object] = {"env_vars": {**settings, **own, **(environment or {})}}
+    if begin_worker:
+        ray.cloudpickle.register_pickle_by_value(sys.modules[begin_worker.__module__])
+        runtime["worker_process_setup_hook"] = begin_worker
     common = {"runtime_env": runtime, "logging_level": logging.ERROR, "log_to_driver": False}
     folder = None
     try:
@@ -79,8 +89,8 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
             require_listener(address)
             context = ray.init(address=address, **common)
         else:
-            _private_token()
             folder = _temporary()
+            require_private_token(folder)
             available = len(os.sched_getaffinity(0))
             size = max(cpus, available)
             common["_temp_dir"] = str(folder / _SESSION)
@@ -90,6 +100,7 @@ def ray_cluster(cpus: int, environment: Mapping[str, str] | None = None) -> Iter
     finally:
         ray.shutdown()
         if folder:
+            end_processes(folder, _GRACE_SECONDS)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -146,23 +157,11 @@ def _note(address: Mapping[str, str]) -> _Note:
     }
 
 
-def _private_token() -> None:
-    """Make the token in the home folder private: Ray would write it there readable for everybody."""
-    if os.environ.get("RAY_AUTH_MODE") == "disabled" or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
-        return
-    path = Path.home() / ".ray" / "auth_token"
-    with contextlib.suppress(OSError):  # the home folder is not writable: then Ray writes no token either
-        if path.exists():
-            path.chmod(0o600)
-        else:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            write_atomic(path, secrets.token_hex(32), 0o600)
-
-
 def _temporary() -> Path:
-    """A new folder for a private Ray. Folders that killed processes of this user left behind are removed first."""
+    """A new folder for a private Ray. What killed processes of this user left behind is ended and removed first."""
     for folder in _TEMPORARY.glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and _own(folder):
+            end_processes(folder, 0)
             shutil.rmtree(folder, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
+from typing import NoReturn
 
 import click
 
-from cluster.errors import ClusterError
 from sanpose import __version__
 from sanpose.cli.lazy import LazyGroup
 from sanpose.errors import StoppedError, TrainingFailedError, UserError
+from sanpose.training.own_packages import import_own_packages
 
 
 @click.group(
@@ -50,17 +52,41 @@ def cli() -> None:
     """Train, evaluate and report the self-attention network (SAN) for 2D and 3D human pose."""
 
 
+def _speak_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding: Ray cannot be given a path whose
+    letters are not UTF-8."""
+    if sys.getfilesystemencoding().lower() != "utf-8" and not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _have_home() -> None:
+    """Name a home folder where the system knows none, as in a container without an entry for the user: Ray and torch
+    ask for a home when they are imported."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"
+
+
 def main() -> None:
     """The console script. Exit code 2: a UserError, a wrong argument, an error of the operating system (such as a full
     disk); 1: a failed training; 75: a stop on request; 130: Ctrl-C."""
+    _speak_utf8()
+    _have_home()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file name may hold bytes that no encoding can print
             stream.reconfigure(errors="backslashreplace")
     try:
+        import_own_packages()
+    except UserError as error:
+        _end(error)
+    from cluster.errors import ClusterError
+
+    try:
         cli.main(standalone_mode=False)
     except (UserError, ClusterError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        _end(error)
     except StoppedError as stopped:
         click.echo(f"{stopped}; run the same command again to resume", err=True)
         sys.exit(75)
@@ -76,8 +102,12 @@ def main() -> None:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except OSError as error:  # click handles a closed pipe itself
-        click.echo(f"error: {_system_error(error)}", err=True)
-        sys.exit(2)
+        _end(_system_error(error))
+
+
+def _end(error: Exception) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(2)
 
 
 def _system_error(error: OSError) -> UserError:

@@ -100,7 +100,7 @@ class Tools:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         log = tempfile.TemporaryFile()  # noqa: SIM115 - as long-lived as the process
-        keeper = [sys.executable, "-m", "sanpose.dashboard.keeper", str(folder), *command]
+        keeper = [sys.executable, "-P", "-m", "sanpose.dashboard.keeper", str(folder), *command]
         process = subprocess.Popen(keeper, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
         tool = _Tool(process, port, log, folder)
         deadline = time.monotonic() + _START_SECONDS
@@ -119,7 +119,7 @@ class Tools:
             logs = self._links(sweep, folder) if sweep else self._runs
             return [_program(name), "--logdir", str(logs), *place]
         if name == "ray":
-            return [sys.executable, "-m", "cluster.raycluster.dashboard", str(self._driver(sweep)), str(port)]
+            return [sys.executable, "-P", "-m", "cluster.raycluster.dashboard", str(self._driver(sweep)), str(port)]
         if name != "optuna":
             raise UserError(f"there is no tool '{name}'", expected="optuna, tensorboard or ray")
         # The URL of a database may hold a password, and every user can read a command line.

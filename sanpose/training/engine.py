@@ -17,6 +17,8 @@ from sanpose.model.loss import Loss, coordinate_l1
 from sanpose.model.network import SAN
 from sanpose.model.syncnorm import synchronised
 
+_OTHER_LAUNCHERS = ("OMPI_", "PMI_", "PMIX_", "MPI_", "MV2_", "I_MPI_", "SLURM_")
+
 
 @dataclass(frozen=True)
 class WorkerPlace:
@@ -27,12 +29,19 @@ class WorkerPlace:
     device: torch.device
 
 
+def forget_other_launchers() -> None:
+    """Remove what mpirun and srun leave in the environment: DeepSpeed would compare its ranks with theirs, and end."""
+    for name in [name for name in os.environ if name.startswith(_OTHER_LAUNCHERS)]:
+        del os.environ[name]
+
+
 def single_process(kind: str = "cpu") -> None:
     """Make this process a group of one, on "cpu" or "cuda": for a sweep's trials and for tests, outside Ray Train.
 
     The group lasts as long as the process: DeepSpeed keeps the first group of a process.
     """
-    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed requires this variable
+    # DeepSpeed requires LOCAL_RANK; what another launcher has left in these variables is not about this process.
+    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1")
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
@@ -42,6 +51,7 @@ class Engine:
     """A network under DeepSpeed: forward, backward and step, its learning rate, its weights."""
 
     def __init__(self, config: Config, place: WorkerPlace):
+        forget_other_launchers()
         self.config, self.place = config, place
         torch.manual_seed(config.train.seed)
         san = SAN(config.model, config.data.input_height, config.data.input_width).to(place.device)

@@ -21,6 +21,7 @@ from sanpose.runs import active, control, lookup
 from sanpose.runs.identity import Identified, identify, identity_of
 from sanpose.runs.ledger import RunRecord
 from sanpose.runs.result import TrainingResult
+from sanpose.training import own_packages
 from sweeps.outcomes import Done, Stopped
 
 
@@ -93,7 +94,7 @@ def connected(workers: int, environment: Mapping[str, str] | None = None) -> Ite
     """As `ray_cluster`, with room for so many workers. Raises UserError when the Ray of RAY_ADDRESS does not answer."""
     with ExitStack() as stack:
         try:
-            address = stack.enter_context(ray_cluster(workers, environment or {}))
+            address = stack.enter_context(ray_cluster(workers, environment or {}, own_packages.begin_worker))
         except ConnectionError as error:
             raise UserError(
                 f"no Ray cluster answers: {error}".splitlines()[0],

@@ -1,4 +1,4 @@
-"""A private Ray's token is the owner's alone, and its workers run like any other process."""
+"""A private Ray belongs to one command: its folder, its workers, its processes."""
 
 from __future__ import annotations
 
@@ -11,30 +11,6 @@ import psutil
 import pytest
 
 from cluster.raycluster import connect, dashboard
-
-
-@pytest.mark.parametrize("before", [None, "token of long ago"])
-def test_the_token_in_the_home_folder_is_nobody_elses(
-    before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    token = tmp_path / ".ray" / "auth_token"
-    if before:
-        token.parent.mkdir()
-        token.write_text(before)
-        token.chmod(0o644)
-    connect._private_token()
-    assert token.stat().st_mode & 0o777 == 0o600
-    assert token.read_text() == before if before else len(token.read_text()) == 64
-
-
-def test_no_token_is_made_where_another_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
-    connect._private_token()
-    assert not (tmp_path / ".ray").exists()
 
 
 def test_only_a_folder_of_ones_own_is_taken_for_ones_private_ray(
