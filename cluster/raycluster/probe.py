@@ -9,7 +9,7 @@ from pathlib import Path
 
 SECONDS = 10.0
 # Where `ray start` notes the address that `auto` means.
-_CURRENT = Path("/tmp/ray/ray_current_cluster")
+CURRENT_CLUSTER = Path("/tmp/ray/ray_current_cluster")
 
 
 def require_listener(address: str) -> None:
@@ -19,8 +19,8 @@ def require_listener(address: str) -> None:
     """
     print(f"connecting to the Ray cluster at RAY_ADDRESS={address}", file=sys.stderr, flush=True)
     place = address
-    if address == "auto" and _CURRENT.is_file():
-        place = _CURRENT.read_text().strip()
+    if address == "auto" and CURRENT_CLUSTER.is_file():
+        place = CURRENT_CLUSTER.read_text().strip()
     host, colon, port = place.rpartition("://")[2].rpartition(":")
     if not colon or not port.isdecimal():
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_it_repeats_what_the_training_measured(folder: Path) -> None:
     assert document["metrics"]["coco"]["protocol"] == recorded["coco"]["protocol"]
     written = [json.loads(p.read_text()) for p in folder.glob("evaluation-epoch-0002-step-000000-*.json")]
     assert document in written
+
+
+def test_figures_are_printed_before_a_full_disk_refuses_them(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "runs" / folder.name
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("evaluation-*"))
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        result = run("evaluate", f"run={folder.name}", f"runs={copy.parent}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert isinstance(result.exception, UserError), result.output + repr(result.exception)
+    assert "the figures cannot be saved: File too large" in str(result.exception)
+    assert "MPJPE" in result.stdout and "PCKh" in result.stdout
+    assert not [path for path in copy.iterdir() if "evaluation-" in path.name]
 
 
 def test_each_question_has_one_file(folder: Path, tmp_path: Path) -> None:
