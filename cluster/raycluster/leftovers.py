@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -9,18 +10,19 @@ from pathlib import Path
 import psutil
 
 _OUTPUTS = ("1", "2")
-_POLL_SECONDS = 0.05
+_POLL_SECONDS, _KILL_SECONDS = 0.05, 5.0
 
 
 def end_processes(folder: Path, grace: float) -> None:
     """End the processes of this user whose output goes to files in `folder`, as that of every process of a private Ray
     does. They have `grace` seconds to end by themselves; then they are killed."""
     deadline = time.monotonic() + grace
-    while (left := _processes(folder)) and time.monotonic() < deadline:
+    while (processes := _processes(folder)) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
-    for process in left:
-        process.kill()
-    psutil.wait_procs(left, timeout=grace or 1)
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_KILL_SECONDS)
 
 
 def _processes(folder: Path) -> list[psutil.Process]:

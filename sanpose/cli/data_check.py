@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sanpose.cli.quiet import quiet_libraries
 from sanpose.data import packed
 from sanpose.data.check import CheckReport, SpaceReport, contact_sheet, examine
 from sanpose.pose import draw
@@ -24,6 +25,7 @@ _PROBLEMS_SHOWN = 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--all", "every_image", is_flag=True, help="Decode every image, not just 200.")
+@quiet_libraries()
 def check(file: Path, sheet: Path | None, as_json: bool, every_image: bool) -> None:
     """Examine a packed file and draw 24 of its samples.
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from sanpose.cli.explicit import explicit_options
 from sanpose.cli.image_progress import ImageProgress
+from sanpose.cli.quiet import quiet_libraries
 from sanpose.cli.subjects import parse_subjects
 from sanpose.data.prepare import PrepareReport
 from sanpose.data.prepare import prepare as pack
@@ -176,6 +177,7 @@ def coco_command(
     _run(src, read, {"split": split}, **common)
 
 
+@quiet_libraries()
 def _run(
     src: Path,
     read: Callable[[Path, BadSamples], Listing],

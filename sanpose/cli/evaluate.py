@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 import numpy as np
 
+from sanpose.cli.quiet import quiet_libraries
 from sanpose.config.arguments import split
 from sanpose.config.schema import Config
 from sanpose.errors import UserError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     metavar="FILE.npz",
     help="Save the predictions, for `sanpose metrics`.",
 )
+@quiet_libraries()
 def evaluate(overrides: tuple[str, ...], as_json: bool, saved: Path | None) -> None:
     """Evaluate a trained run: run=ID (a prefix is enough).
 

@@ -10,6 +10,7 @@ import click
 
 from sanpose.cli.explicit import explicit_options
 from sanpose.cli.options import checkpoint_option, run_option, runs_option
+from sanpose.cli.quiet import quiet_libraries
 from sanpose.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sanpose.inference.trained import TrainedNetwork
 
 PATH = click.Path(path_type=Path)
+_ENDS = ("overlay.png", "skeleton3d.png", "json")
 
 
 def _camera(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
@@ -52,6 +54,7 @@ def _camera(_context: click.Context, _parameter: click.Parameter, text: str | No
 @click.option("--camera", callback=_camera, metavar="fx,fy,cx,cy", help="The camera in px; requires --root-depth.")
 @click.option("--root-depth", type=float, metavar="MM", help="The depth of the pelvises, mm; requires --camera.")
 @click.option("--flip-test", is_flag=True, help="Average with the mirrored image; takes twice the time.")
+@quiet_libraries()
 def predict(
     images: tuple[Path, ...],
     run: str,
@@ -68,6 +71,8 @@ def predict(
     """Estimate the poses of people in IMAGES, which are files or folders.
 
     For each NAME.jpg the command writes NAME.overlay.png, NAME.skeleton3d.png and NAME.json into the folder --out.
+    Images of one name from several folders get their results in subfolders of --out. An image that cannot be read
+    does not stop the others: the end of the output names it, and the exit code is 1.
 
     Without --boxes the whole image is one person. Pass boxes if an image shows several people, or small people.
     FILE.json is a list of COCO's detections, [{"file_name" or "image_id", "bbox", "score"}, ...], or an object
@@ -91,18 +96,26 @@ def predict(
         )
     pinhole = _pinhole(camera, root_depth)
     paths = library.find_images(images)
-    photos = library.photos(
+    photos, unreadable = library.readable(
         paths, None if boxes is None else read_boxes(boxes, paths, padding=padding, min_score=min_score)
     )
+    if not photos:
+        raise unreadable[0]
     network = trained.load(lookup.find(runs, run), checkpoint)
     if out.exists() and not out.is_dir():
         raise UserError("the folder of the results is a file", where=out, hint="another --out")
     out.mkdir(parents=True, exist_ok=True)
+    names = dict(zip((photo.path for photo in photos), library.result_names([p.path for p in photos]), strict=True))
     count = 0
     for photo, people in poses(network.config, network.forward, photos, camera=pinhole, flip_test=flip_test):
-        _write(out, network, photo, people, pinhole)
+        _write(out / names[photo.path], network, photo, people, pinhole)
         count += len(people)
     click.echo(f"{count} people in {len(photos)} images, by run {network.run}: {out}")
+    for error in unreadable:
+        click.echo(f"error: {error}", err=True)
+    if unreadable:
+        click.echo(f"{len(unreadable)} of {len(paths)} images could not be read", err=True)
+        raise SystemExit(1)
 
 
 def _pinhole(camera: tuple[float, ...] | None, root_depth: float | None) -> Pinhole | None:
@@ -119,7 +132,8 @@ def _pinhole(camera: tuple[float, ...] | None, root_depth: float | None) -> Pinh
     return Pinhole((fx, fy), (cx, cy), root_depth)
 
 
-def _write(out: Path, network: TrainedNetwork, photo: Photo, people: list[Person], pinhole: Pinhole | None) -> None:
+def _write(path: Path, network: TrainedNetwork, photo: Photo, people: list[Person], pinhole: Pinhole | None) -> None:
+    """The results of one image: `path` with three suffixes."""
     import numpy as np
 
     from sanpose.inference.photos import read_image
@@ -127,12 +141,14 @@ def _write(out: Path, network: TrainedNetwork, photo: Photo, people: list[Person
     from sanpose.pose import draw
     from sweeps.files import to_json, write_atomic
 
-    joints, name = network.joints, photo.path.stem
+    joints = network.joints
     flat = np.array([p.keypoints for p in people]).reshape(-1, len(joints), 2)
     space = arranged(people, joints)
-    draw.write_png(out / f"{name}.overlay.png", draw.overlay(read_image(photo.path), flat, joints))
-    draw.write_png(out / f"{name}.skeleton3d.png", draw.skeleton_3d(space, joints, title=photo.path.name))
-    write_atomic(out / f"{name}.json", to_json(_document(network, photo, people, pinhole)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    overlay, skeleton, document = (path.with_name(f"{path.name}.{end}") for end in _ENDS)
+    draw.write_png(overlay, draw.overlay(read_image(photo.path), flat, joints))
+    draw.write_png(skeleton, draw.skeleton_3d(space, joints, title=photo.path.name))
+    write_atomic(document, to_json(_document(network, photo, people, pinhole)))
 
 
 def _document(

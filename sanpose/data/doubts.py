@@ -59,12 +59,12 @@ def _fractions(columns: Mapping[str, Array]) -> str | None:
 def _heads(columns: Mapping[str, Array]) -> str | None:
     """People of an evaluation split with head boxes whose own head box is missing or has no size."""
     head = columns["headbox"][columns["train"] == 0]
-    known = np.isfinite(head).all(-1)
-    if not known.any():
+    finite = np.isfinite(head).all(-1)
+    if not finite.any():
         return None  # no head boxes at all: the groups say so
-    sized = known & ((head[:, 2:] - head[:, :2]) > 0).all(-1)
+    sized = finite & ((head[:, 2:] - head[:, :2]) > 0).all(-1)
     if sized.all():
         return None
-    missing, flat = int((~known).sum()), int((known & ~sized).sum())
+    missing, flat = int((~finite).sum()), int((finite & ~sized).sum())
     parts = [f"{missing} have no head box"] * bool(missing) + [f"{flat} have a head box of no size"] * bool(flat)
     return f"of {len(head)} people of the evaluation split, {' and '.join(parts)}: PCKh leaves these people out"

@@ -45,7 +45,7 @@ def read_boxes(
     number in COCO's file names); an image that the list does not name has no people. An object maps file names to lists
     of boxes and must name every image. Boxes below min_score and COCO's categories other than person are left out.
     Raises UserError for broken JSON, another structure, boxes that are not four finite numbers with a positive size,
-    and when the file names none of the images.
+    when the file names none of the images, and when a name stands for two images.
     """
     content = read_json(path)
     if isinstance(content, list):
@@ -54,7 +54,9 @@ def read_boxes(
         named = _from_object(content, path)
     else:
         raise UserError(f"the boxes are a {type(content).__name__}", where=path, expected=_EXPECTED)
-    matches = [_of_image(named, image) for image in images]
+    keys = [_key(named, image) for image in images]
+    _require_unambiguous(keys, images, path)
+    matches = [None if key is None else named[key] for key in keys]
     missing = [image for image, boxes in zip(images, matches, strict=True) if boxes is None]
     if missing and (isinstance(content, dict) or len(missing) == len(images)):
         raise UserError(
@@ -113,11 +115,22 @@ def require_inside(box: Box, width: int, height: int, where: object) -> None:
         )
 
 
-def _of_image(named: Mapping[str, list[Box]], image: Path) -> list[Box] | None:
-    """The boxes under the image's path, name, name without suffix, or the number in its name; None without any."""
+def _key(named: Mapping[str, list[Box]], image: Path) -> str | None:
+    """The image's path, name, name without suffix, or the number in its name: the first that has boxes."""
     number = str(int(image.stem)) if image.stem.isascii() and image.stem.isdigit() else None
     keys = (str(image), image.name, image.stem, number)
-    return next((named[key] for key in keys if key is not None and key in named), None)
+    return next((key for key in keys if key is not None and key in named), None)
+
+
+def _require_unambiguous(keys: Sequence[str | None], images: Sequence[Path], path: Path) -> None:
+    first: dict[str, Path] = {}
+    for key, image in zip(keys, images, strict=True):
+        if key is not None and first.setdefault(key, image) != image:
+            raise UserError(
+                f"the boxes of '{key}' may belong to {first[key]} or to {image}",
+                where=path,
+                expected=f"boxes by path, such as '{image}', where images have the same name",
+            )
 
 
 def _from_list(content: Sequence[object], path: Path, min_score: float) -> dict[str, list[Box]]:

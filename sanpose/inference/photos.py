@@ -7,6 +7,7 @@ does not know the network.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,14 @@ from sanpose.inference import boxes as people_boxes
 from sanpose.inference.boxes import Box, require_inside, whole
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-_EXIF = 65536  # the first segments of a JPEG file
 _EXPECTED = "uint8 RGB pixels (H, W, 3), or the path of an image file"
 Pixels = npt.NDArray[np.uint8]
 Image = str | os.PathLike[str] | Pixels
 Boxes = npt.ArrayLike | Sequence[npt.ArrayLike | None]
+
+
+class UnreadableImageError(UserError):
+    """An image file that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Photo:
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """The image files among files and folders (not their subfolders), by name within a folder.
 
-    Raises UserError when a path does not exist, a folder holds no image, or two images would get results of one name.
+    An image that is named twice is taken once. Raises UserError when a path does not exist, or a folder holds no image.
     """
     files: list[Path] = []
     for path in paths:
@@ -62,16 +66,37 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             files.append(path)
         else:
             raise UserError("there is no such image or folder", where=path)
-    by_name: dict[str, Path] = {}
+    first: dict[Path, Path] = {}
     for path in files:
-        if path.stem in by_name:
-            raise UserError(
-                f"two images would give results of the same name '{path.stem}'",
-                where=f"{by_name[path.stem]} and {path}",
-                hint="predict them one after the other, each with its own --out",
-            )
-        by_name[path.stem] = path
-    return files
+        first.setdefault(_absolute(path), path)
+    return list(first.values())
+
+
+def result_names(paths: Sequence[Path]) -> list[str]:
+    """The name of each image's results, without suffix: unique, and as short as the other images allow.
+
+    `p1` for p1.jpg; `p1.jpg` and `p1.png` for two images of one folder; `a/p1` and `b/p1` for images of two folders.
+    """
+    files = [_absolute(path) for path in paths]
+    places = Counter(file.with_suffix("") for file in files)
+    own = [file.stem if places[file.with_suffix("")] == 1 else file.name for file in files]
+    parents = [file.parent.parts[1:] for file in files]
+    depths = [0] * len(paths)
+    while True:
+        names = [
+            "/".join((*way[len(way) - depth :], name)) for way, depth, name in zip(parents, depths, own, strict=True)
+        ]
+        counts = Counter(names)
+        if max(counts.values(), default=1) == 1:
+            return names
+        depths = [
+            min(depth + (counts[name] > 1), len(way)) for depth, name, way in zip(depths, names, parents, strict=True)
+        ]
+
+
+def _absolute(path: Path) -> Path:
+    """Without `..`; a link stays a file of its own."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def read_image(path: Path) -> Pixels:
@@ -97,6 +122,23 @@ def photos(images: Sequence[Path | Pixels], boxes: Sequence[Sequence[Box] | None
             require_inside(box, width, height, f"{path}, box {j}")
         out.append(Photo(path, width, height, people, jpeg))
     return out
+
+
+def readable(
+    paths: Sequence[Path], boxes: Sequence[Sequence[Box]] | None = None
+) -> tuple[list[Photo], list[UnreadableImageError]]:
+    """The images that can be read, as `photos` returns them, and the errors of those that cannot.
+
+    Raises UserError for a box outside its image.
+    """
+    read: list[Photo] = []
+    errors: list[UnreadableImageError] = []
+    for i, path in enumerate(paths):
+        try:
+            read += photos([path], None if boxes is None else [boxes[i]])
+        except UnreadableImageError as error:
+            errors.append(error)
+    return read, errors
 
 
 def from_arrays(images: Image | Iterable[Image], boxes: Boxes | None, padding: float | None) -> list[Photo]:
@@ -127,22 +169,15 @@ def _image(image: object, where: str) -> Path | Pixels:
 def _encode(pixels: Pixels, where: str) -> npt.NDArray[np.uint8]:
     try:
         return np.frombuffer(jpeg_files.encoded(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)).data, np.uint8)
-    except (jpeg_files.BadImageError, cv2.error) as error:
+    except jpeg_files.BadImageError as error:
         raise UserError("the image cannot be encoded as JPEG", where=where, expected="sides below 65536 px") from error
 
 
 def _load(path: Path) -> npt.NDArray[np.uint8]:
-    """An image file as JPEG bytes, turned upright where its EXIF orientation says so. Raises UserError."""
+    """An image file as JPEG bytes, turned upright where its EXIF orientation says so. Raises UnreadableImageError."""
     try:
-        data = np.frombuffer(jpeg_files.load(path).data, np.uint8)
+        return np.frombuffer(jpeg_files.load_upright(path).data, np.uint8)
     except jpeg_files.BadImageError as error:
-        raise UserError(error.message, where=path, expected=f"a whole image: {', '.join(SUFFIXES)}") from error
-    except cv2.error as error:
-        raise UserError(f"the image cannot be read ({' '.join(str(error).split())})", where=path) from error
-    if b"Exif" not in data[:_EXIF].tobytes():
-        return data
-    upright = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    stored = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if upright is None or stored is None or np.array_equal(upright, stored):
-        return data
-    return np.asarray(cv2.imencode(".jpg", upright, [cv2.IMWRITE_JPEG_QUALITY, 100])[1], np.uint8).ravel()
+        raise UnreadableImageError(
+            error.message, where=path, expected=f"a whole image: {', '.join(SUFFIXES)}"
+        ) from error

@@ -63,8 +63,9 @@ def skeleton_3d(
     """Skeletons in space: left, from the camera (orthographic); right, turned by 60 degrees about the vertical.
 
     poses: (J, 3) or (people, J, 3), mm, camera frame (x to the right of the image, y down, z away from the camera),
-    absolute or relative to a root; a joint that is not finite is left out. size: width and height in px. Returns
-    (height, width, 3) uint8 RGB; the three axes have one scale. Raises ValueError for other shapes.
+    absolute or relative to a root; a joint that is not finite is left out. size: width and height in px. title: drawn
+    as it stands, without TeX. Returns (height, width, 3) uint8 RGB; the three axes have one scale. Raises ValueError
+    for other shapes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow to import, and not every picture needs it
     from matplotlib.figure import Figure
@@ -222,4 +223,12 @@ def _legend(figure: Figure, title: str | None) -> None:
     handles = [Line2D([], [], color=_paint(s), linewidth=3, label=s) for s in ("right", "left", "middle")]
     figure.legend(handles=handles, loc="lower center", ncol=3, fontsize=9, frameon=False, borderaxespad=0.2)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(_drawable(title), fontsize=11, parse_math=False)
+
+
+def _drawable(text: str) -> str:
+    """A text, such as a file's name, with a replacement character wherever matplotlib's font has no glyph."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    return "".join(letter if font.get_char_index(ord(letter)) else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -9,10 +9,9 @@ import importlib
 import sys
 from pathlib import Path
 
-import sanpose
 from sanpose.errors import UserError
 
-_PARENT = str(Path(sanpose.__file__).resolve().parents[1])
+_PARENT = str(Path(__file__).resolve().parents[2])
 
 
 def import_own_packages(names: tuple[str, ...] = ("cluster", "sweeps")) -> None:

@@ -66,7 +66,8 @@ def triples(annotation: Mapping[str, object], where: object) -> Doubles:
     keypoints = annotation.get("keypoints")
     if keypoints is None or (isinstance(keypoints, list) and not keypoints):
         return np.zeros((_JOINTS, 3))
-    points = entries.numbers(annotation, "keypoints", (_JOINTS * 3,), where, f"{_JOINTS} joints, x y v each")
+    expected, hint = f"{_JOINTS} joints, x y v each", "convert the labels to COCO's 17 joints; docs/data.md lists them"
+    points = entries.numbers(annotation, "keypoints", (_JOINTS * 3,), where, expected, hint)
     return points.reshape(_JOINTS, 3)
 
 

@@ -16,9 +16,12 @@ Parsed = TypeVar("Parsed")
 
 
 def numbers(
-    entry: object, name: str, shape: tuple[int, ...], where: object, expected: str = ""
+    entry: object, name: str, shape: tuple[int, ...], where: object, expected: str = "", hint: str | None = None
 ) -> npt.NDArray[np.float64]:
-    """The field's numbers as an array of this shape; null becomes NaN. Raises UserError for anything else."""
+    """The field's numbers as an array of this shape; null becomes NaN. Raises UserError for anything else.
+
+    hint: what helps where the numbers have another shape.
+    """
     value = field(entry, name, where)
     expected = expected or f"numbers of shape {shape}"
     try:
@@ -26,7 +29,7 @@ def numbers(
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"'{name}' does not hold rows of numbers only", where=where, expected=expected) from error
     if array.shape != shape:
-        raise UserError(f"'{name}' has shape {array.shape}", where=where, expected=expected)
+        raise UserError(f"'{name}' has shape {array.shape}", where=where, expected=expected, hint=hint)
     return array
 
 

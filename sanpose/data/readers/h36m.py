@@ -27,7 +27,8 @@ def detect(src: Path) -> str:
         "the folder holds Human3.6M in none of its known forms",
         where=src,
         expected="one of " + ", ".join(patterns),
-        hint="--format with --annotations, --images and --cameras",
+        hint="name Human3.6M's parts: --format with --annotations, --images and --cameras; for another data set see "
+        "'Your own data' in docs/data.md",
     )
 
 

@@ -32,6 +32,7 @@ PATTERNS = (
     "Human36M_subject*_data.json",
 )
 _JOINTS = 17
+_HINT = "convert the poses to Human3.6M's 17 joints; docs/data.md lists them"
 
 
 def read(
@@ -153,11 +154,11 @@ def _sample(image: _PoseNetImage, joints: Mapping[str, object], annotation: _Ann
     for key in (str(image.action), str(image.subaction)):
         frames = entries.field(frames, key, f"{where}, in _joint_3d.json")
     world = entries.numbers(
-        frames, str(image.frame), (_JOINTS, 3), f"{where}, in _joint_3d.json", f"{_JOINTS} joints, x y z each"
+        frames, str(image.frame), (_JOINTS, 3), f"{where}, in _joint_3d.json", f"{_JOINTS} joints, x y z each", _HINT
     )
     visible = np.ones(_JOINTS)
     if annotation.fields.get("keypoints_vis") is not None:
-        visible = entries.numbers(annotation.fields, "keypoints_vis", (_JOINTS,), where, f"{_JOINTS} marks")
+        visible = entries.numbers(annotation.fields, "keypoints_vis", (_JOINTS,), where, f"{_JOINTS} marks", _HINT)
     return _Sample(image, annotation.id, world, visible > 0, where)
 
 

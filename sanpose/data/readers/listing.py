@@ -39,19 +39,18 @@ class BadSamples:
     kinds: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
-    def refuse(self, kind: str, what: str, where: object, expected: str | None = None) -> None:
+    def refuse(self, kind: str, what: str, where: object, expected: str | None = None, hint: str | None = None) -> None:
         """Record one bad sample. `kind`: a few words to count by. Raises UserError unless bad samples are skipped."""
         if not self.skip:
-            raise UserError(
-                what, where=where, expected=expected, hint="repair it, or leave bad samples out with --skip-bad"
-            )
+            hint = hint or "repair it, or leave bad samples out with --skip-bad"
+            raise UserError(what, where=where, expected=expected, hint=hint)
         self.kinds[kind] += 1
         self.messages.append(f"{where}: {what}")
         self.first.setdefault(kind, self.messages[-1])
 
     def malformed(self, error: UserError) -> None:
         """Record an entry that cannot be read. Raises UserError unless bad samples are skipped."""
-        self.refuse("malformed entry", error.what, error.where, error.expected)
+        self.refuse("malformed entry", error.what, error.where, error.expected, error.hint)
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,9 @@ def _person(person: object, entry: str) -> tuple[str, dict[str, object]]:
     """The name of the person's image, and the person's values by column."""
     name = entries.text(person, "image", entry)
     centre = entries.numbers(person, "center", (2,), entry)
-    joints = entries.numbers(person, "joints", (_JOINTS, 2), entry, f"{_JOINTS} joints, x y each")
-    visible = entries.numbers(person, "joints_vis", (_JOINTS,), entry, f"{_JOINTS} marks, 0 or 1")
+    hint = "convert the labels to MPII's 16 joints; docs/data.md lists them"
+    joints = entries.numbers(person, "joints", (_JOINTS, 2), entry, f"{_JOINTS} joints, x y each", hint)
+    visible = entries.numbers(person, "joints_vis", (_JOINTS,), entry, f"{_JOINTS} marks, 0 or 1", hint)
     return name, {
         "box": box_of(centre, np.array(entries.number(person, "scale", entry))),
         "keypoints": joints - 1,

@@ -38,7 +38,7 @@ class MpiiPerson(NamedTuple):
     head: list[float]
 
 
-class CocoPerson(TypedDict):
+class CocoAnnotation(TypedDict):
     """A person in the fields of COCO's annotations; `finish_coco` adds the ids."""
 
     category_id: int
@@ -57,7 +57,7 @@ class CocoPicture(NamedTuple):
     file_name: str
     width: int
     height: int
-    people: list[CocoPerson]
+    people: list[CocoAnnotation]
 
 
 Entry = TypeVar("Entry")
@@ -197,7 +197,7 @@ def finish_mpii(folder: Path, people: Sequence[MpiiPerson]) -> None:
     (folder / "annot" / "gt_valid.mat").write_bytes(text + file.getvalue()[len(text) :])
 
 
-def _coco_person(shot: Scene, person: ScenePerson) -> CocoPerson:
+def _coco_person(shot: Scene, person: ScenePerson) -> CocoAnnotation:
     pixels, visible = shot.pixels(person, COCO17.joints)
     # An annotator does not guess a joint far from the visible part of the person.
     corner, extent = np.array(person.box[:2]), np.array(person.box[2:])

@@ -244,6 +244,24 @@ def test_coordinates_of_unlabelled_joints_are_0(prepare: Prepare, tmp_path: Path
     assert packed.read(tmp_path / "out" / "a.h5").columns["keypoints"][1, 15].tolist() == [0, 8]
 
 
+def test_labels_of_another_skeleton_are_not_bad_samples(
+    prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tiny.coco(tmp_path / "src", images=3)
+    for annotation in data["annotations"]:
+        annotation["keypoints"] = annotation["keypoints"][: 13 * 3]
+    tiny.write(next((tmp_path / "src" / "annotations").glob("person_keypoints_*.json")), data)
+    assert prepare("coco") == 2
+    error = capsys.readouterr().err
+    assert "'keypoints' has shape (39,)" in error and "COCO's 17 joints" in error and "--skip-bad" not in error
+
+
+def test_a_folder_of_another_data_set(prepare: Prepare, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "src").mkdir()
+    assert prepare("h36m") == 2
+    assert "'Your own data' in docs/data.md" in capsys.readouterr().err
+
+
 BAD_IMAGES = [
     (lambda path: path.unlink(), "cannot be read"),
     (lambda path: path.write_bytes(b""), "not an image"),
