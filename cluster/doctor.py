@@ -28,10 +28,10 @@ from cluster.slurm.checks import owner
 Status = Literal["ok", "warning", "failed"]
 _GB = 2**30
 _OLDEST_PYTHON = (3, 11)
-_TORCH_SECONDS = 180  # the import reads a gigabyte, often from a shared file system
+TORCH_SECONDS = 180  # the import reads a gigabyte, often from a shared file system
 _LEAST_FILES = 4096  # Ray recommends 65536; small clusters need fewer
 _LONGEST_LOCAL = 43 - len("/sp-12345678")  # Ray's sockets are below; their paths may have 107 bytes
-_TORCH = """
+TORCH_SCRIPT = """
 import json, torch
 count = torch.cuda.device_count() if torch.cuda.is_available() else 0
 print(json.dumps([torch.__version__, torch.version.cuda, count, torch.cuda.get_device_name(0) if count else ""]))
@@ -55,12 +55,12 @@ def examine(folder: Path, node_local: Path, *, job: bool = False) -> list[Findin
         ("runs", lambda: _shared(folder)),
         ("temporary folder", lambda: _local(node_local)),
         ("shared memory", _memory),
-        ("open files", _files),
+        ("open files", check_files),
     ]
     if not job:
-        checks.insert(1, ("packages", _packages))
-    if not job or (_allotted() and _driver()):
-        checks.insert(2, ("torch", _torch))
+        checks.insert(1, ("packages", check_packages))
+    if not job or (_allotted() and has_driver()):
+        checks.insert(2, ("torch", check_torch))
     return [_run(name, check) for name, check in checks]
 
 
@@ -84,7 +84,7 @@ def _python() -> Finding:
     return Finding("Python", "ok", version)
 
 
-def _packages() -> Finding:
+def check_packages() -> Finding:
     """Compare the installed packages with the requirements of the distribution that contains this code."""
     from packaging.requirements import Requirement
 
@@ -109,28 +109,28 @@ def _packages() -> Finding:
     return Finding("packages", "ok", f"all {count} requirements of {owners[0]} are met")
 
 
-def _torch() -> Finding:
+def check_torch() -> Finding:
     """Import torch in a process of its own, as a broken driver can hang or kill that process."""
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _TORCH], capture_output=True, text=True, timeout=_TORCH_SECONDS
+            [sys.executable, "-P", "-c", TORCH_SCRIPT], capture_output=True, text=True, timeout=TORCH_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return Finding("torch", "failed", f"the import took more than {_TORCH_SECONDS} s: the driver or the disk hangs")
+        return Finding("torch", "failed", f"the import took more than {TORCH_SECONDS} s: the driver or the disk hangs")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"code {done.returncode}"])[-1]
         return Finding("torch", "failed", f"torch cannot be imported: {last}")
     version, cuda, count, name = json.loads(done.stdout.strip().splitlines()[-1])
     summary = f"{version}, {f'{count} x {name}' if count else 'no GPU'}"
     allotted = _allotted()
-    if allotted > count and _driver():
+    if allotted > count and has_driver():
         why = f"torch is built for CUDA {cuda}" if cuda else "torch is built without CUDA"
         return Finding(
             "torch", "failed", f"{summary}, but this job has {allotted} and NVIDIA's driver is installed; {why}"
         )
     if allotted > count:
         return Finding("torch", "warning", f"{summary}, but this job has {allotted}: NVIDIA's driver is missing")
-    if not allotted and not count and _driver():
+    if not allotted and not count and has_driver():
         return Finding("torch", "warning", f"{summary}, but NVIDIA's driver is installed")
     return Finding("torch", "ok", summary)
 
@@ -141,7 +141,7 @@ def _allotted() -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _driver() -> bool:
+def has_driver() -> bool:
     return Path("/proc/driver/nvidia/version").exists()
 
 
@@ -196,7 +196,7 @@ def _room(name: str, folder: Path, *, least: int, enough: int) -> Finding:
     return Finding(name, "ok", room) if free >= enough else Finding(name, "warning", f"{room}: little space")
 
 
-def _files() -> Finding:
+def check_files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = f"{soft} (may be raised to {hard})" if hard > soft else str(soft)
     if hard < _LEAST_FILES:

@@ -22,7 +22,7 @@ _TRANSIENT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EIO, 
 T = TypeVar("T")
 
 PATIENCE = "SANPOSE_DISK_SECONDS"  # how long to wait
-_PATIENCE_SECONDS, _FIRST_SECONDS, _LONGEST_SECONDS = 1800.0, 0.5, 10.0
+_PATIENCE_SECONDS, FIRST_SECONDS, _LONGEST_SECONDS = 1800.0, 0.5, 10.0
 
 
 def _is_transient(error: OSError) -> bool:
@@ -45,7 +45,7 @@ def patiently(folder: Path, write: Callable[[], T], size: int = 0) -> T:
     size: the bytes that must be free before the call. Raises NotWritable after half an hour of waiting
     ($SANPOSE_DISK_SECONDS); any other error is raised at once.
     """
-    start, pause, waited = time.monotonic(), _FIRST_SECONDS, 0.0
+    start, pause, waited = time.monotonic(), FIRST_SECONDS, 0.0
     while True:
         problem = _obstacle(folder, size) if size else None
         if problem is None:
@@ -67,7 +67,7 @@ def patiently(folder: Path, write: Callable[[], T], size: int = 0) -> T:
                 expected=f"{size / 2**20:.0f} MiB of free space",
                 hint=f"free space, and run the same command again; set {PATIENCE}=SECONDS to wait longer",
             )
-        if pause == _FIRST_SECONDS:
+        if pause == FIRST_SECONDS:
             print(f"waiting for {folder} to be writable: {problem}", file=sys.stderr, flush=True)
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_SECONDS)

@@ -50,7 +50,7 @@ _DRIVER_SETTINGS = {
 # a dashboard the helper would ask that of any other Ray on the machine, which does not know our training. If nobody
 # answers, the helper does nothing.
 _NO_DASHBOARD = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
-_TEMPORARY = Path("/tmp")  # AF_UNIX paths end at 107 bytes
+TEMPORARY = Path("/tmp")  # AF_UNIX paths end at 107 bytes
 _PREFIX, _SESSION, _NOTE = "sanpose-ray-", "r", "ray.json"
 _GRACE_SECONDS = 5.0  # Ray's processes end by themselves, within a second as a rule
 
@@ -106,7 +106,7 @@ def ray_cluster(
 
 def private(pid: int) -> Path | None:
     """The folder of the private Ray that a process of this user on this machine has started; None without one."""
-    folders = [path for path in _TEMPORARY.glob(f"{_PREFIX}{pid}-*") if _own(path) and (path / _NOTE).is_file()]
+    folders = [path for path in TEMPORARY.glob(f"{_PREFIX}{pid}-*") if _own(path) and (path / _NOTE).is_file()]
     return folders[0] if folders and Path(f"/proc/{pid}").exists() else None
 
 
@@ -159,9 +159,9 @@ def _note(address: Mapping[str, str]) -> _Note:
 
 def _temporary() -> Path:
     """A new folder for a private Ray. What killed processes of this user left behind is ended and removed first."""
-    for folder in _TEMPORARY.glob(f"{_PREFIX}*"):
+    for folder in TEMPORARY.glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and _own(folder):
             end_processes(folder, 0)
             shutil.rmtree(folder, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY))
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=TEMPORARY))

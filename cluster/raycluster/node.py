@@ -74,7 +74,7 @@ class NodeProcess:
 def main() -> int:
     """Run Ray on this node until the launcher ends the start. 1 when the head's Ray has ended by itself."""
     node = NodeProcess.of(os.environ)
-    signal.signal(signal.SIGTERM, lambda *_: _notices.append("SIGTERM"))
+    signal.signal(signal.SIGTERM, lambda *_: notices.append("SIGTERM"))
     with node.log.open("ab", buffering=0) as log:
         try:
             return _serve(node, log)
@@ -84,7 +84,7 @@ def main() -> int:
             return 1
 
 
-_notices: list[str] = []
+notices: list[str] = []
 
 
 def _examine(node: NodeProcess) -> None:
@@ -108,7 +108,7 @@ def _serve(node: NodeProcess, log: IO[bytes]) -> int:
             return 0
         with _temporary(os.environ) as folder:
             ended = _ray(node, _command(share, address, block, folder, head), log, f"{address}:{block.first}", block)
-        preempted = node.joiner and bool(_notices)  # Slurm has signalled this node, and Ray on it
+        preempted = node.joiner and bool(notices)  # Slurm has signalled this node, and Ray on it
         if ended or preempted or node.head or not _head_lives(node):
             return 0 if ended or preempted else 1
         log.write(b"Ray has ended by itself on this node and is started again\n")
@@ -118,7 +118,7 @@ def _head(node: NodeProcess) -> str | None:
     """Wait for the head's address; None when the start has ended."""
     until = time.monotonic() + float(os.environ.get(JOIN_SECONDS) or _HEAD_SECONDS)
     while time.monotonic() < until:
-        _pass_on(node)
+        pass_on(node)
         if (node.folder / END).exists():
             return None
         if head := read_head(node.folder):
@@ -157,7 +157,7 @@ def _ray(node: NodeProcess, command: list[str], log: IO[bytes], address: str, bl
     published, joined, pause = not node.head, False, _pause()
     try:
         while ray.poll() is None:
-            _pass_on(node)
+            pass_on(node)
             if (node.folder / END).exists():
                 return True
             if not published and _listens(address):  # the others can join while the head's Ray still starts
@@ -176,15 +176,15 @@ def _ray(node: NodeProcess, command: list[str], log: IO[bytes], address: str, bl
         _end(ray)
 
 
-def _pass_on(node: NodeProcess) -> None:
+def pass_on(node: NodeProcess) -> None:
     """Pass Slurm's signals to this step on to the launcher: this step may be the only one that hears of a preemption.
     A joiner passes nothing on, as the job continues without it."""
-    while _notices and not node.joiner:
+    while notices and not node.joiner:
         try:
-            write_atomic(node.folder / f"notice-{node.key}", _notices[-1])
+            write_atomic(node.folder / f"notice-{node.key}", notices[-1])
         except OSError:
             return  # the shared file system is full or read-only: the next poll tries again
-        _notices.pop()
+        notices.pop()
 
 
 def _command(share: Share, address: str, block: Block, folder: str, head: str | None) -> list[str]:

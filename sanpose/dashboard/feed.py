@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from sanpose.status.states import RunState, Snapshot, SweepState, TrialState
 from sanpose.status.watch import Watcher
 
-_REFRESH_SECONDS = 1.0  # the folder is read at most once in this time, whatever the number of pages
+REFRESH_SECONDS = 1.0  # the folder is read at most once in this time, whatever the number of pages
 Key = tuple[str, str]
 
 
@@ -36,7 +36,7 @@ class Feed:
         kind, name and value, null for an item that is gone.
         """
         with self._lock:
-            if time.monotonic() - self._refreshed > _REFRESH_SECONDS:
+            if time.monotonic() - self._refreshed > REFRESH_SECONDS:
                 self._update(self._watcher.refresh())
                 self._refreshed = time.monotonic()
             full = started != self.started or version > self._version

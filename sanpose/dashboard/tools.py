@@ -33,7 +33,7 @@ from sweeps.secrecy import masked
 STUDY = "study.log"
 _START_SECONDS = 60.0  # importing TensorBoard takes long on a busy machine
 _STOP_SECONDS = 10.0
-_LINK_SECONDS = 5.0  # as often as TensorBoard reads its folder
+LINK_SECONDS = 5.0  # as often as TensorBoard reads its folder
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Tools:
     def __init__(self, runs: Path):
         self._runs = runs
         self._lock = threading.Lock()
-        self._running: dict[tuple[str, str], _Tool] = {}
+        self.by_key: dict[tuple[str, str], _Tool] = {}
         self._linking: threading.Thread | None = None
         self._stopped = threading.Event()
 
@@ -73,9 +73,9 @@ class Tools:
         """
         key = (name, sweep)
         with self._lock:
-            tool = self._running.get(key)
+            tool = self.by_key.get(key)
             if tool is None or tool.process.poll() is not None:
-                tool = self._running[key] = self._start(*key)
+                tool = self.by_key[key] = self._start(*key)
             return tool.port
 
     def stop(self) -> None:
@@ -84,12 +84,12 @@ class Tools:
         if self._linking:
             self._linking.join()
         with self._lock:
-            for tool in self._running.values():
+            for tool in self.by_key.values():
                 assert tool.process.stdin
                 tool.process.stdin.close()  # stops every keeper before waiting for the first
-            for tool in self._running.values():
+            for tool in self.by_key.values():
                 tool.stop()
-            self._running.clear()
+            self.by_key.clear()
 
     def _start(self, name: str, sweep: str) -> _Tool:
         folder = Path(tempfile.mkdtemp(prefix="sanpose-tool-"))  # mode 0700
@@ -139,9 +139,9 @@ class Tools:
         return folder
 
     def _keep_linking(self) -> None:
-        while not self._stopped.wait(_LINK_SECONDS):
+        while not self._stopped.wait(LINK_SECONDS):
             with self._lock:
-                folders = [(key[1], tool.folder) for key, tool in self._running.items() if key[0] == "tensorboard"]
+                folders = [(key[1], tool.folder) for key, tool in self.by_key.items() if key[0] == "tensorboard"]
             for sweep, folder in folders:
                 if sweep:
                     with suppress(BrokenRecord, OSError):  # the page shows the error; the next round may succeed

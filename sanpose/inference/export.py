@@ -40,7 +40,7 @@ class Exported:
     difference: float
 
 
-class _Exportable(nn.Module):
+class Exportable(nn.Module):
     """The network with `coordinates_and_scores` as its forward pass."""
 
     def __init__(self, network: SAN):
@@ -67,7 +67,7 @@ def export(network: TrainedNetwork, out: Path, tolerance: float = TOLERANCE) -> 
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.absolute().parent) as name:
         part = Path(name)
         # On the CPU: on a CUDA device torch may compute in TF32, which is no reference.
-        module = _Exportable(network.network.cpu()).eval()
+        module = Exportable(network.network.cpu()).eval()
         write_onnx(module, network.config.data.input_height, network.config.data.input_width, part / ONNX)
         _add_metadata(part / ONNX, metadata(network))
         difference = compare(module, network.config.data.input_height, network.config.data.input_width, part / ONNX)

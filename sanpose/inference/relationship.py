@@ -46,7 +46,7 @@ def relationship(
     checkpoint, or without its data.
     """
     network = trained.load(folder, which)
-    _block(network)
+    attention_block(network)
     shown = _samples(network, samples)
     before, attended, delta = _features(network, shown)
     along, damaged = _along(folder, shown)
@@ -95,7 +95,7 @@ class _Step:
     map: Floats
 
 
-def _block(network: TrainedNetwork) -> PositionAttention | ChannelAttention:
+def attention_block(network: TrainedNetwork) -> PositionAttention | ChannelAttention:
     block = network.network.attention
     if block is None:
         raise UserError(
@@ -129,7 +129,7 @@ def _features(network: TrainedNetwork, shown: _Samples) -> tuple[Floats, Floats,
 
     The output is X + delta * W for any delta, so one pass gives the features for all values of delta.
     """
-    block, size = _block(network), network.config.eval.batch_size
+    block, size = attention_block(network), network.config.eval.batch_size
     delta = float(block.delta)
     block.delta.fill_(1.0)
     before, attended = [], []

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 _LOG2E = math.log2(math.e)
-_TILE_ON_CPU = 2**19  # elements, 2 MB in float32: fits a cache, and is large enough for few barriers between threads
+TILE_ON_CPU = 2**19  # elements, 2 MB in float32: fits a cache, and is large enough for few barriers between threads
 _TILE_ELSEWHERE = 2**26  # on a GPU the cost is per kernel launch
 
 
@@ -94,7 +94,7 @@ def _volumes(logits: Tensor, joints: int, depth: int) -> tuple[Tensor, list[tupl
     b, channels, h, w = logits.shape
     if channels != joints * depth:
         raise ValueError(f"{channels} channels are not {joints} joints x {depth} depth bins")
-    size = _TILE_ON_CPU if logits.device.type == "cpu" else _TILE_ELSEWHERE
+    size = TILE_ON_CPU if logits.device.type == "cpu" else _TILE_ELSEWHERE
     everything = slice(None)
     if logits.is_contiguous():
         step = max(1, size // (depth * h * w))

@@ -39,7 +39,7 @@ def test_a_sound_machine(tmp_path: Path) -> None:
 
 
 def test_what_is_installed() -> None:
-    assert doctor._packages().status == "ok"
+    assert doctor.check_packages().status == "ok"
 
 
 def test_packages_that_are_missing_or_old(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_packages_that_are_missing_or_old(monkeypatch: pytest.MonkeyPatch) -> No
         "nothing; sys_platform == 'x'",
     ]
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: needs)
-    finding = doctor._packages()
+    finding = doctor.check_packages()
     assert finding.status == "failed"
     assert "is not >=9999" in finding.message
     assert "no-such-package is missing" in finding.message
@@ -101,11 +101,11 @@ def test_little_shared_memory_and_few_files(tmp_path: Path, monkeypatch: pytest.
 
 def torch(monkeypatch: pytest.MonkeyPatch, output: object, *, driver: bool, allotted: str, code: int = 0) -> Finding:
     """The finding where the import of torch prints this."""
-    monkeypatch.setattr(doctor, "_driver", lambda: driver)
+    monkeypatch.setattr(doctor, "has_driver", lambda: driver)
     monkeypatch.setenv("SLURM_GPUS_ON_NODE", allotted)
     lines = ["import sys", "print('noise')", f"print({json.dumps(output)!r})", "print('no libcuda', file=sys.stderr)"]
-    monkeypatch.setattr(doctor, "_TORCH", "; ".join([*lines, f"sys.exit({code})"]))
-    return doctor._torch()
+    monkeypatch.setattr(doctor, "TORCH_SCRIPT", "; ".join([*lines, f"sys.exit({code})"]))
+    return doctor.check_torch()
 
 
 CPU, GPU = ["2.14.1+cpu", None, 0, ""], ["2.14.1+cu130", "13.0", 2, "A100"]
@@ -124,16 +124,16 @@ def test_gpus_that_torch_does_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_import_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_TORCH", "import time; time.sleep(60)")
-    monkeypatch.setattr(doctor, "_TORCH_SECONDS", 0.3)
-    assert "more than 0.3 s" in doctor._torch().message
+    monkeypatch.setattr(doctor, "TORCH_SCRIPT", "import time; time.sleep(60)")
+    monkeypatch.setattr(doctor, "TORCH_SECONDS", 0.3)
+    assert "more than 0.3 s" in doctor.check_torch().message
 
 
 def test_a_check_that_breaks_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Finding:
         raise RuntimeError("surprise")
 
-    monkeypatch.setattr(doctor, "_files", broken)
+    monkeypatch.setattr(doctor, "check_files", broken)
     findings = findings_of(tmp_path)
     assert findings["open files"].message == "the check itself failed: RuntimeError: surprise"
     assert findings["Python"].status == "ok"

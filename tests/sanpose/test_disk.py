@@ -15,7 +15,7 @@ from sanpose.errors import UserError
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(disk, "FIRST_SECONDS", 0.01)
 
 
 def refusing(times: int, error: Exception) -> Callable[[], int]:

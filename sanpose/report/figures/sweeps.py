@@ -17,7 +17,7 @@ from sanpose.report.table import Table
 from sanpose.runs import facts
 from sweeps.record import SweepRecord
 
-_CURVES = 8  # points whose curves are drawn
+CURVES = 8  # points whose curves are drawn
 _KEYS = 4  # pictures of the objective against one key
 
 
@@ -80,7 +80,7 @@ def _curves(
     table: Table, points: Sequence[Point], measured: Sequence[tuple[Point, Measured]], aim: Objective, name: str
 ) -> Iterator[FigurePlan]:
     order = sorted(measured, key=lambda pair: pair[1].mean, reverse=aim.better == "high")
-    chosen = [point for point, _ in order[:_CURVES]] or [point for point in points if point.runs][:_CURVES]
+    chosen = [point for point, _ in order[:CURVES]] or [point for point in points if point.runs][:CURVES]
     groups = [CurveGroup(point.label, point.runs) for point in chosen]
     best = "best" if len(groups) == 1 else f"{len(groups)} best"
     note = f"The {best} of {len(points):,} points." if len(groups) < len(points) else ""

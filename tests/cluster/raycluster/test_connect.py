@@ -17,7 +17,7 @@ def test_only_a_folder_of_ones_own_is_taken_for_ones_private_ray(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anybody can make a folder of such a name in /tmp, and what it tells becomes the environment of a process."""
-    monkeypatch.setattr(connect, "_TEMPORARY", tmp_path)
+    monkeypatch.setattr(connect, "TEMPORARY", tmp_path)
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     mine = Path(tempfile.mkdtemp(dir=tmp_path))
     (mine / "ray.json").write_text(

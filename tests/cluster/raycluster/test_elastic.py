@@ -59,6 +59,6 @@ def test_a_node_that_is_lent_may_be_taken_away_without_a_word(
 ) -> None:
     environment = {"SLURM_NODEID": "1", "SLURM_JOB_ID": "7", node.START: str(tmp_path)}
     own = node.NodeProcess.of(environment | ({node.JOINS: joins} if joins else {}))
-    monkeypatch.setattr(node, "_notices", ["SIGTERM"])
-    node._pass_on(own)
+    monkeypatch.setattr(node, "notices", ["SIGTERM"])
+    node.pass_on(own)
     assert len(list(tmp_path.glob("notice-*"))) == notices

@@ -19,7 +19,7 @@ A = "a" * 10
 
 
 def test_only_what_changed_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sanpose.dashboard.feed._REFRESH_SECONDS", -1.0)
+    monkeypatch.setattr("sanpose.dashboard.feed.REFRESH_SECONDS", -1.0)
     for number in range(50):
         write_run(tmp_path, f"{number:010d}", "done", 60.0)
     feed = Feed(Watcher(tmp_path))

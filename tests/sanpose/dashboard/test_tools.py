@@ -121,7 +121,7 @@ def test_tensorboard_shows_a_sweep_s_runs_and_all_runs_where_no_sweep_is_named(
 ) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
-    monkeypatch.setattr("sanpose.dashboard.tools._LINK_SECONDS", 0.2)
+    monkeypatch.setattr("sanpose.dashboard.tools.LINK_SECONDS", 0.2)
 
     def begin(name: str) -> None:
         with SummaryWriter(str(write_run(tmp_path, name, "running") / "tensorboard")) as board:
@@ -139,7 +139,7 @@ def test_tensorboard_shows_a_sweep_s_runs_and_all_runs_where_no_sweep_is_named(
     tools = Tools(tmp_path)
     try:
         one = tools.port("tensorboard", "delta")
-        (folder,) = (tool.folder for tool in tools._running.values())
+        (folder,) = (tool.folder for tool in tools.by_key.values())
         assert shown(one, 1) == {f"lr 1 {A}/tensorboard"}
         begin(B)
         assert shown(one, 2) == {f"lr 1 {A}/tensorboard", f"lr 2 {B}/tensorboard"}
@@ -186,7 +186,7 @@ def test_rays_dashboard_is_started_for_a_sweep_s_private_ray_and_ends_with_it(
             jobs.add_header("Authorization", f"Bearer {'0' * 64}")
             with urllib.request.urlopen(jobs, timeout=20) as answer:
                 assert [job["driver_info"]["pid"] for job in json.load(answer)] == [str(driver.pid)]
-            keeper = psutil.Process(tools._running["ray", "delta"].process.pid)
+            keeper = psutil.Process(tools.by_key["ray", "delta"].process.pid)
             running = [process.pid for process in (keeper, *keeper.children(recursive=True))]
             assert len(running) > 3
             write_sweep(tmp_path, "elsewhere", [], driver={"host": "elsewhere", "pid": driver.pid})

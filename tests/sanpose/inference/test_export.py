@@ -107,6 +107,6 @@ def test_full_size(tmp_path: Path, attention: str, height: int, width: int) -> N
     torch.nn.init.normal_(network.head.weight, std=0.3)
     if network.attention is not None:
         torch.nn.init.constant_(network.attention.delta, 0.5)
-    module = export._Exportable(network).eval()
+    module = export.Exportable(network).eval()
     export.write_onnx(module, height, width, tmp_path / "m.onnx")
     assert export.compare(module, height, width, tmp_path / "m.onnx") <= 1e-4

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from sanpose.cli.relationship import relationship as command
 from sanpose.errors import UserError
 from sanpose.inference import trained
-from sanpose.inference.relationship import _block, relationship, similarity
+from sanpose.inference.relationship import attention_block, relationship, similarity
 from sanpose.runs import joint_maps, ledger
 from sanpose.runs.paths import RunPaths
 from tests.sanpose import recorded
@@ -135,4 +135,4 @@ def test_a_run_without_attention_and_values_that_are_none_are_refused(tmp_path: 
     network = trained.load(tiny_run())
     network.network.attention = None
     with pytest.raises(UserError, match="no attention"):
-        _block(network)
+        attention_block(network)

@@ -35,10 +35,10 @@ def value_and_gradient(
     return out.detach(), gradient
 
 
-@pytest.fixture(params=[softargmax._TILE_ON_CPU, 100])
+@pytest.fixture(params=[softargmax.TILE_ON_CPU, 100])
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """The tile used, and one so small that every volume is cut into uneven pieces."""
-    monkeypatch.setattr(softargmax, "_TILE_ON_CPU", request.param)
+    monkeypatch.setattr(softargmax, "TILE_ON_CPU", request.param)
     return request.param  # type: ignore[no-any-return]
 
 

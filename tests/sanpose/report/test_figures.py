@@ -195,7 +195,7 @@ def test_the_best_curves_are_counted_when_there_are_several(tmp_path: Path, monk
     many_runs.sweep(tmp_path, "one", {"model.delta_init": [0.1, 0.3, 0.5]}, 1)
     report = gather(tmp_path, configs_dir())
     for most, note in ((1, "The best of 3 points."), (2, "The 2 best of 3 points.")):
-        monkeypatch.setattr(sweeps, "_CURVES", most)
+        monkeypatch.setattr(sweeps, "CURVES", most)
         plans = sweeps.plans(report.sweeps[0], report.points[0], report.sweep_tables[0])
         (caption,) = (plan.caption for plan in plans if plan.name == "sweep-one-learning")
         assert caption.endswith(note)

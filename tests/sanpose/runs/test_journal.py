@@ -31,7 +31,7 @@ class Full(io.FileIO):
 @pytest.fixture
 def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[journal.Journal]:
     """A journal whose file is on a full disk."""
-    monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(disk, "FIRST_SECONDS", 0.01)
     monkeypatch.setattr(Full, "times", 3)
     open_ = Path.open
     monkeypatch.setattr(Path, "open", lambda p, *mode, **k: Full(p, "a") if mode == ("ab",) else open_(p, *mode, **k))

@@ -203,7 +203,7 @@ def test_a_disk_that_is_full_again_and_again_costs_nothing_but_time(
     """Whatever file of a checkpoint it is that cannot be written, or flushed."""
     run(data, tmp_path / "undisturbed", "train.epochs=2", *more)
     flush, write, calls = os.fsync, checkpoint.save_file, collections.Counter()
-    monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(disk, "FIRST_SECONDS", 0.01)
 
     def refused(name: str) -> bool:
         calls[name] += 1
@@ -267,7 +267,7 @@ def test_a_checkpoint_that_has_its_name_although_the_file_system_did_not_answer_
             unanswered.append(final)
             raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
-    monkeypatch.setattr(disk, "_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(disk, "FIRST_SECONDS", 0.01)
     monkeypatch.setattr(os, "replace", replace)
     run(data, tmp_path, "train.epochs=1")
     assert unanswered and checkpoints.newest(tmp_path / "checkpoints")[0]
