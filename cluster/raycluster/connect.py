@@ -52,7 +52,7 @@ _DRIVER_SETTINGS = {
 _NO_DASHBOARD = {"RAY_API_SERVER_ADDRESS": "http://127.0.0.1:1"}
 TEMPORARY = Path("/tmp")  # AF_UNIX paths end at 107 bytes
 _PREFIX, _SESSION, _NOTE = "sanpose-ray-", "r", "ray.json"
-_GRACE_SECONDS = 5.0  # Ray's processes end by themselves, within a second as a rule
+GRACE_SECONDS = 5.0  # Ray's processes end by themselves, within a second as a rule
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def ray_cluster(
     finally:
         ray.shutdown()
         if folder:
-            end_processes(folder, _GRACE_SECONDS)
+            end_processes(folder, GRACE_SECONDS)
             shutil.rmtree(folder, ignore_errors=True)
 
 

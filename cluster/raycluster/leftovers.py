@@ -16,13 +16,18 @@ _POLL_SECONDS, _KILL_SECONDS = 0.05, 5.0
 def end_processes(folder: Path, grace: float) -> None:
     """End the processes of this user whose output goes to files in `folder`, as that of every process of a private Ray
     does. They have `grace` seconds to end by themselves; then they are killed."""
-    deadline = time.monotonic() + grace
-    while (processes := _processes(folder)) and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-    for process in processes:
+    for process in _wait(folder, grace):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes, timeout=_KILL_SECONDS)
+    _wait(folder, _KILL_SECONDS)
+
+
+def _wait(folder: Path, seconds: float) -> list[psutil.Process]:
+    """The processes that still live after at most so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (processes := _processes(folder)) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return processes
 
 
 def _processes(folder: Path) -> list[psutil.Process]:
@@ -34,5 +39,5 @@ def _writes_to(process: psutil.Process, prefix: str) -> bool:
     outputs = (Path(f"/proc/{process.pid}/fd/{number}") for number in _OUTPUTS)
     try:
         return any(str(output.readlink()).startswith(prefix) for output in outputs)
-    except OSError:  # the process has just ended, or belongs to another user
+    except OSError:  # the process has ended, or belongs to another user
         return False

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
@@ -33,7 +34,7 @@ def stubborn(folder: Path, note: Path) -> psutil.Process:
     """A process of another session that ignores signals, and whose output goes to a file in `folder`."""
     subprocess.run([sys.executable, "-c", STUBBORN, str(folder), str(note)], check=True)
     while not (note.exists() and note.read_text()):
-        pass
+        time.sleep(0.01)
     return psutil.Process(int(note.read_text()))
 
 
@@ -56,6 +57,7 @@ def test_a_process_that_does_not_end_is_killed_and_others_live(tmp_path: Path) -
 def test_the_next_command_ends_what_a_killed_command_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a private Ray ends what it left itself."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(connect, "GRACE_SECONDS", 0.3)
     dead = subprocess.Popen(["true"])
     dead.wait()
     old = Path(tempfile.mkdtemp(prefix=f"sanpose-ray-{dead.pid}-", dir="/tmp"))
