@@ -1,7 +1,7 @@
 """Where a run came from: the commit and what differs from it, versions, the machine.
 
 Works outside a git repository, and without git: the reason is then recorded in place of the commit. Knows nothing of
-accelerators; the caller adds what it knows of them through `extra`.
+accelerators; the caller adds what it knows of them through X
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ SNAPSHOT = ".provenance.json"  # in a copy of the code that a job runs
 GIT_SECONDS = 20  # a network file system can be slow; a run must not hang on it
 
 
-def collect(repository: Path, packages: Sequence[str], extra: Mapping[str, object] | None = None) -> dict[str, Any]:
+def collect(repository: Path, packages: Sequence[str]) -> dict[str, Any]:
     """Everything needed to say what produced a run; plain data, written by `ledger.create`.
 
     Keys: `at` (UTC, ISO 8601), `command` (no passwords), `git` (see `git_state`), `packages` (name -> version, None
-    where it isn't installed), `python`, `platform`, `machine` (hostname, CPU model, CPUs present and usable), `extra`.
+    where it isn't installed), `python`, `platform`, `machine` (hostname, CPU model, CPUs present and usable).
     """
     return {
         "at": now(),
@@ -44,7 +44,6 @@ def collect(repository: Path, packages: Sequence[str], extra: Mapping[str, objec
             "cpus": os.cpu_count(),
             "cpus_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         },
-        "extra": dict(extra or {}),
     }
 
 

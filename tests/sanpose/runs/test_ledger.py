@@ -196,10 +196,10 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def test_provenance_in_a_repository_and_outside(tmp_path: Path) -> None:
-    outside = provenance.collect(tmp_path, ["numpy", "no-such-package"], {"gpu": None})
+    outside = provenance.collect(tmp_path, ["numpy", "no-such-package"])
     assert outside["git"]["commit"] is None and "git" in outside["git"]["reason"]
     assert outside["packages"] == {"numpy": np.__version__, "no-such-package": None}
-    assert outside["machine"]["cpus"] >= 1 and outside["machine"]["cpu"] and outside["extra"] == {"gpu": None}
+    assert outside["machine"]["cpus"] >= 1 and outside["machine"]["cpu"]
     git(tmp_path, "init", "-q")
     assert provenance.git_state(tmp_path)["commit"] is None, "a repository without a commit"
     (tmp_path / "a.txt").write_text("one\n")
