@@ -15,14 +15,14 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
 from cluster.files import write_atomic
 from cluster.raycluster.leftovers import end_processes
 from cluster.raycluster.probe import require_listener
-from cluster.raycluster.token import require_private_token
+from cluster.raycluster.token import private_token
 
 _SETTINGS = {
     # With Ray's default health check, every report waits for over a second.
@@ -83,25 +83,21 @@ def ray_cluster(
         ray.cloudpickle.register_pickle_by_value(sys.modules[begin_worker.__module__])
         runtime["worker_process_setup_hook"] = begin_worker
     common = {"runtime_env": runtime, "logging_level": logging.ERROR, "log_to_driver": False}
-    folder = None
-    try:
+    with ExitStack() as stack:
         if address:
             require_listener(address)
+            stack.callback(ray.shutdown)
             context = ray.init(address=address, **common)
         else:
             folder = _temporary()
-            require_private_token(folder)
-            available = len(os.sched_getaffinity(0))
-            size = max(cpus, available)
+            stack.callback(_remove, folder, GRACE_SECONDS)
+            stack.enter_context(private_token(folder))
+            stack.callback(ray.shutdown)
+            size = max(cpus, len(os.sched_getaffinity(0)))
             common["_temp_dir"] = str(folder / _SESSION)
             context = ray.init(address="local", num_cpus=size, include_dashboard=False, **common)
             write_atomic(folder / _NOTE, json.dumps(_note(context.address_info)), 0o600)
         yield f"http://{context.dashboard_url}" if context.dashboard_url else None
-    finally:
-        ray.shutdown()
-        if folder:
-            end_processes(folder, GRACE_SECONDS)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def private(pid: int) -> Path | None:
@@ -162,6 +158,11 @@ def _temporary() -> Path:
     for folder in TEMPORARY.glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and _own(folder):
-            end_processes(folder, 0)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder, 0)
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=TEMPORARY))
+
+
+def _remove(folder: Path, grace: float) -> None:
+    """End the processes of a private Ray that still live after `grace` seconds, and remove its folder."""
+    end_processes(folder, grace)
+    shutil.rmtree(folder, ignore_errors=True)
