@@ -63,8 +63,8 @@ _NOTES = (
     " mean ± sample standard deviation of the differences between runs of the same seed, trained in the same way except"
     " for the step, on the same files of every source that both use.",
     "Verdict: a two-sided paired t-test over seeds, one test per row, corrected for the number of rows by Holm's"
-    " method: a row is decided where p (Holm) is below 5 %. If no step had any effect, a row would be decided in at most"
-    " 5 % of such tables. Confirmed: our difference has the paper's sign; its size is not judged. Contradicted: our"
+    " method: a row is decided where p (Holm) is below 5 %. If no step had any effect, a row would be decided in at"
+    " most 5 % of such tables. Confirmed: our difference has the paper's sign; its size is not judged. Contradicted: our"
     " difference has the other sign.",
     f"{UNDECIDED} The test is taken at 5 % divided by six, as Holm's method takes the row with the smallest p.",
     DECIDES,
