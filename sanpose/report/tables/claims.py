@@ -64,8 +64,8 @@ _NOTES = (
     " for the step, on the same files of every source that both use.",
     "Verdict: a two-sided paired t-test over seeds, one test per row, corrected for the number of rows by Holm's"
     " method: a row is decided where p (Holm) is below 5 %. If no step had any effect, a row would be decided in at"
-    " most 5 % of such tables. Confirmed: our difference has the paper's sign; its size is not judged. Contradicted: our"
-    " difference has the other sign.",
+    " most 5 % of such tables. Confirmed: our difference has the paper's sign; its size is not judged. Contradicted:"
+    " our difference has the other sign.",
     f"{UNDECIDED} The test is taken at 5 % divided by six, as Holm's method takes the row with the smallest p.",
     DECIDES,
     "The paper gives one number per cell, without a spread. The step d → e changes the flip test and the input"
