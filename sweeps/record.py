@@ -67,6 +67,7 @@ class SweepHead(TypedDict, total=False):
     identity: str
     fingerprints: dict[str, object]
     seeds: int
+    first_seed: int
     planned: int | None
     created: str
     driver: dict[str, object] | None

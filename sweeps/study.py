@@ -44,9 +44,9 @@ class TrialSpec:
 class Study:
     """The study of one sweep, opened or created.
 
-    `seeds`: the number of runs of every point. `copy`: work on a copy in memory, and leave the stored study as it is.
-    `patiently`: how to write into the folder. `distributions`: Optuna's form of the axes. Raises BadSweep as `storage`
-    does.
+    `seeds`: the number of runs of every point, with the seeds from `first_seed` on. `copy`: work on a copy in memory,
+    and leave the stored study as it is. `patiently`: how to write into the folder. `distributions`: Optuna's form of
+    the axes. Raises BadSweep as `storage` does.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Study:
         definition: Definition,
         seeds: int,
         *,
+        first_seed: int = 0,
         copy: bool = False,
         patiently: Patiently = at_once,
     ):
@@ -63,7 +64,7 @@ class Study:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         logging.getLogger("optuna").propagate = False
-        self.definition, self.search, self.seeds = definition, definition.search, seeds
+        self.definition, self.search, self.seeds = definition, definition.search, range(first_seed, first_seed + seeds)
         self.distributions = {axis.name: _distribution(axis) for axis in definition.axes}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -83,14 +84,14 @@ class Study:
             return orphan
         if not self._waiting():
             count = self._count()
-            if self.search.sampler == "grid" or count >= self.search.trials * self.seeds:
+            if self.search.sampler == "grid" or count >= self.search.trials * len(self.seeds):
                 return None
             self.study.sampler = _sampler(self.search, count)
         trial = self.study.ask(self.distributions)
         self._open[trial.number] = trial
         if "seed" not in trial.user_attrs:  # drawn by the sampler: enqueue the other seeds of this point
-            trial.set_user_attr("seed", 0)
-            for seed in range(1, self.seeds):
+            trial.set_user_attr("seed", self.seeds[0])
+            for seed in self.seeds[1:]:
                 self._add(dict(trial.params), seed)
         return self._spec(trial)
 
@@ -108,13 +109,13 @@ class Study:
         points = [(trial.values, trial.seed) for trial in self._orphans]
         waiting = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,))
         points += [(_params(trial), int(trial.user_attrs["seed"])) for trial in waiting]
-        drawn = 0 if self.search.sampler == "grid" else self.search.trials * self.seeds
+        drawn = 0 if self.search.sampler == "grid" else self.search.trials * len(self.seeds)
         return points, max(0, drawn - self._count() - len(waiting))
 
     def remaining(self) -> int:
         """How many trials have not finished: running, enqueued, and still to be drawn."""
         states = Counter(trial.state.name for trial in self.study.get_trials(deepcopy=False) if self._sound(trial))
-        drawn = 0 if self.search.sampler == "grid" else self.search.trials * self.seeds
+        drawn = 0 if self.search.sampler == "grid" else self.search.trials * len(self.seeds)
         return states["RUNNING"] + states["WAITING"] + max(0, drawn - self._count() - states["WAITING"])
 
     def report(self, number: int, epoch: int, value: float) -> bool:
@@ -215,7 +216,7 @@ class Study:
         if self.search.sampler != "grid":
             points += [_params(t) for t in whole]
         keys = {_key(t) for t in whole}
-        for seed, point in itertools.product(range(self.seeds), points):
+        for seed, point in itertools.product(self.seeds, points):
             if _identity(point, seed) not in keys:
                 keys.add(_identity(point, seed))
                 self._add(point, seed)

@@ -23,7 +23,7 @@ from sanpose.errors import TrainingFailedError
 def tune(dry_run: bool, retry_failed: bool, keep: str, overrides: tuple[str, ...]) -> None:
     """Run or resume a sweep: sweep=table1 preset=quick seeds=3.
 
-    OVERRIDES: sweep=NAME or FILE.yaml, seeds=N, name=TEXT (the record's name; default: sweep and preset),
+    OVERRIDES: sweep=NAME or FILE.yaml, seeds=N, first_seed=N (default 0), name=TEXT (default: sweep and preset),
     search.KEY=VALUE (sampler, trials, pruner, objectives, ...), and Hydra's overrides of every trial. A run that any
     sweep has finished is taken from its record. With cluster=NAME the sweep is submitted to Slurm, as `sanpose submit`
     does.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sanpose.config import deepspeed
-from sanpose.config.schema import BACKBONES, SOURCES, Config
+from sanpose.config.schema import BACKBONES, SOURCES, STRIDES, Config
 from sanpose.errors import UserError, nearest
 from sanpose.pose.joints import TRAINING
 
@@ -34,6 +34,13 @@ def _model(config: Config) -> Iterator[UserError]:
     yield from _one_of("model.joints", model.joints, tuple(TRAINING))
     yield from _one_of("model.attention", model.attention, ("none", "position", "channel"))
     yield from _at_least("model.depth_bins", model.depth_bins, 2)
+    if model.stride not in STRIDES:
+        yield UserError(f"model.stride={model.stride} is not a stride", expected="8, 16 or 32, the paper's")
+    if model.stride != 32 and model.weights == "imagenet":
+        yield UserError(
+            f"ImageNet's weights were trained with stride 32, not {model.stride}",
+            hint="model.weights=none, or model.stride=32",
+        )
     yield from _at_least("model.deconv_channels", model.deconv_channels, 1)
     if not 0 < model.width <= 4:
         yield UserError(f"model.width={model.width} is out of range", expected="above 0, at most 4")
@@ -55,11 +62,12 @@ def _model(config: Config) -> Iterator[UserError]:
 def _data(config: Config) -> Iterator[UserError]:
     data = config.data
     for name, size in (("input_width", data.input_width), ("input_height", data.input_height)):
-        if size < 32 or size % 32:
-            near = max(32, round(size / 32) * 32)
+        stride = config.model.stride
+        if size < 32 or size % stride:
+            near = max(32, round(size / stride) * stride)
             yield UserError(
                 f"data.{name}={size} does not fit the network",
-                expected="a multiple of 32 (the backbone halves five times)",
+                expected=f"at least 32, and a multiple of {stride}, the backbone's stride",
                 hint=f"data.{name}={near}",
             )
     for name, source in data.sources.items():

@@ -10,6 +10,7 @@ SCHEMA = 1  # raise this number when the meaning of a key changes: all run ids c
 
 
 BACKBONES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+STRIDES = (8, 16, 32)
 
 
 SOURCES = ("h36m", "mpii", "coco")
@@ -17,7 +18,8 @@ SOURCES = ("h36m", "mpii", "coco")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. `weights`: "none", "imagenet", or a file; `width` multiplies the backbone's channels."""
+    """The network. `weights`: "none", "imagenet", or a file; `width` multiplies the backbone's channels; `stride`: px
+    of the input for a position of the backbone's last map, 32 in the paper."""
 
     backbone: str = "resnet50"
     width: float = 1.0
@@ -29,6 +31,7 @@ class ModelConfig:
     attention_scale: bool = False
     attention_position: bool = False
     deconv_channels: int = 256
+    stride: int = 32
 
     @property
     def own_weights(self) -> bool:
@@ -146,9 +149,19 @@ class Config:
     deepspeed: Mapping[str, object]
 
     def plain(self) -> dict[str, object]:
-        """The configuration as plain dicts and lists, for YAML, JSON and worker processes."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        """The configuration as plain dicts and lists, for YAML, JSON and worker processes, without keys of `LATER` at
+        their default."""
+        plain = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        for key, default in LATER.items():
+            section, _, name = key.partition(".")
+            group = plain[section]
+            if isinstance(group, dict) and group[name] == default:
+                del group[name]
+        return plain
 
+
+# Keys that came after the first runs were recorded. At its default such a key is not recorded: runs keep their ids.
+LATER: Mapping[str, object] = {"model.stride": 32}
 
 # Keys whose value is a path: on the command line, their text is taken as it stands.
 PATHS = ("runs", "model.weights", *(f"data.sources.{name}.file" for name in SOURCES))

@@ -21,7 +21,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from sanpose.errors import UserError, nearest
 from sanpose.model.recompute import recomputed
 
-STRIDE = 32
+STRIDE = 32  # torchvision's, and the paper's
 Block = type[BasicBlock] | type[Bottleneck]
 _LAYOUTS: dict[str, tuple[Block, list[int]]] = {
     "resnet18": (BasicBlock, [2, 2, 2, 2]),
@@ -33,34 +33,36 @@ _LAYOUTS: dict[str, tuple[Block, list[int]]] = {
 
 
 class Backbone(ResNet):  # type: ignore[misc]  # torchvision has no type information
-    """A torchvision ResNet up to its last stage: (B, 3, H, W) -> (B, channels, H/32, W/32).
+    """A torchvision ResNet up to its last stage: (B, 3, H, W) -> (B, channels, H/stride, W/stride).
 
-    width: multiplies every channel count (rounded to a multiple of 8, at least 8); 1.0 is torchvision's network. The
-    parameter names are torchvision's. `recompute`: in training, do not store the maps of the stem and the first stage,
-    which are the largest; the backward pass computes them again.
+    width: multiplies every channel count (rounded to a multiple of 8, at least 8). stride: 32, 16 (the last stage keeps
+    its input's size) or 8 (the last two stages do). Width 1.0 with stride 32 is torchvision's network. The parameter
+    names are torchvision's. `recompute`: in training, do not store the maps of the stem and the first stage, which are
+    the largest; the backward pass computes them again.
     """
 
     recompute = False
 
-    def __init__(self, name: str, width: float = 1.0):
+    def __init__(self, name: str, width: float = 1.0, stride: int = STRIDE):
         if name not in _LAYOUTS:
             hint = nearest(name, _LAYOUTS)
             raise UserError(f"unknown backbone '{name}'", expected=f"one of {', '.join(_LAYOUTS)}", hint=hint)
         block, depths = _LAYOUTS[name]
         super().__init__(block, depths)
-        if width != 1.0:
-            self._rebuild(block, depths, width)
+        if width != 1.0 or stride != STRIDE:
+            self._rebuild(block, depths, width, stride)
         del self.avgpool, self.fc
         self.channels: int = self.inplanes
 
-    def _rebuild(self, block: Block, depths: list[int], width: float) -> None:
+    def _rebuild(self, block: Block, depths: list[int], width: float, stride: int) -> None:
         """Replace the stem and the four stages by scaled ones, initialised as torchvision's own."""
         stem, *stages = (max(8, 8 * round(planes * width / 8)) for planes in (64, 64, 128, 256, 512))
         self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.inplanes = stem
         for i, (planes, depth) in enumerate(zip(stages, depths, strict=True), start=1):
-            setattr(self, f"layer{i}", self._make_layer(block, planes, depth, stride=1 if i == 1 else 2))
+            halves = i > 1 and 2 ** (i + 1) <= stride
+            setattr(self, f"layer{i}", self._make_layer(block, planes, depth, stride=2 if halves else 1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -79,13 +81,13 @@ class Backbone(ResNet):  # type: ignore[misc]  # torchvision has no type informa
         return x
 
 
-def build_backbone(name: str, width: float = 1.0, weights: str = "none") -> Backbone:
+def build_backbone(name: str, width: float = 1.0, weights: str = "none", stride: int = STRIDE) -> Backbone:
     """A backbone with random weights ("none"), torchvision's ImageNet weights ("imagenet"), or those of a file.
 
     Raises UserError for an unknown name, for weights that are missing, damaged or of another network, and for
     ImageNet weights with a width other than 1.
     """
-    backbone = Backbone(name, width)
+    backbone = Backbone(name, width, stride)
     if weights == "none":
         return backbone
     if weights == "imagenet" and width != 1.0:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sanpose.config.schema import ModelConfig
+from sanpose.config.schema import LATER, STRIDES, ModelConfig
 from sanpose.errors import UserError
 from sanpose.pose.joints import TRAINING
 
@@ -22,7 +22,7 @@ _DEPTHS = {
     "resnet152": (3, 8, 36, 3),
 }  # fmt: skip
 _BASIC = ("resnet18", "resnet34")
-_STRIDE, _REDUCTION = 32, 8
+_HEATMAP_STRIDE, _REDUCTION = 4, 8
 _MODEL_KEYS = {"backbone", "width", "joints", "depth_bins", "attention", "deconv_channels"}
 
 
@@ -64,24 +64,26 @@ class NetworkCost:
 def network_cost(model: ModelConfig, height: int, width: int) -> NetworkCost:
     """The cost of a network for one image of height x width px. Paper, Table 2.
 
-    Raises UserError for an unknown backbone, attention or joint set, and for a size that is not a multiple of 32.
+    Raises UserError for an unknown backbone, attention or joint set, and for a size that is not a multiple of
+    the network's stride.
     """
     for side, size in (("height", height), ("width", width)):
-        if size <= 0 or size % _STRIDE:
-            raise UserError(f"the input's {side} is {size} px", expected=f"a positive multiple of {_STRIDE}")
+        if size <= 0 or size % model.stride:
+            raise UserError(f"the input's {side} is {size} px", expected=f"a positive multiple of {model.stride}")
     for name, value, names in (("backbone", model.backbone, _DEPTHS), ("joints", model.joints, TRAINING)):
         if value not in names:
             raise UserError(f"model.{name} is '{value}'", expected=f"one of {', '.join(names)}")
-    channels, backbone = _backbone(model.backbone, model.width, height * width // 4)
-    positions = height * width // _STRIDE**2
+    channels, backbone = _backbone(model, height * width // 4)
+    positions = height * width // model.stride**2
     attention = _attention(model, channels, positions)
     upsampling = Cost()
-    for inputs in (channels, model.deconv_channels, model.deconv_channels):
+    inputs, outputs = channels, height * width // _HEATMAP_STRIDE**2
+    while positions < outputs:
         upsampling += _transposed(inputs, model.deconv_channels, positions)
-        positions *= 4
+        inputs, positions = model.deconv_channels, 4 * positions
         upsampling += _norm(model.deconv_channels, positions)
-    outputs = len(TRAINING[model.joints]) * model.depth_bins
-    head = _convolution(model.deconv_channels, outputs, 1, positions, bias=True)
+    volumes = len(TRAINING[model.joints]) * model.depth_bins
+    head = _convolution(model.deconv_channels, volumes, 1, positions, bias=True)
     return NetworkCost(backbone, attention, upsampling, head)
 
 
@@ -93,7 +95,10 @@ def recorded_network(config: Mapping[str, object]) -> RecordedNetwork | None:
     if not (model.keys() >= _MODEL_KEYS and {"input_width", "input_height"} <= data.keys()):
         return None
     values = {key: model[key] for key in _MODEL_KEYS}
-    network = ModelConfig(**values, attention_position=bool(model.get("attention_position", False)))
+    learned, stride = bool(model.get("attention_position", False)), model.get("stride", LATER["model.stride"])
+    if stride not in STRIDES:
+        return None
+    network = ModelConfig(**values, attention_position=learned, stride=stride)
     return RecordedNetwork(network, data["input_width"], data["input_height"])
 
 
@@ -127,17 +132,19 @@ def _norm(channels: int, positions: int) -> Cost:
     return Cost(2 * channels, 2 * channels * positions, 0)
 
 
-def _backbone(name: str, width: float, positions: int) -> tuple[int, Cost]:
+def _backbone(model: ModelConfig, positions: int) -> tuple[int, Cost]:
     """The channels that a backbone gives, and its cost; positions: of the stem's output."""
-    stem, *stages = (max(8, 8 * round(planes * width / 8)) for planes in (64, 64, 128, 256, 512))
+    stem, *stages = (max(8, 8 * round(planes * model.width / 8)) for planes in (64, 64, 128, 256, 512))
     total = _convolution(3, stem, 7, positions) + _norm(stem, positions)
     inputs, positions = stem, positions // 4
-    for stage, (planes, depth) in enumerate(zip(stages, _DEPTHS[name], strict=True)):
+    for stage, (planes, depth) in enumerate(zip(stages, _DEPTHS[model.backbone], strict=True)):
+        halves = stage > 0 and 2 ** (stage + 2) <= model.stride
         for block in range(depth):
-            shrinks = block == 0 and stage > 0
+            shrinks = block == 0 and halves
             after = positions // 4 if shrinks else positions
-            outputs = planes if name in _BASIC else 4 * planes
-            for layer in _block(name in _BASIC, inputs, planes, positions, after):
+            basic = model.backbone in _BASIC
+            outputs = planes if basic else 4 * planes
+            for layer in _block(basic, inputs, planes, positions, after):
                 total += _convolution(*layer) + _norm(layer[1], layer[3])
             if shrinks or inputs != outputs:
                 total += _convolution(inputs, outputs, 1, after) + _norm(outputs, after)

@@ -1,4 +1,4 @@
-"""The whole network: backbone, self-attention block, three transposed convolutions, volumes, soft-argmax.
+"""The whole network: backbone, self-attention block, transposed convolutions, volumes, soft-argmax.
 
 Knows tensors only: the input is normalised images, the output coordinates relative to the input. The network keeps the
 memory layout of its input: channels-last images give channels-last feature maps and volumes.
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from sanpose.config.schema import ModelConfig
 from sanpose.errors import UserError
 from sanpose.model.attention import ChannelAttention, PositionAttention
-from sanpose.model.backbone import STRIDE, build_backbone
+from sanpose.model.backbone import build_backbone
 from sanpose.model.softargmax import soft_argmax, soft_argmax_scores
 from sanpose.pose.joints import TRAINING
 
-UPSAMPLINGS = 3
+HEATMAP_STRIDE = 4  # px of the input for each bin of a volume
 
 
 class SAN(nn.Module):
@@ -29,21 +29,21 @@ class SAN(nn.Module):
     def __init__(self, config: ModelConfig, input_height: int, input_width: int):
         super().__init__()
         for side, size in (("height", input_height), ("width", input_width)):
-            if size <= 0 or size % STRIDE:
-                raise UserError(f"the input's {side} is {size} px", expected=f"a positive multiple of {STRIDE}")
+            if size <= 0 or size % config.stride:
+                raise UserError(f"the input's {side} is {size} px", expected=f"a positive multiple of {config.stride}")
         self.joints = len(TRAINING[config.joints])
         self.depth_bins = config.depth_bins
-        self.backbone = build_backbone(config.backbone, config.width, config.weights)
+        self.backbone = build_backbone(config.backbone, config.width, config.weights, config.stride)
         channels = self.backbone.channels
         self.attention: PositionAttention | ChannelAttention | None = None
-        height, width = input_height // STRIDE, input_width // STRIDE
+        height, width = input_height // config.stride, input_width // config.stride
         if config.attention == "position":
             self.attention = PositionAttention(
                 channels, height, width, config.delta_init, config.attention_scale, config.attention_position
             )
         elif config.attention == "channel":
             self.attention = ChannelAttention(height * width, config.delta_init, config.attention_scale)
-        self.upsample = _upsampling(channels, config.deconv_channels)
+        self.upsample = _upsampling(channels, config.deconv_channels, config.stride)
         self.head = nn.Conv2d(config.deconv_channels, self.joints * self.depth_bins, 1)
         for module in (*self.upsample, self.head):
             if isinstance(module, (nn.ConvTranspose2d, nn.Conv2d)):
@@ -72,10 +72,11 @@ class SAN(nn.Module):
         return soft_argmax_scores(self.volumes(images), self.joints, self.depth_bins)
 
 
-def _upsampling(channels: int, out: int) -> nn.Sequential:
-    """Three 4x4 transposed convolutions of stride 2, each doubling height and width, with BN and ReLU."""
+def _upsampling(channels: int, out: int, stride: int) -> nn.Sequential:
+    """4x4 transposed convolutions of stride 2, each doubling height and width, with BN and ReLU: three after a backbone
+    of stride 32."""
     layers: list[nn.Module] = []
-    for i in range(UPSAMPLINGS):
+    for i in range((stride // HEATMAP_STRIDE).bit_length() - 1):
         layers += [
             nn.ConvTranspose2d(channels if i == 0 else out, out, 4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(out),

@@ -29,8 +29,8 @@ def latest(head: Mapping[str, object], trials: Iterable[record.TrialRecord]) -> 
 
 def to_begin(head: Mapping[str, object], started: Iterable[record.TrialRecord]) -> tuple[TrialState, ...]:
     """The points and seeds of a grid that have no trial yet; empty for a search, whose points are not drawn yet."""
-    axes, seeds = head.get("axes"), head.get("seeds")
-    if is_search(head) or not isinstance(axes, list) or not isinstance(seeds, int):
+    axes, seeds, first = head.get("axes"), head.get("seeds"), head.get("first_seed", 0)
+    if is_search(head) or not isinstance(axes, list) or not isinstance(seeds, int) or not isinstance(first, int):
         return ()
     if not all(isinstance(axis, dict) and isinstance(axis.get("values"), list) for axis in axes):
         return ()
@@ -39,7 +39,7 @@ def to_begin(head: Mapping[str, object], started: Iterable[record.TrialRecord]) 
     points = [dict(zip(names, p, strict=True)) for p in itertools.product(*(axis["values"] for axis in axes))]
     return tuple(
         TrialState(None, label(point), point, seed, RunState("", "waiting", seed=seed))
-        for seed, point in itertools.product(range(seeds), points)
+        for seed, point in itertools.product(range(first, first + seeds), points)
         if _key(point, seed) not in present
     )
 

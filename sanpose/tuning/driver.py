@@ -62,7 +62,7 @@ class Driver:
     def begin(self, trial: TrialSpec) -> Start:
         from sweeps.runner import Recorded
 
-        label = definition.label(trial.values) + (f", seed {trial.seed}" if self.sweep.seeds > 1 else "")
+        label = definition.label(trial.values) + (f", seed {trial.seed}" if self.sweep.seeds > 1 or trial.seed else "")
         run = ""
         try:
             identified = identify(self.sweep.config(trial.values, trial.seed))

@@ -63,7 +63,7 @@ def make(sweep: Sweep, retry_failed: bool = False) -> SweepPlan:
     UserError when a record or the study cannot be read."""
     timed = estimate.timed(ledger.read_all(sweep.runs)[0] if sweep.runs.is_dir() else [])
     if sweep.definition.search.sampler == "grid":
-        points = [(values, seed) for seed in range(sweep.seeds) for values in sweep.definition.grid()]
+        points = [(values, seed) for seed in sweep.seed_range for values in sweep.definition.grid()]
         recorded: dict[str, int] = {}
         drawn = 0
     else:
@@ -90,8 +90,9 @@ def _typical(sweep: Sweep, timed: Sequence[Timed]) -> Estimate:
 def _searched(sweep: Sweep, retry: bool) -> tuple[dict[str, int], list[tuple[definition.Values, int]], int]:
     """The counts of a search's study, the known points and seeds that remain, and the number of trials to draw."""
     root = sweep.runs.absolute()
+    folder = record.folder_of(root, sweep.name)
     try:
-        study = Study(record.folder_of(root, sweep.name), sweep.name, sweep.definition, sweep.seeds, copy=True)
+        study = Study(folder, sweep.name, sweep.definition, sweep.seeds, first_seed=sweep.first_seed, copy=True)
     except definition.BadSweep as error:
         raise UserError(f"this sweep cannot be used: {error}") from error
     recorded = study.counts()

@@ -54,7 +54,8 @@ def _open_study(sweep: Sweep, root: Path, folder: Path) -> Study:
     try:
         storage.require(sweep.definition.search.storage)
         disk.patiently(folder, lambda: ownership.claim(sweep, root))
-        return Study(folder, sweep.name, sweep.definition, sweep.seeds, patiently=disk.patiently)
+        seeds, first = sweep.seeds, sweep.first_seed
+        return Study(folder, sweep.name, sweep.definition, seeds, first_seed=first, patiently=disk.patiently)
     except BadSweep as error:
         raise UserError(f"this sweep cannot be used: {error}") from error
 

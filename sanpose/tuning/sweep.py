@@ -28,7 +28,7 @@ OBJECTIVES = {"mpjpe_mm": "h36m", "pckh": "mpii", "ap": "coco", "macs": None}  #
 @dataclass(frozen=True)
 class Checked:
     """The points that are composed before a sweep starts. `configs`: the configurations of the possible points, with
-    seed 0. `refused`: the impossible points, with the error of each."""
+    the first seed. `refused`: the impossible points, with the error of each."""
 
     configs: tuple[Config, ...]
     refused: tuple[tuple[definition.Values, UserError], ...]
@@ -36,12 +36,13 @@ class Checked:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A definition, the number of seeds of every point, and overrides of every trial."""
+    """A definition, the number of seeds of every point and the first of these seeds, and overrides of every trial."""
 
     name: str
     definition: Definition
     seeds: int
     overrides: tuple[str, ...]
+    first_seed: int = 0
 
     def config(self, values: Mapping[str, object], seed: int) -> Config:
         """The configuration of one trial. Raises UserError as `config.compose` does."""
@@ -54,7 +55,7 @@ class Sweep:
         configs, refused = [], []
         for values in grid if 0 < len(grid) <= _CHECKED else _corners(self.definition):
             try:
-                configs.append(self.config(values, 0))
+                configs.append(self.config(values, self.first_seed))
             except UserError as error:
                 refused.append((values, error))
         return Checked(tuple(configs), tuple(refused))
@@ -68,6 +69,11 @@ class Sweep:
         values, error = refused[0]
         count = f"{len(refused)} of {len(configs) + len(refused)} checked points cannot be run"
         return f"{count}; their trials are recorded as failed. The first, {definition.label(values)}: {error.what}"
+
+    @property
+    def seed_range(self) -> range:
+        """The seeds of every point."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def runs(self) -> Path:
@@ -88,6 +94,7 @@ class Sweep:
                 for n, d in zip(search.objectives, definition.directions(search.objectives), strict=True)
             ],
             "overrides": [o for o in self.overrides if not o.startswith(_NUISANCE)],
+            **({"first_seed": self.first_seed} if self.first_seed else {}),
         }
 
 
@@ -117,11 +124,12 @@ def _as_name(stem: str) -> str:
 
 
 def read(arguments: Sequence[str]) -> Sweep:
-    """Read a sweep from arguments: `sweep=NAME seeds=N name=TEXT search.KEY=VALUE`, and overrides of every trial.
+    """Read a sweep from arguments: `sweep=NAME seeds=N first_seed=N name=TEXT search.KEY=VALUE`, and overrides of every
+    trial.
 
     `sweep` is a name in configs/sweep/ or a YAML file. Raises UserError for anything that cannot be used.
     """
-    values, others = split(arguments, "sweep", "seeds", "name")
+    values, others = split(arguments, "sweep", "seeds", "first_seed", "name")
     overrides = tuple(o for o in others if not _sets_search(o))
     path = _file(values.get("sweep", ""))
     try:
@@ -136,10 +144,15 @@ def read(arguments: Sequence[str]) -> Sweep:
         raise UserError(
             f"the sweep has {defined.size * int(seeds):,} trials", expected=f"at most {MOST_TRIALS:,}", where=path
         )
+    first = values.get("first_seed", "0")
+    if not first.isdecimal() or len(first) > 9:
+        raise UserError(f"first_seed={first} is not a seed", expected="0, 1, 2, ... 999,999,999")
     name = values.get("name") or f"{_as_name(path.stem)}-{last_value(overrides, 'preset') or 'paper'}"
+    if int(first) and "name" not in values:
+        name += f"-from-seed-{int(first)}"
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise UserError(f"name={name} cannot name a folder", expected="letters, digits, - and _")
-    sweep = Sweep(name, defined, int(seeds), overrides)
+    sweep = Sweep(name, defined, int(seeds), overrides, int(first))
     _refuse_overruled(sweep)
     _refuse_idle(sweep.definition)
     _check(sweep)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from sanpose.config.schema import NUISANCE
+from sanpose.config.schema import LATER, NUISANCE
 from sanpose.errors import UserError
 from sanpose.runs import facts
 from sanpose.runs.facts import setting
@@ -155,7 +155,7 @@ def _differences(
 ) -> Iterator[tuple[str, object, object]]:
     """The dotted keys of `usual` with another value in `own`, and both values."""
     for key, value in usual.items():
-        other = own.get(key)
+        other = own.get(key, LATER.get(f"{prefix}{key}"))
         if isinstance(value, dict):
             yield from _differences(other if isinstance(other, dict) else {}, value, f"{prefix}{key}.")
         elif other != value:

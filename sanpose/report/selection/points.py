@@ -115,10 +115,10 @@ def _to_begin(sweep: SweepRecord) -> list[TrialRecord]:
     """The points and seeds without a trial: all of a grid's, and a search's missing seeds of the drawn points."""
     if not is_search(sweep.head):
         return [TrialRecord(-1, t.label, dict(t.values), t.seed, "") for t in to_begin(sweep.head, sweep.trials)]
-    seeds = sweep.head.get("seeds")
+    seeds, first = sweep.head.get("seeds"), sweep.head.get("first_seed", 0)
     started = {(key_of(t.values), t.seed) for t in sweep.trials}
     drawn = {key_of(t.values): t.values for t in sweep.trials}
-    planned = range(seeds if isinstance(seeds, int) and seeds * len(drawn) <= MOST_TRIALS else 0)
+    planned = range(first, first + (seeds if isinstance(seeds, int) and seeds * len(drawn) <= MOST_TRIALS else 0))
     missing = [(values, seed) for key, values in drawn.items() for seed in planned if (key, seed) not in started]
     return [TrialRecord(-1, label(values), values, seed, "") for values, seed in missing]
 

@@ -170,7 +170,7 @@ def _settings(published: Mapping[str, str], config: Mapping[str, object]) -> dic
         return theirs
     model = network.model
     ours = {
-        "network": network_name(model.backbone, model.width),
+        "network": network_name(model.backbone, model.width, model.stride),
         "input": f"{network.input_width}×{network.input_height}",
         "data_2d": _sources(
             [name for name in ("mpii", "coco") if (real(setting(config, f"data.sources.{name}.share")) or 0) > 0]
@@ -181,9 +181,10 @@ def _settings(published: Mapping[str, str], config: Mapping[str, object]) -> dic
     return {key: text if text == ours[key] else f"{text} → {ours[key]}" for key, text in theirs.items()}
 
 
-def network_name(backbone: str, width: float) -> str:
-    """A backbone's name for people, with its width unless the width is 1."""
-    return backbone.replace("resnet", "ResNet-") + ("" if width == 1 else f" (width ×{width:g})")
+def network_name(backbone: str, width: float, stride: int = 32) -> str:
+    """A backbone's name for people, with its width unless the width is 1, and its stride unless the stride is 32."""
+    differences = [f"width ×{width:g}"] * (width != 1) + [f"stride {stride}"] * (stride != 32)
+    return backbone.replace("resnet", "ResNet-") + (f" ({', '.join(differences)})" if differences else "")
 
 
 def _sources(names: Sequence[str]) -> str:

@@ -120,7 +120,7 @@ def _cell(cell: CellRuns, reference: float | None) -> dict[str, Cell]:
 
 def _name(model: ModelConfig, width: int, height: int) -> str:
     kind = {"none": "", "position": " + SAN"}.get(model.attention, f" + SAN ({model.attention})")
-    return f"{network_name(model.backbone, model.width)}{kind}, {width}×{height}"
+    return f"{network_name(model.backbone, model.width, model.stride)}{kind}, {width}×{height}"
 
 
 def _counts(cost: Cost | None) -> dict[str, Cell]:

@@ -76,22 +76,37 @@ def _draws(n: int) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(np.random.default_rng(0).integers(0, n, (_RESAMPLES, n)).T)
 
 
-def pairs_needed(mean: float, deviation: float) -> int | None:
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """The p of each of several tests, corrected for their number by Holm's step-down method (Holm, 1979): rejecting
+    where the result is below 5 % gives a false rejection in at most 5 % of families.
+
+    A test without a p counts in the number of tests.
+    """
+    corrected: list[float | None] = [None] * len(ps)
+    below = 0.0
+    for rank, (p, place) in enumerate(sorted((p, place) for place, p in enumerate(ps) if p is not None)):
+        below = max(below, min(1.0, (len(ps) - rank) * p))
+        corrected[place] = below
+    return corrected
+
+
+def pairs_needed(mean: float, deviation: float, tests: int = 1) -> int | None:
     """The smallest number of pairs with which a two-sided paired t-test detects a true difference of `mean`, with
-    POWER.
+    POWER, at 1 - LEVEL divided by the number of tests.
 
     deviation: standard deviation of the pairs' differences. None when MOST pairs are too few.
     """
     effect, numbers = abs(mean) / deviation, range(2, MOST + 1)
-    place = bisect.bisect_left(numbers, True, key=lambda n: _power(effect, n) >= POWER)  # more pairs, more power
+    place = bisect.bisect_left(numbers, True, key=lambda n: _power(effect, n, tests) >= POWER)  # more pairs, more power
     return numbers[place] if place < len(numbers) else None
 
 
-def _power(effect: float, n: int) -> float:
-    """The power of the test at 1 - LEVEL, for an effect in standard deviations, by the noncentral t distribution."""
+def _power(effect: float, n: int, tests: int) -> float:
+    """The power of the test at (1 - LEVEL) / tests, for an effect in standard deviations, by the noncentral t
+    distribution."""
     from scipy import special
 
-    critical, shift = special.stdtrit(n - 1, (1 + LEVEL) / 2), effect * math.sqrt(n)
+    critical, shift = special.stdtrit(n - 1, 1 - (1 - LEVEL) / (2 * tests)), effect * math.sqrt(n)
     below = special.nctdtr(n - 1, shift, critical)
     # For a large effect the distribution function underflows to NaN: nearly all of the mass is above the threshold.
     return 1.0 if math.isnan(below) else float(1 - below)

@@ -31,7 +31,7 @@ DECIDES = (
 
 def tested(difference: Paired, digits: int = 2) -> dict[str, Cell]:
     """The cells of the columns above, without cells for missing intervals; digits: of an interval's ends."""
-    row = {"p": Cell(difference.p), "p_text": Cell(_p(difference.p))}
+    row = {"p": Cell(difference.p), "p_text": Cell(p_text(difference.p))}
     for name, interval in (("interval", difference.interval), ("bootstrap", difference.bootstrap)):
         if interval is not None:
             low, high = interval
@@ -43,21 +43,23 @@ def tested(difference: Paired, digits: int = 2) -> dict[str, Cell]:
     return row
 
 
-def undecided(difference: Paired | None, where: str) -> str:
-    """What a verdict still needs. difference: None without a pair; where: what a seed must be finished in."""
+def undecided(difference: Paired | None, where: str, tests: int = 1) -> str:
+    """What a verdict still needs. difference: None without a pair; where: what a seed must be finished in; tests: the
+    number of tests that the verdict is corrected for."""
     if difference is None:
         return f"undecided: no seed done in {where}, at least 3 are needed"
     if difference.deviation is None:
         return "undecided: one seed, at least 2 more"
     if difference.deviation == 0:
         return "undecided: every seed has the same difference to the last digit, which separate trainings never give"
-    needed = pairs_needed(difference.mean, difference.deviation)
+    needed = pairs_needed(difference.mean, difference.deviation, tests)
     if needed is None:
         return f"undecided: more than {MOST:,} seeds for so small a difference"
     return f"undecided: about {_plural(max(1, needed - difference.pairs))}"
 
 
-def _p(p: float | None) -> str | None:
+def p_text(p: float | None) -> str | None:
+    """A p for people."""
     return None if p is None else f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 

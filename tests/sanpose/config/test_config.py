@@ -1,10 +1,12 @@
 """The configuration: what composes, what is refused and with which words, what defines a run."""
 
+import dataclasses
+
 import pytest
 
 from sanpose.config import deepspeed
 from sanpose.config.compose import compose, from_plain, with_overrides
-from sanpose.config.schema import NUISANCE
+from sanpose.config.schema import LATER, NUISANCE, ModelConfig
 from sanpose.errors import UserError
 from sanpose.runs.identity import identity_of
 
@@ -56,6 +58,8 @@ def test_quick_keeps_the_cells_differences() -> None:
         ("train.learning_rate=-1", "between 0 and 1"),
         ("model.backbone=resnet51", "resnet50"),
         ("model.width=0.5", "ImageNet"),
+        ("model.stride=4", "8, 16 or 32"),
+        ("model.stride=8", "ImageNet"),
         ("eval.sets=[h36m,coco]", "union22"),
         ("eval.sets=[h37m]", "h36m"),
         ("+deepspeed.optimizer.type=SGD", "train.learning_rate"),
@@ -103,6 +107,23 @@ def test_identity_leaves_out_the_machine_and_keeps_the_experiment() -> None:
     assert identity_of(base, {"h36m": "x"}) == identity_of(same, {"h36m": "x"})
     assert identity_of(base, {}) != identity_of(other, {})
     assert identity_of(base, {"h36m": "x"}) != identity_of(base, {"h36m": "y"})
+
+
+def test_a_key_that_came_later_changes_no_id_at_its_default() -> None:
+    plain = compose(["preset=quick"]).plain()
+    assert "stride" not in plain["model"]
+    assert from_plain(plain).model.stride == 32
+    other = compose(["preset=quick", "model.stride=8"])
+    assert other.plain()["model"]["stride"] == 8 and from_plain(other.plain()) == other
+    recorded = with_overrides(from_plain(plain), ["model.stride=16"])
+    assert recorded.model.stride == 16
+
+
+def test_every_later_key_has_its_default_in_the_yaml_and_in_the_schema() -> None:
+    for key, default in LATER.items():
+        section, name = key.split(".")
+        assert getattr(getattr(compose(["preset=quick"]), section), name) == default
+        assert {f.name: f.default for f in dataclasses.fields(ModelConfig)}[name] == default
 
 
 def test_every_nuisance_key_exists() -> None:

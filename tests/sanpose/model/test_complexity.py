@@ -69,11 +69,15 @@ def counted_in(network: SAN, height: int, width: int) -> NetworkCost:
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("attention", ["none", "position", "channel"])
 def test_the_arithmetic_counts_what_the_network_has(name: str, attention: str) -> None:
-    for width, joints, position, size in (
-        (1.0, "h36m18", False, (256, 256)),
-        (0.375, "union22", attention == "position", (96, 64)),
+    for width, joints, position, size, stride in (
+        (1.0, "h36m18", False, (256, 256), 32),
+        (0.375, "union22", attention == "position", (96, 64), 32),
+        (0.25, "h36m18", False, (96, 64), 16),
+        (1.0, "h36m18", attention == "position", (96, 64), 8),
     ):
-        model = ModelConfig(backbone=name, attention=attention, width=width, joints=joints, attention_position=position)
+        model = ModelConfig(
+            backbone=name, attention=attention, width=width, joints=joints, attention_position=position, stride=stride
+        )
         with torch.device("meta"):
             network = SAN(model, *size)
         found = network_cost(model, *size)
@@ -95,6 +99,10 @@ def test_a_network_that_cannot_be_is_refused() -> None:
         assert recorded_cost({"model": model, "data": {"input_height": 64, "input_width": 64}}) is None
     with pytest.raises(UserError, match="multiple of 32"):
         network_cost(ModelConfig(), 250, 256)
+    with pytest.raises(UserError, match="multiple of 8"):
+        network_cost(ModelConfig(stride=8), 250, 256)
+    other = {**dataclasses.asdict(ModelConfig()), "stride": 7}
+    assert recorded_cost({"model": other, "data": {"input_height": 64, "input_width": 64}}) is None
 
 
 def test_command_shows_table_2_beside_the_papers() -> None:

@@ -76,6 +76,16 @@ def test_width_scales_every_channel(name: str, channels: int) -> None:
     assert 14 < ratio < 16.5
 
 
+@pytest.mark.parametrize(("stride", "positions", "upsamplings"), [(32, (3, 2), 3), (16, (6, 4), 2), (8, (12, 8), 1)])
+def test_a_smaller_stride_gives_the_attention_more_positions(
+    stride: int, positions: tuple[int, int], upsamplings: int
+) -> None:
+    network = SAN(ModelConfig(backbone="resnet18", width=0.25, depth_bins=8, stride=stride), 96, 64).eval()
+    assert network.backbone(images()).shape[2:] == positions
+    assert network.volumes(images()).shape[2:] == (24, 16)
+    assert sum(isinstance(layer, torch.nn.ConvTranspose2d) for layer in network.upsample) == upsamplings
+
+
 @pytest.mark.parametrize("scale,position", [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_attention_is_the_formula(scale: bool, position: bool, layout: torch.memory_format) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from sanpose.errors import UserError
 from sanpose.runs import checkpoints, identity, ledger
+from sanpose.status.planned import to_begin
 from sanpose.tuning import plan, sweep
 from sanpose.tuning.driver import Driver
 from sanpose.tuning.sweep import Sweep
@@ -26,6 +27,7 @@ RATES = {"title": "rates", "axes": {"train.learning_rate": {"low": 1e-5, "high":
 # Every value goes with another one, but 6 images do not fall into 4 parts, nor 8 into 3.
 ATTENTION_AXES = {"model.attention": ["none", "position"], "model.delta_init": [0.1, 1.0]}  # none goes with no delta
 ATTENTION = {"title": "attention", "axes": ATTENTION_AXES}
+KINDS = {"title": "kinds", "axes": {"model.attention": ["position", "channel"]}}
 BATCHES = {"title": "batches", "axes": {"train.batch_size": [6, 8], "train.accumulation": [3, 4]}}
 
 
@@ -81,6 +83,24 @@ def test_a_search_is_planned_from_its_study(tmp_path: Path, data: list[str]) -> 
     retried = plan.make(rates, retry_failed=True)
     assert [row.action for row in retried.rows] == ["resume at epoch 1", "train"]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files, "a plan leaves no trace"
+
+
+def test_the_first_seed_is_the_first_of_every_point(tmp_path: Path, data: list[str]) -> None:
+    some = read_sweep(tmp_path, KINDS, data, "seeds=2", "first_seed=100")
+    assert some.name.endswith("-from-seed-100")
+    assert {config.train.seed for config in some.checked.configs} == {100}
+    planned = plan.make(some)
+    assert sorted(row.seed for row in planned.rows) == [100, 100, 101, 101]
+    values = some.definition.grid()[0]
+    run = recorded(some, values, 101, "done")
+    folder = record.folder_of(some.runs, some.name)
+    folder.mkdir(parents=True)
+    study = Study(folder, some.name, some.definition, 2, first_seed=100)
+    assert sorted(spec.seed for spec in iter(study.next, None)) == [100, 100, 101, 101]
+    record.write_head(some.runs, some.name, {**some.head(), "seeds": 2})
+    head = record.read(some.runs, some.name).head
+    states = to_begin(head, [record.TrialRecord(0, "", values, 101, run)])
+    assert sorted(state.seed for state in states) == [100, 100, 101]
 
 
 def test_nothing_is_left_of_a_search_that_has_ended(tmp_path: Path, data: list[str]) -> None:

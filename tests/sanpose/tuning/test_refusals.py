@@ -33,6 +33,8 @@ from tests.sanpose.tuning.small import DELTAS, QUIET, SHORT, definition
         (["sweep=nothing.yaml"], "there is no such sweep"),
         (["sweep=table1", "seeds="], "seeds= is not"),
         (["sweep=table1", "seeds"], "'seeds' is not an override"),
+        (["sweep=table1", "first_seed=-1"], "first_seed=-1 is not a seed"),
+        (["sweep=table1", "first_seed="], "first_seed= is not a seed"),
         (["sweep=table1", "search.objectives=[mpjpe_mm"], "cannot be used"),
         (["sweep=table1", "train.seed=7"], "seeds=N"),
         (["sweep=data_mix", "data.sources.mpii.share=3"], "the sweep sets 'data.sources.mpii.share' itself"),
@@ -79,6 +81,10 @@ def test_a_sweep_of_the_same_name_must_be_the_same(data: list[str], tmp_path: Pa
     ownership.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "seeds=3"]), root)
     with pytest.raises(UserError, match="differs in overrides"):
         ownership.claim(sweep.read([definition(tmp_path), *data, *SHORT, runs, "train.epochs=7"]), root)
+    with pytest.raises(UserError, match="differs in first_seed"):
+        ownership.claim(
+            sweep.read([definition(tmp_path), *data, *SHORT, runs, "first_seed=100", f"name={first.name}"]), root
+        )
     moved = tiny.write(tmp_path / "other", "h36m", seed=9)
     with pytest.raises(UserError, match="differs in the data"):
         ownership.claim(
