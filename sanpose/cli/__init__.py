@@ -59,7 +59,8 @@ def _speak_utf8() -> None:
     letters are not UTF-8."""
     if sys.getfilesystemencoding().lower() != "utf-8" and not sys.flags.utf8_mode:
         os.environ["PYTHONUTF8"] = "1"
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        # The option acts here, even with `python -I`; the variable acts in Ray's processes.
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _have_home() -> None:

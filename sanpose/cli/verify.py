@@ -20,18 +20,20 @@ def verify(bundle: Path) -> None:
     """
     from sanpose.report.bundle.verify import verify as check
 
-    found = check(bundle)
-    about = f"sweep {found.listed.sweep}" if found.listed.sweep else "all runs"
-    click.echo(f"{bundle}: {about}, made by sanpose {found.listed.version} on {found.listed.created}")
-    click.echo(f"{found.runs} runs, {len(found.listed.tables)} tables, {found.cells:,} values of tables compared")
-    for problem in found.problems[:_SHOWN]:
+    verification = check(bundle)
+    about = f"sweep {verification.listed.sweep}" if verification.listed.sweep else "all runs"
+    click.echo(f"{bundle}: {about}, made by sanpose {verification.listed.version} on {verification.listed.created}")
+    click.echo(
+        f"{verification.runs} runs, {len(verification.listed.tables)} tables, {verification.cells:,} values of tables compared"
+    )
+    for problem in verification.problems[:_SHOWN]:
         click.echo(f"differs: {problem}", err=True)
-    if found.problems:
-        click.echo(f"{len(found.problems)} differences", err=True)
+    if verification.problems:
+        click.echo(f"{len(verification.problems)} differences", err=True)
         sys.exit(1)
-    if found.rounded:
+    if verification.rounded:
         click.echo(
-            f"every table and verdict follows from the records; {found.rounded} values differ after the ninth digit"
+            f"every table and verdict follows from the records; {verification.rounded} values differ after the ninth digit"
         )
     else:
         click.echo("every table and verdict follows from the records, to the last digit")
