@@ -20,20 +20,14 @@ def verify(bundle: Path) -> None:
     """
     from sanpose.report.bundle.verify import verify as check
 
-    verification = check(bundle)
-    about = f"sweep {verification.listed.sweep}" if verification.listed.sweep else "all runs"
-    click.echo(f"{bundle}: {about}, made by sanpose {verification.listed.version} on {verification.listed.created}")
-    click.echo(
-        f"{verification.runs} runs, {len(verification.listed.tables)} tables, {verification.cells:,} values of tables compared"
-    )
-    for problem in verification.problems[:_SHOWN]:
+    checked = check(bundle)
+    listed, count = checked.listed, len(checked.problems)
+    click.echo(f"{bundle}: {listed.sweep or 'all runs'}, made by sanpose {listed.version} on {listed.created}")
+    click.echo(f"{checked.runs} runs, {len(listed.tables)} tables, {checked.cells:,} values of tables compared")
+    for problem in checked.problems[:_SHOWN]:
         click.echo(f"differs: {problem}", err=True)
-    if verification.problems:
-        click.echo(f"{len(verification.problems)} differences", err=True)
+    if count:
+        click.echo(f"{count} differences", err=True)
         sys.exit(1)
-    if verification.rounded:
-        click.echo(
-            f"every table and verdict follows from the records; {verification.rounded} values differ after the ninth digit"
-        )
-    else:
-        click.echo("every table and verdict follows from the records, to the last digit")
+    digits = f"; {checked.rounded} values differ after the ninth digit" if checked.rounded else ", to the last digit"
+    click.echo(f"every table and verdict follows from the records{digits}")
