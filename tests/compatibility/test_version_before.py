@@ -144,20 +144,20 @@ def test_the_sweep_is_continued_and_no_trial_is_done_twice(ray: None, here: Path
         assert agree(here, run)
 
 
-@pytest.mark.parametrize(("options", "before"), [((), "report"), (("--sweep", "rates-smoke"), "report-of-sweep")])
-def test_the_report_has_the_same_tables(here: Path, options: tuple[str, ...], before: str) -> None:
+@pytest.mark.parametrize(("options", "folder"), [((), "report"), (("--sweep", "rates-smoke"), "report-of-sweep")])
+def test_the_report_has_the_same_tables(here: Path, options: tuple[str, ...], folder: str) -> None:
     printed("report", "--no-page", "--out", "now", *options)
-    names = sorted(path.name for path in (here / before).iterdir())
+    names = sorted(path.name for path in (here / folder).iterdir())
     assert names == sorted(path.name for path in (here / "now").iterdir() if path.suffix in (".csv", ".json"))
     for name in names:
-        old, new = here / before / name, here / "now" / name
-        assert table(new) == table(old), name
+        old, new = here / folder / name, here / "now" / name
+        before = rows(old)
+        assert [{key: row[key] for key in columns} for columns, row in zip(before, rows(new), strict=True)] == before
 
 
-def table(path: Path) -> object:
-    """The rows of a table's file, and the keys of its columns; without sentences for people."""
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table's file, without sentences for people. A newer version may have more columns."""
     if path.suffix == ".csv":
         with path.open(newline="") as file:
             return [{k: v for k, v in row.items() if k not in PROSE} for row in csv.DictReader(file)]
-    document = json.loads(path.read_text())
-    return document.keys(), [column["key"] for column in document["columns"]], len(document["rows"])
+    return [{k: v for k, v in row.items() if k not in PROSE} for row in json.loads(path.read_text())["rows"]]
