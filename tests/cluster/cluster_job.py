@@ -83,8 +83,10 @@ class Job:
 
 
 def train(lab: Lab, folder: Path, arguments: list[str], *options: str) -> Job:
-    """Submit slurm/train.sbatch from a folder that holds nothing of the project."""
+    """Submit slurm/train.sbatch from a folder that holds nothing of the project, but modules of our packages' names."""
     folder.mkdir(exist_ok=True)
+    (folder / "cluster.py").write_text("raise SystemExit('a module of the user was imported')")
+    (folder / "sweeps").mkdir(exist_ok=True)
     chosen = compose([*arguments, f"runs={folder / 'runs'}"])
     run = folder / "runs" / identity.run_id(chosen)
     script = REPOSITORY / "slurm" / "train.sbatch"
