@@ -51,7 +51,8 @@ class SweepHead(TypedDict, total=False):
     `search`: None for a grid. `axes`: [{"name", "values", "means"}]. `objectives`: [{"name", "direction"}]. `driver`:
     {"host", "pid", "started", "dashboard"} of the last start. `ended`: None while the sweep runs, or when its driver
     died. `planned`: the number of trials of a search. `fingerprints`: of the data files, by source. `storage`: the URL
-    of the study's database, without a password.
+    of the study's database, without a password. `auto`: with seeds=auto, {"max_seeds", "alpha"}; `seeds` are then those
+    that every point gets.
     """
 
     schema: int
@@ -68,6 +69,7 @@ class SweepHead(TypedDict, total=False):
     fingerprints: dict[str, object]
     seeds: int
     first_seed: int
+    auto: dict[str, object]
     planned: int | None
     created: str
     driver: dict[str, object] | None

@@ -177,6 +177,8 @@ class Trials:
             if not self._running:
                 time.sleep(_WAIT_SECONDS)
             return None
+        if self._study.grows and self._running:
+            return None  # an outcome may add trials
         return str(Searcher.FINISHED)
 
     def _begin(self, name: str, trial: TrialSpec) -> dict[str, object] | None:

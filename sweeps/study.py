@@ -13,7 +13,7 @@ import logging
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,12 +41,29 @@ class TrialSpec:
     repeats: int | None = None
 
 
+@dataclass(frozen=True)
+class TrialResult:
+    """A trial of the study by now. `figure`: of the first objective; None unless the trial is done. `ended`: done,
+    failed or pruned."""
+
+    values: Values
+    seed: int
+    run: str
+    figure: float | None
+    ended: bool
+
+
+More = Callable[[Sequence[TrialResult]], Sequence[tuple[Values, int]]]
+"""The points and seeds that a grid's results call for, after every trial that counts."""
+
+
 class Study:
     """The study of one sweep, opened or created.
 
     `seeds`: the number of runs of every point, with the seeds from `first_seed` on. `copy`: work on a copy in memory,
-    and leave the stored study as it is. `patiently`: how to write into the folder. `distributions`: Optuna's form of
-    the axes. Raises BadSweep as `storage` does.
+    and leave the stored study as it is. `patiently`: how to write into the folder. `more`: of a grid that grows with
+    its results, what to run next; None for a grid with the same seeds for every point. `distributions`: Optuna's form
+    of the axes. Raises BadSweep as `storage` does.
     """
 
     def __init__(
@@ -59,12 +76,14 @@ class Study:
         first_seed: int = 0,
         copy: bool = False,
         patiently: Patiently = at_once,
+        more: More | None = None,
     ):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         logging.getLogger("optuna").propagate = False
         self.definition, self.search, self.seeds = definition, definition.search, range(first_seed, first_seed + seeds)
+        self.more = more
         self.distributions = {axis.name: _distribution(axis) for axis in definition.axes}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -83,6 +102,8 @@ class Study:
         if orphan:
             return orphan
         if not self._waiting():
+            self._grow()
+        if not self._waiting():
             count = self._count()
             if self.search.sampler == "grid" or count >= self.search.trials * len(self.seeds):
                 return None
@@ -94,6 +115,26 @@ class Study:
             for seed in self.seeds[1:]:
                 self._add(dict(trial.params), seed)
         return self._spec(trial)
+
+    @property
+    def grows(self) -> bool:
+        """Whether the outcome of a running trial may add others."""
+        return self.more is not None
+
+    def results(self) -> list[TrialResult]:
+        """Every trial that counts: those that no other trial repeats."""
+        repeated = {t.user_attrs["repeats"] for t in self.study.get_trials(deepcopy=False) if "repeats" in t.user_attrs}
+        return [
+            TrialResult(
+                _params(trial),
+                int(trial.user_attrs.get("seed", 0)),
+                str(trial.user_attrs.get("run", "")),
+                trial.values[0] if trial.values else None,
+                trial.state.is_finished(),
+            )
+            for trial in self.study.get_trials(deepcopy=False)
+            if self._sound(trial) and trial.number not in repeated
+        ]
 
     def counts(self) -> dict[str, int]:
         """How many trials of the study are done, pruned, failed and running."""
@@ -219,6 +260,16 @@ class Study:
         for seed, point in itertools.product(self.seeds, points):
             if _identity(point, seed) not in keys:
                 keys.add(_identity(point, seed))
+                self._add(point, seed)
+
+    def _grow(self) -> None:
+        """Enqueue what the results call for, unless the study has it."""
+        if self.more is None:
+            return
+        results = self.results()
+        keys = {_identity(result.values, result.seed) for result in results}
+        for point, seed in self.more(results):
+            if _identity(point, seed) not in keys:
                 self._add(point, seed)
 
     def _add(self, point: Values, seed: int, **attributes: int) -> None:

@@ -111,6 +111,7 @@ def _summary(sweep: SweepState) -> dict[str, object]:
         "counts": sweep.counts,
         "to_draw": sweep.to_draw,
         "ends_at": sweep.ends_at,
+        "claims": {**sweep.claims.plain(), "summary": sweep.claims.summary} if sweep.claims else None,
     }
 
 

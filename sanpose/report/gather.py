@@ -18,6 +18,7 @@ from sanpose.report.tables.bill import Watts, bill_table
 from sanpose.report.tables.claims import claims, claims_table
 from sanpose.report.tables.comparisons import table3, table4, table5
 from sanpose.report.tables.complexity import table2
+from sanpose.report.tables.looked import autos_of
 from sanpose.report.tables.sweep_compared import compared_table
 from sanpose.report.tables.sweep_tables import sweep_table
 from sanpose.runs import ledger, lookup
@@ -95,6 +96,7 @@ def _gathered(runs: Path, config_dir: Path, sweep: str | None, only_preset: str 
     cells = {cell.letter: cell for cell in selection.cells}
     by_id = {run.id: run for run in records}
     broken_names = {name for entry in broken for name in (entry.path.name, entry.path.parent.name)}
+    autos = autos_of(sweeps)
     points = tuple(points_of(one, by_id, keys, broken_names) for one in sweeps)
     return Report(
         runs=runs,
@@ -108,9 +110,9 @@ def _gathered(runs: Path, config_dir: Path, sweep: str | None, only_preset: str 
             table4(selection.cells, config_dir),
             table5(selection.cells, config_dir),
         ),
-        claims=claims_table(claims(selection, config_dir), cells),
+        claims=claims_table(claims(selection, config_dir, autos), cells),
         sweep_tables=tuple(map(sweep_table, sweeps, points)),
-        compared=tuple(map(compared_table, sweeps, points)),
+        compared=tuple(compared_table(one, swept, autos) for one, swept in zip(sweeps, points, strict=True)),
         bill=bill_table(records, selection.cells, sweeps, watts),
         cells=cells,
         records=records,

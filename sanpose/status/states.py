@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sanpose.claims.record import ClaimsRecord
 from sanpose.runs.ledger import Broken
 
 STATES = (
@@ -83,7 +84,8 @@ class SweepState:
     """`state`: "running", "ended", "stopped" (its driver is gone), "unverified" (its driver is on another machine) or
     "unknown" (no driver recorded); `reason`: the same in words. `dashboard`: the address of Ray's dashboard, None where
     none is recorded. `trials`: the started trials, then a grid's trials that have not started; `to_draw`: how many more
-    a search will draw. `ends_at`: an estimate, seconds since 1970; None where nothing runs or no time is known."""
+    a search will draw. `ends_at`: an estimate, seconds since 1970; None where nothing runs or no time is known.
+    `claims`: with seeds=auto, what its driver has decided."""
 
     name: str
     title: str
@@ -93,6 +95,7 @@ class SweepState:
     trials: tuple[TrialState, ...]
     to_draw: int
     ends_at: float | None
+    claims: ClaimsRecord | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -123,8 +126,9 @@ def plain(snapshot: Snapshot) -> dict[str, object]:
     """What `sanpose status --json` prints. Times are UTC in ISO 8601, durations seconds; an unknown value is null.
 
     Keys: `schema`, `at`, `runs` (the folder), `sweeps`, `loose` (runs in no sweep, each as `run_plain`), `broken` (each
-    `path`, `reason`). A sweep: `name`, `title`, `state`, `reason`, `dashboard`, `counts`, `eta_s`, `trials`. A trial:
-    `number` (null before its start), `label`, `values`, `seed`, `run` (its `id` is empty before its start).
+    `path`, `reason`). A sweep: `name`, `title`, `state`, `reason`, `dashboard`, `counts`, `eta_s`, `claims` (null
+    without seeds=auto; else as in the sweep's claims.json), `trials`. A trial: `number` (null before its start),
+    `label`, `values`, `seed`, `run` (its `id` is empty before its start).
     """
     return {
         "schema": JSON_SCHEMA,
@@ -175,6 +179,7 @@ def _sweep_plain(sweep: SweepState, now: float) -> dict[str, object]:
         "dashboard": sweep.dashboard,
         "counts": sweep.counts,
         "eta_s": seconds_left(sweep.ends_at, now),
+        "claims": sweep.claims.plain() if sweep.claims else None,
         "trials": [
             {
                 "number": trial.number,

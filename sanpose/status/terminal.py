@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sanpose.claims.record import ClaimsRecord
 from sanpose.status.states import STATES, RunState, Snapshot, SweepState, counts, seconds_left
 
 FOLDED = ("waiting", "pruned", "done")  # states with at most SHOWN trials in a table, without --all
@@ -30,7 +31,8 @@ def to_terminal(snapshot: Snapshot, *, everything: bool = False) -> RenderableTy
     parts: list[RenderableType] = []
     for sweep in snapshot.sweeps:
         rows: list[_Row] = [(trial.point, trial.seed, trial.run) for trial in sweep.trials]
-        parts += [_sweep_line(sweep, snapshot.at), *_table(rows, snapshot.at, everything), Text()]
+        parts += [_sweep_line(sweep, snapshot.at), *_table(rows, snapshot.at, everything)]
+        parts += [*(_claims(sweep.claims) if sweep.claims else ()), Text()]
     if snapshot.loose:
         line = Text.assemble(("runs in no sweep", "bold"), "  ", _counts(counts(run.state for run in snapshot.loose)))
         loose: list[_Row] = [(run.label, run.seed, run) for run in snapshot.loose]
@@ -69,6 +71,23 @@ def _sweep_line(sweep: SweepState, now: float) -> Text:
     line.append(sweep.state, _STYLES[sweep.state]).append(f" ({clean(sweep.reason)})")
     remaining = seconds_left(sweep.ends_at, now)
     return line if remaining is None else line.append(f"; about {duration(remaining)} left")
+
+
+def _claims(claims: ClaimsRecord) -> list[RenderableType]:
+    """What a sweep with seeds=auto has decided: a line, and a row for each claim."""
+    rules = f"at most {claims.auto.max_seeds} seeds, {claims.auto.alpha:g} for all claims together"
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("claim", "", "seeds", "difference", "p (Holm)", "state"):
+        table.add_column(name, justify="right" if name in ("seeds", "difference", "p (Holm)") else "left")
+    for one in claims.claims:
+        difference = "" if one.difference is None else f"{one.difference:+.2f}"
+        p = "" if one.p_holm is None else f"{one.p_holm:.4f}"
+        texts = [clean(one.step), clean(one.choice), str(one.seeds), difference, p]
+        table.add_row(*map(Text, texts), Text(one.text, _DECIDED.get(one.state, "")))
+    return [Text.assemble((claims.summary, "bold"), (f" ({rules})", "dim")), table]
+
+
+_DECIDED = {"better": "green", "worse": "magenta", "open": "cyan"}
 
 
 def _counts(numbers: dict[str, int]) -> Text:

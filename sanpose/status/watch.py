@@ -7,6 +7,8 @@ import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from sanpose.claims import record as claims_record
+from sanpose.claims.record import ClaimsRecord
 from sanpose.errors import UserError, nearest
 from sanpose.runs import ledger
 from sanpose.runs.ledger import Broken
@@ -51,7 +53,7 @@ class Watcher:
         states = self._refresh_runs(in_sweeps if self.sweep is not None else ledger.folders(self.runs) | in_sweeps)
         loose = tuple(states[run] for run in sorted(states) if run not in in_sweeps and self.sweep is None)
         broken += [Broken(self.runs / run.id, run.problem) for _, run in sorted(states.items()) if run.problem]
-        sweep_states = tuple(_sweep_state(sweep, states) for sweep in sweeps)
+        sweep_states = tuple(_sweep_state(sweep, states, self._sweeps[sweep.name].claims()) for sweep in sweeps)
         return Snapshot(now, self.runs, sweep_states, loose, tuple(broken))
 
     def _refresh_runs(self, names: set[str]) -> dict[str, RunState]:
@@ -98,6 +100,15 @@ class _SweepFiles:
         self.folder = record.folder_of(runs, name)
         self._files: object = None  # the files when the record was last read
         self._sweep: record.SweepRecord | None = None
+        self._claims_file: object = None
+        self._claims: ClaimsRecord | None = None
+
+    def claims(self) -> ClaimsRecord | None:
+        """What the driver of a sweep with seeds=auto has decided; None without."""
+        file = signature(self.folder / claims_record.NAME)
+        if file != self._claims_file:
+            self._claims_file, self._claims = file, claims_record.read(self.folder)
+        return self._claims
 
     def refresh(self) -> record.SweepRecord:
         files = tuple(signature(self.folder / name) for name in ("sweep.json", "trials.jsonl"))
@@ -124,7 +135,7 @@ def _distinct(trials: Collection[TrialState]) -> list[RunState]:
     return [*named.values(), *(trial.run for trial in trials if not trial.run.id)]
 
 
-def _sweep_state(sweep: record.SweepRecord, states: Mapping[str, RunState]) -> SweepState:
+def _sweep_state(sweep: record.SweepRecord, states: Mapping[str, RunState], claims: ClaimsRecord | None) -> SweepState:
     counted = latest(sweep.head, sweep.trials)
     started = tuple(TrialState(t.number, t.label, t.values, t.seed, _run_of(t, states)) for t in counted)
     trials, missing = started + to_begin(sweep.head, sweep.trials), to_draw(sweep.head, len(started))
@@ -134,4 +145,4 @@ def _sweep_state(sweep: record.SweepRecord, states: Mapping[str, RunState]) -> S
     dashboard = address if address.startswith(("http://", "https://")) else None
     ends = ends_at(_distinct(trials), missing) if state != "ended" else None
     title = str(sweep.head.get("title") or sweep.name)
-    return SweepState(sweep.name, title, state, reason, dashboard, trials, missing, ends)
+    return SweepState(sweep.name, title, state, reason, dashboard, trials, missing, ends, claims)

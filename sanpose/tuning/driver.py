@@ -123,7 +123,7 @@ class Driver:
         trained unless this sweep prunes too."""
         match before.status if before else "":
             case "done":
-                return Done(_figures(before)) if before else None
+                return Done(figures_of(before)) if before else None
             case "failed" if before and not self.retry_failed:
                 return Failed(before.reason or "unknown")
             case "pruned" if self.sweep.definition.search.pruner != "none":
@@ -146,7 +146,7 @@ class Driver:
                     opened.pruned()
                     return outcome
                 case Done(result):
-                    done = Done(_figures(opened.done(TrainingResult.from_plain(result))))
+                    done = Done(figures_of(opened.done(TrainingResult.from_plain(result))))
                 case _:
                     assert_never(outcome)
         self._trim(opened.paths, self.keep)
@@ -213,7 +213,8 @@ def _trial_record(trial: TrialSpec, label: str, run: str, reason: str | None = N
     return record.TrialRecord(trial.number, label, trial.values, trial.seed, run, reason, repeats=trial.repeats)
 
 
-def _figures(run: RunRecord) -> Figures:
+def figures_of(run: RunRecord) -> Figures:
+    """The figures that a sweep can optimise, from a finished run's record."""
     return {**headline(run.metrics), "macs": facts.real(run.extra.get("macs"))}
 
 

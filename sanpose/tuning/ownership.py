@@ -14,6 +14,8 @@ from sanpose.tuning.sweep import Sweep
 from sweeps import record
 from sweeps.files import BrokenRecord
 
+_ADDED = ("auto", "first_seed")  # keys of the definition that are absent at their defaults
+
 
 def claim(sweep: Sweep, root: Path) -> None:
     """Create or update the sweep's record. Raises UserError when a sweep of this name has another definition, or other
@@ -47,7 +49,8 @@ def _differing(
     head: Mapping[str, object], defining: Mapping[str, object], seeds: int, changed_sources: list[str]
 ) -> list[str]:
     """What prevents a sweep from resuming with a record, in words."""
-    keys = [key for key in defining if key != "trials" and head.get(key) != defining[key]]
+    keys = [key for key in (*defining, *_ADDED) if key != "trials" and head.get(key) != defining.get(key)]
+    keys = list(dict.fromkeys(keys))
     fewer = [
         key for key, new in (("seeds", seeds), ("trials", defining["trials"])) if _count(head.get(key)) > _count(new)
     ]

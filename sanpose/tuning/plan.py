@@ -10,14 +10,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sanpose.claims.auto import AutoSeeds
+from sanpose.claims.claim import key_of
+from sanpose.claims.progress import Progress
+from sanpose.claims.record import line
 from sanpose.errors import UserError
 from sanpose.runs import ledger, lookup
 from sanpose.runs.identity import identify
 from sanpose.tuning import estimate
+from sanpose.tuning.decisions import Decisions
+from sanpose.tuning.driver import figures_of
 from sanpose.tuning.estimate import Estimate, Timed
 from sanpose.tuning.sweep import Sweep
 from sweeps import definition, record
-from sweeps.study import Study
+from sweeps.study import Study, TrialResult
 
 
 @dataclass(frozen=True)
@@ -36,17 +42,19 @@ class Row:
 @dataclass(frozen=True)
 class SweepPlan:
     """`rows`: the known trials; for a search only those that remain. `drawn`: trials that the sampler will draw later,
-    each estimated as `typical`. `recorded`: how many trials of a search are done, pruned, failed and running."""
+    each estimated as `typical`; with seeds=auto, how many may follow at most. `recorded`: how many trials of a search
+    are done, pruned, failed and running. `claims`: with seeds=auto, what the recorded runs say."""
 
     sweep: Sweep
     rows: tuple[Row, ...]
     drawn: int
     typical: Estimate | None
     recorded: Mapping[str, int] = field(default_factory=dict)
+    claims: tuple[Progress, ...] = ()
 
     @property
     def hours(self) -> float:
-        """Hours if the trials run one after the other."""
+        """Hours if the trials run one after the other, with all those that may follow."""
         return sum(e.hours for e in self._estimates())
 
     @property
@@ -62,6 +70,8 @@ def make(sweep: Sweep, retry_failed: bool = False) -> SweepPlan:
     """The plan of a sweep from the records, and for a search from its study. Starts and writes nothing. Raises
     UserError when a record or the study cannot be read."""
     timed = estimate.timed(ledger.read_all(sweep.runs)[0] if sweep.runs.is_dir() else [])
+    if sweep.auto:
+        return _growing(sweep, sweep.auto, timed, retry_failed)
     if sweep.definition.search.sampler == "grid":
         points = [(values, seed) for seed in sweep.seed_range for values in sweep.definition.grid()]
         recorded: dict[str, int] = {}
@@ -72,6 +82,32 @@ def make(sweep: Sweep, retry_failed: bool = False) -> SweepPlan:
     for values, seed in points:
         rows.append(_row(sweep, values, seed, timed, rows, retry_failed))
     return SweepPlan(sweep, tuple(rows), drawn, _typical(sweep, timed) if drawn else None, recorded)
+
+
+def _growing(sweep: Sweep, auto: AutoSeeds, timed: Sequence[Timed], retry: bool) -> SweepPlan:
+    """The plan of seeds=auto: the trials that are certain, and how many may follow."""
+    decisions = Decisions(sweep, auto)
+    rows: list[Row] = []
+    trials: list[TrialResult] = []
+    points = [(values, seed) for seed in sweep.seed_range for values in sweep.definition.grid()]
+    while points:
+        for values, seed in points:
+            rows.append(_row(sweep, values, seed, timed, rows, retry))
+            trials.append(_result(sweep, values, rows[-1]))
+        points = decisions.more(trials)
+    state = decisions.state(trials)
+    is_open = {key_of(point) for one in state if not one.settled for point in one.claim.points}
+    planned = Counter(key_of(trial.values) for trial in trials)
+    later = sum(len(sweep.usable_seeds) - planned[key] for key in is_open)
+    return SweepPlan(sweep, tuple(rows), later, _typical(sweep, timed) if later else None, claims=state)
+
+
+def _result(sweep: Sweep, values: definition.Values, row: Row) -> TrialResult:
+    """The result of a planned trial whose run is done or has failed."""
+    before = lookup.recorded(sweep.runs.absolute() / row.run) if row.action == "take" else None
+    figure = figures_of(before).get(sweep.definition.search.objectives[0]) if before else None
+    ended = figure is not None or row.action in ("leave failed", "cannot be run")
+    return TrialResult(values, row.seed, row.run, figure, ended)
 
 
 def _typical(sweep: Sweep, timed: Sequence[Timed]) -> Estimate:
@@ -138,7 +174,9 @@ def show(plan: SweepPlan, console: Console) -> None:
         costs = _costs(row.estimate) if row.estimate else ("", "", Text(row.why))
         grid.add_row(str(number), Text(row.label), str(row.seed), row.run, row.action, *costs)
     if plan.drawn:
-        grid.add_row("...", f"{plan.drawn} more, drawn by {plan.sweep.definition.search.sampler}", *[""] * 3)
+        by = f"drawn by {plan.sweep.definition.search.sampler}"
+        more = "for claims that are still open" if plan.sweep.auto else by
+        grid.add_row("...", f"{'at most ' if plan.sweep.auto else ''}{plan.drawn} more, {more}", *[""] * 3)
     console.print(Text(f"{plan.sweep.name}: {plan.sweep.definition.title}", style="bold"))
     if plan.sweep.warning:
         console.print(Text(plan.sweep.warning, style="yellow"))
@@ -146,13 +184,15 @@ def show(plan: SweepPlan, console: Console) -> None:
         counts_text = ", ".join(f"{number} {state}" for state, number in plan.recorded.items())
         console.print(f"the study has {sum(plan.recorded.values())} trials ({counts_text}); what remains:")
     console.print(grid)
+    for one in plan.claims:
+        console.print(Text(f"{one.claim.step}  {one.claim.choice}: {line(one).text}"))
     counts = Counter(row.action.split(" at ")[0].split(" trial ")[0] for row in plan.rows)
-    later = [f"{plan.drawn} drawn later"] if plan.drawn else []
+    bound = "up to " if plan.sweep.auto and plan.drawn else ""
+    later = [f"{bound}{plan.drawn} {'later' if plan.sweep.auto else 'drawn later'}"] if plan.drawn else []
     actions = ", ".join([*(f"{n} {name}" for name, n in counts.items()), *later])
-    console.print(f"{len(plan.rows) + plan.drawn} trials: {actions or 'nothing remains to run'}")
-    console.print(
-        f"estimated: {_hours(plan.hours)} hours one after the other, {_hours(plan.accelerator_hours)} accelerator-hours"
-    )
+    console.print(f"{bound}{len(plan.rows) + plan.drawn} trials: {actions or 'nothing remains to run'}")
+    hours, accelerator_hours = _hours(plan.hours), _hours(plan.accelerator_hours)
+    console.print(f"estimated: {bound}{hours} hours one after the other, {accelerator_hours} accelerator-hours")
 
 
 def _costs(cost: Estimate) -> tuple[str, str, str]:

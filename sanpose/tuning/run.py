@@ -14,9 +14,12 @@ from rich.markup import escape
 
 from cluster.raycluster import placements
 from sanpose import disk
+from sanpose.claims import record as claims_record
+from sanpose.claims.record import ClaimsRecord
 from sanpose.errors import StoppedError, UserError
 from sanpose.runs import checkpoints, control, locks, lookup
 from sanpose.tuning import elasticity, ownership
+from sanpose.tuning.decisions import Decisions
 from sanpose.tuning.driver import Driver
 from sanpose.tuning.sweep import Sweep
 from sweeps import record, storage
@@ -42,20 +45,39 @@ def tune(
     root = sweep.runs.absolute()
     folder = record.folder_of(root, sweep.name)
     with locks.hold(folder / ".lock", "another process runs this sweep"):
-        study = _open_study(sweep, root, folder)
+        decisions = _decisions(sweep, folder, console)
+        study = _open_study(sweep, root, folder, decisions)
         _prepare(sweep, study, console, retry_failed, root)
         failed_before = study.failed()
-        counts = _run(sweep, study, folder, console, retry_failed, keep, signal)
+        counts = _run(sweep, study, folder, console, retry_failed, keep, signal, decisions)
         still_failed = len(failed_before & study.failed())
     return counts | ({"failed before": still_failed} if still_failed else {})
 
 
-def _open_study(sweep: Sweep, root: Path, folder: Path) -> Study:
+def _decisions(sweep: Sweep, folder: Path, console: Console) -> Decisions | None:
+    """What decides the seeds of seeds=auto; None for a fixed number of seeds."""
+    if sweep.auto is None:
+        return None
+
+    def save(content: ClaimsRecord) -> None:
+        disk.patiently(folder, lambda: claims_record.write(folder, content))
+
+    return Decisions(sweep, sweep.auto, say=lambda text: console.print(escape(text)), save=save)
+
+
+def _open_study(sweep: Sweep, root: Path, folder: Path, decisions: Decisions | None) -> Study:
     try:
         storage.require(sweep.definition.search.storage)
         disk.patiently(folder, lambda: ownership.claim(sweep, root))
-        seeds, first = sweep.seeds, sweep.first_seed
-        return Study(folder, sweep.name, sweep.definition, seeds, first_seed=first, patiently=disk.patiently)
+        return Study(
+            folder,
+            sweep.name,
+            sweep.definition,
+            sweep.seeds,
+            first_seed=sweep.first_seed,
+            patiently=disk.patiently,
+            more=decisions.more if decisions else None,
+        )
     except BadSweep as error:
         raise UserError(f"this sweep cannot be used: {error}") from error
 
@@ -79,6 +101,7 @@ def _run(
     retry_failed: bool,
     keep: tuple[str, ...],
     signal: control.Signal | None,
+    decisions: Decisions | None,
 ) -> dict[str, int]:
     """Run the trials in a Ray cluster."""
     from sanpose.training import resources
@@ -93,6 +116,8 @@ def _run(
         cuda = resources.device_type(first) == "cuda"
         driver = Driver(sweep, folder, console, cuda, retry_failed, keep)
         per_trial, places = resources.trial_resources(first, cuda)
+        if decisions:
+            decisions.concurrent = lambda: elasticity.concurrent(places, per_trial)
         disk.patiently(folder, lambda: ownership.start(sweep, root, dashboard))
         driver.trim_pruned()
         try:

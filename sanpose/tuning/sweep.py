@@ -11,11 +11,16 @@ from pathlib import Path
 import yaml
 
 from cluster import yaml_text
+from sanpose.claims.auto import KEYS as AUTO_KEYS
+from sanpose.claims.auto import AutoSeeds, from_arguments
+from sanpose.claims.claim import claims_of
+from sanpose.claims.steps import STEPS
 from sanpose.config.arguments import last_value, split
 from sanpose.config.compose import compose, configs_dir
 from sanpose.config.schema import NUISANCE, PATHS, Config
 from sanpose.config.typed import check_keys
 from sanpose.errors import UserError, nearest
+from sanpose.statistics import FIRST_LOOK
 from sweeps import definition
 from sweeps.definition import BadSweep, Definition
 from sweeps.record import MOST_SEEDS, MOST_TRIALS, SweepHead
@@ -36,13 +41,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A definition, the number of seeds of every point and the first of these seeds, and overrides of every trial."""
+    """A definition, the number of seeds of every point and the first of these seeds, and overrides of every trial.
+    `auto`: with seeds=auto, when a point gets more seeds than that; else None."""
 
     name: str
     definition: Definition
     seeds: int
     overrides: tuple[str, ...]
     first_seed: int = 0
+    auto: AutoSeeds | None = None
 
     def config(self, values: Mapping[str, object], seed: int) -> Config:
         """The configuration of one trial. Raises UserError as `config.compose` does."""
@@ -76,6 +83,11 @@ class Sweep:
         return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
+    def usable_seeds(self) -> range:
+        """The seeds that a point may get."""
+        return range(self.first_seed, self.first_seed + (self.auto.max_seeds if self.auto else self.seeds))
+
+    @property
     def runs(self) -> Path:
         return Path(last_value(self.overrides, "runs") or "runs")
 
@@ -95,6 +107,7 @@ class Sweep:
             ],
             "overrides": [o for o in self.overrides if not o.startswith(_NUISANCE)],
             **({"first_seed": self.first_seed} if self.first_seed else {}),
+            **({"auto": self.auto.definition()} if self.auto else {}),
         }
 
 
@@ -125,11 +138,11 @@ def _as_name(stem: str) -> str:
 
 def read(arguments: Sequence[str]) -> Sweep:
     """Read a sweep from arguments: `sweep=NAME seeds=N first_seed=N name=TEXT search.KEY=VALUE`, and overrides of every
-    trial.
+    trial. With seeds=auto also `max_seeds`, `alpha`, `power` and `hours`.
 
     `sweep` is a name in configs/sweep/ or a YAML file. Raises UserError for anything that cannot be used.
     """
-    values, others = split(arguments, "sweep", "seeds", "first_seed", "name")
+    values, others = split(arguments, "sweep", "seeds", "first_seed", "name", *AUTO_KEYS)
     overrides = tuple(o for o in others if not _sets_search(o))
     path = _file(values.get("sweep", ""))
     try:
@@ -137,26 +150,71 @@ def read(arguments: Sequence[str]) -> Sweep:
         defined = definition.read(yaml_text.load(path.read_text("utf-8-sig")), changes, verbatim=PATHS)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, BadSweep) as error:
         raise UserError(f"this sweep cannot be used: {error}", where=path) from error
-    seeds = values.get("seeds", "1")
-    if not seeds.isdecimal() or len(seeds) > 9 or not 1 <= int(seeds) <= MOST_SEEDS:
-        raise UserError(f"seeds={seeds} is not a number of seeds", expected=f"1, 2, ... {MOST_SEEDS:,}")
-    if defined.size * int(seeds) > MOST_TRIALS:
-        raise UserError(
-            f"the sweep has {defined.size * int(seeds):,} trials", expected=f"at most {MOST_TRIALS:,}", where=path
-        )
+    seeds, auto = _seeds(values)
+    most = defined.size * (auto.max_seeds if auto else seeds)
+    if most > MOST_TRIALS:
+        raise UserError(f"the sweep has {most:,} trials", expected=f"at most {MOST_TRIALS:,}", where=path)
     first = values.get("first_seed", "0")
     if not first.isdecimal() or len(first) > 9:
         raise UserError(f"first_seed={first} is not a seed", expected="0, 1, 2, ... 999,999,999")
     name = values.get("name") or f"{_as_name(path.stem)}-{last_value(overrides, 'preset') or 'paper'}"
     if int(first) and "name" not in values:
         name += f"-from-seed-{int(first)}"
+    if auto and "name" not in values:
+        name += "-auto"
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise UserError(f"name={name} cannot name a folder", expected="letters, digits, - and _")
-    sweep = Sweep(name, defined, int(seeds), overrides, int(first))
+    sweep = Sweep(name, defined, seeds, overrides, int(first), auto)
     _refuse_overruled(sweep)
     _refuse_idle(sweep.definition)
+    if auto:
+        _refuse_undecidable(defined, path)
     _check(sweep)
     return sweep
+
+
+def _seeds(values: Mapping[str, str]) -> tuple[int, AutoSeeds | None]:
+    """The number of seeds that every point gets, and the rules for more of them."""
+    seeds = values.get("seeds", "1")
+    if seeds == "auto":
+        return FIRST_LOOK, from_arguments(values)
+    idle = next((key for key in AUTO_KEYS if key in values), None)
+    if idle:
+        raise UserError(f"{idle}={values[idle]} has no effect without seeds=auto", hint="seeds=auto")
+    if not seeds.isdecimal() or len(seeds) > 9 or not 1 <= int(seeds) <= MOST_SEEDS:
+        raise UserError(f"seeds={seeds} is not a number of seeds", expected=f"1, 2, ... {MOST_SEEDS:,}, or auto")
+    return int(seeds), None
+
+
+def _refuse_undecidable(defined: Definition, path: Path) -> None:
+    """Refuse seeds=auto where there is nothing to decide."""
+    if defined.search.sampler != "grid":
+        raise UserError(
+            f"seeds=auto compares the points of a grid, but search.sampler={defined.search.sampler} draws its points",
+            where=path,
+            expected="a sweep with search.sampler=grid",
+            hint="seeds=3",
+        )
+    if defined.search.pruner != "none":
+        raise UserError(
+            f"seeds=auto needs finished runs, but search.pruner={defined.search.pruner} stops some early",
+            where=path,
+            expected="search.pruner=none",
+        )
+    points = defined.grid()
+    if len(points) == 1:
+        raise UserError(
+            f"seeds=auto compares points, but the sweep has one, {definition.label(points[0])}",
+            where=path,
+            expected="an axis with two or more options",
+            hint="seeds=3",
+        )
+    if not claims_of(points):
+        raise UserError(
+            "seeds=auto has nothing to decide: no step of Table 1 has both of its cells in this sweep",
+            where=path,
+            expected="both cells of a step: " + ", ".join(f"{start} and {end}" for start, end, _ in STEPS),
+        )
 
 
 def _sets_search(argument: str) -> bool:

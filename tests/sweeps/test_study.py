@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sweeps import definition
-from sweeps.study import Study, TrialSpec
+from sweeps.study import Study, TrialResult, TrialSpec
 from tests.sweeps.studies import GRID, ask_all, study
 
 
@@ -273,3 +274,28 @@ def test_what_is_ahead_is_what_is_asked(tmp_path: Path, left_over: bool) -> None
     waiting, drawn = Study(tmp_path, "s", definition.read(GRID, search), 2, copy=True).ahead()
     specs = ask_all(study(tmp_path, seeds=2, **search))
     assert len(specs) == len(waiting) + drawn == 7 and [key(a) for a in specs[: len(waiting)]] == keys(waiting)
+
+
+def test_a_grid_that_grows_asks_for_more_after_its_results_and_nothing_twice(tmp_path: Path) -> None:
+    def more(results: Sequence[TrialResult]) -> list[tuple[definition.Values, int]]:
+        good = [r for r in results if r.figure is not None and r.figure < 2]
+        return [(r.values, r.seed + 1) for r in good if r.seed < 2]
+
+    def opened() -> Study:
+        return Study(tmp_path, "s", definition.read(GRID), 1, more=more)
+
+    first = opened()
+    trials = ask_all(first)
+    assert len(trials) == 6 and first.grows
+    first.tell(trials[0].number, "r0", {"mpjpe_mm": 1.0})
+    added = first.next()
+    assert added is not None and (added.values, added.seed) == (trials[0].values, 1)
+    assert first.next() is None
+    second = opened()  # the driver has died: five of the first and the added one run again
+    again = ask_all(second)
+    assert {one.number for one in again} == {1, 2, 3, 4, 5, added.number}
+    second.tell(added.number, "r1", {"mpjpe_mm": 1.0})
+    third = second.next()
+    assert third is not None and third.seed == 2
+    ended = {result.run: result.figure for result in second.results() if result.ended}
+    assert ended == {"r0": 1.0, "r1": 1.0}

@@ -94,9 +94,22 @@ function summary() {
   const state = sweep ? `${sweep.state} (${sweep.reason})${eta}` : "";
   const before = place("tools") ?? tools();
   place("summary").replaceChildren(
-    el("h2", {}, sweep ? sweep.title : "Runs in no sweep"), el("ul", { class: "counts" }, ...items), el("p", {}, state), before,
+    el("h2", {}, sweep ? sweep.title : "Runs in no sweep"), el("ul", { class: "counts" }, ...items), el("p", {}, state), ...claims(sweep?.claims), before,
   );
   showRay(sweep);
+}
+
+/* What a sweep with seeds=auto has decided. */
+function claims(record) {
+  if (!record) return [];
+  const head = ["claim", "what it adds", "seeds", "difference", "p (Holm)", "state"].map((name) => el("th", { scope: "col" }, name));
+  const rows = record.claims.map((one) => el("tr", { class: `claim-${one.state.replaceAll(" ", "-")}` },
+    el("th", { scope: "row" }, one.step), el("td", {}, one.choice), el("td", {}, `${one.seeds}`),
+    el("td", {}, one.difference === null ? "" : signed(one.difference, 2)), el("td", {}, one.p_holm === null ? "" : one.p_holm.toFixed(4)),
+    el("td", { class: "state" }, one.text)));
+  const rules = ` (at most ${record.max_seeds} seeds, ${record.alpha} for all claims together)`;
+  return [el("div", { class: "scroll", id: "claims" }, el("p", {}, el("strong", {}, record.summary), rules),
+    el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows)))];
 }
 
 /* How to log in to Ray's dashboard. */

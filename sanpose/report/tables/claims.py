@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sanpose.claims.auto import AutoSeeds
+from sanpose.claims.steps import STEPS
 from sanpose.errors import UserError
 from sanpose.report import paper
 from sanpose.report.selection.cells import LETTERS, CellMatch
 from sanpose.report.selection.groups import CellGroup, RunSelection, same_data
 from sanpose.report.selection.runs import RUNS, CellRuns, ids, listed, scale_of
 from sanpose.report.table import Cell, Column, Table
-from sanpose.report.tables.paired import LEVEL, Paired, holm, paired
+from sanpose.report.tables.looked import LOOKED_NOTE, Looked, looked_cells, looked_test, with_looked
 from sanpose.report.tables.verdicts import (
     BOOTSTRAP,
     BOOTSTRAP_NUMBERS,
@@ -31,15 +33,8 @@ from sanpose.report.tables.verdicts import (
 )
 from sanpose.runs import facts
 from sanpose.runs.ledger import RunRecord
+from sanpose.statistics.paired import LEVEL, Paired, holm, paired
 
-STEPS = (
-    ("b", "c", "SAN, shallow network"),
-    ("f", "g", "SAN, deep network"),
-    ("a", "b", "2D data: MPII"),
-    ("c", "d", "2D data: COCO"),
-    ("d", "e", "input size, with flip test"),
-    ("e", "g", "depth"),
-)
 COLUMNS = (
     Column("step", "Step"),
     Column("choice", "What it adds"),
@@ -78,8 +73,9 @@ class Claim:
     """One step. `published`: the paper's difference, mm. `seeds`: the seeds finished in both cells. `ours`: our
     difference, None without a common seed. `runs`: the runs of the pairs, earlier and later cell in turn. `changes`:
     their settings that differ from the preset. `others`: other possible comparisons for this step, in words.
-    `obstacle`: without `ours`, why finished runs form no pair; "" where only seeds are missing. `corrected`: the p of
-    the test, corrected for the number of steps (`holm`)."""
+    `obstacle`: without `ours`, why finished runs form no pair; "" where only seeds are missing. `looked`: the test
+    after every seed, where a sweep with seeds=auto has trained the runs; `corrected`: the p of the test, corrected for
+    the number of steps (`holm`); `undecided`: how many steps are not decided."""
 
     start: str
     end: str
@@ -91,7 +87,21 @@ class Claim:
     changes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     obstacle: str = ""
+    looked: Looked | None = None
     corrected: float | None = None
+    undecided: int = len(STEPS)
+
+    @property
+    def p(self) -> float | None:
+        """Of the test that counts: the one after every seed, or the one at the end."""
+        if self.looked:
+            return self.looked.p
+        return self.ours.p if self.ours else None
+
+    @property
+    def decided(self) -> bool:
+        level = self.looked.auto.alpha if self.looked else 1 - LEVEL
+        return self.corrected is not None and self.corrected < level
 
     @property
     def mark(self) -> str:
@@ -105,14 +115,17 @@ class Claim:
         """ "confirmed", "contradicted", or "undecided" with the missing seeds."""
         if self.obstacle:
             return f"undecided: {self.obstacle}"
-        if self.ours is None or self.corrected is None or self.corrected >= 1 - LEVEL:
+        if self.ours is None or not self.decided:
+            if self.looked:
+                return self.looked.undecided(self.undecided)
             return undecided(self.ours, "both cells", len(STEPS))
         same = (self.ours.mean < 0) == (self.published < 0)
         return "confirmed" if same else "contradicted"
 
 
-def claims(selection: RunSelection, config_dir: Path) -> tuple[Claim, ...]:
-    """The six steps, tested on the available runs. Raises UserError when the paper's table cannot be read."""
+def claims(selection: RunSelection, config_dir: Path, autos: Mapping[str, AutoSeeds]) -> tuple[Claim, ...]:
+    """The six steps, tested on the available runs. autos: `autos_of` the sweeps. Raises UserError when the paper's
+    table cannot be read."""
     published = {row["method"]: row["mpjpe_mm"] for row in paper.rows(config_dir, paper.ABLATION)}
     figures = {letter: paper.number(published.get(letter, ""), paper.ABLATION) for letter in LETTERS}
     steps = []
@@ -120,9 +133,11 @@ def claims(selection: RunSelection, config_dir: Path) -> tuple[Claim, ...]:
         before, after = figures[start], figures[end]
         if before is None or after is None:
             raise UserError(f"the paper's figure of cell {start} or {end} is missing", where=paper.ABLATION)
-        steps.append(_claim(start, end, choice, after - before, selection.groups))
-    corrected = holm([step.ours.p if step.ours else None for step in steps])
-    return tuple(replace(step, corrected=p) for step, p in zip(steps, corrected, strict=True))
+        steps.append(_claim(start, end, choice, after - before, selection.groups, autos))
+    corrected = holm([step.p for step in steps])
+    steps = [replace(step, corrected=p) for step, p in zip(steps, corrected, strict=True)]
+    undecided_steps = sum(not step.decided for step in steps)
+    return tuple(replace(step, undecided=undecided_steps) for step in steps)
 
 
 def claims_table(steps: Sequence[Claim], cells: Mapping[str, CellRuns]) -> Table:
@@ -134,10 +149,19 @@ def claims_table(steps: Sequence[Claim], cells: Mapping[str, CellRuns]) -> Table
         if claim.others
     )
     title = "Effect of each step of the paper's Table 1, tested (MPJPE, mm)"
-    return Table("claims", title, COLUMNS, rows, (*_NOTES, *others))
+    looked = any(claim.looked for claim in steps)
+    notes = (*_NOTES, *((LOOKED_NOTE,) if looked else ()), *others)
+    return Table("claims", title, with_looked(COLUMNS) if looked else COLUMNS, rows, notes)
 
 
-def _claim(start: str, end: str, choice: str, published: float, groups: Sequence[CellGroup]) -> Claim:
+def _claim(
+    start: str,
+    end: str,
+    choice: str,
+    published: float,
+    groups: Sequence[CellGroup],
+    autos: Mapping[str, AutoSeeds],
+) -> Claim:
     comparable = _comparable(start, end, groups)
     pairs = [(common, a, b) for a, b in comparable if (common := _pairs(a, b))]
     if not pairs:
@@ -147,7 +171,10 @@ def _claim(start: str, end: str, choice: str, published: float, groups: Sequence
     (common, a, b), *others = sorted(pairs, key=lambda pair: _preference(*pair), reverse=True)
     runs = tuple(run for seed in common for run in (a.done[seed], b.done[seed]))
     texts = tuple(_other(*pair) for pair in others)
-    return Claim(start, end, choice, published, tuple(common), paired(list(common.values())), runs, a.changes, texts)
+    differences = list(common.values())
+    look = looked_test(differences, runs, autos)
+    ours = paired(differences)
+    return Claim(start, end, choice, published, tuple(common), ours, runs, a.changes, texts, looked=look)
 
 
 def _comparable(start: str, end: str, groups: Sequence[CellGroup]) -> list[tuple[CellGroup, CellGroup]]:
@@ -208,4 +235,5 @@ def _row(claim: Claim, cells: Mapping[str, CellRuns]) -> dict[str, Cell]:
     if ours is None:
         return row
     row |= {"p_holm": Cell(claim.corrected), "p_holm_text": Cell(p_text(claim.corrected))}
+    row |= looked_cells(claim.looked) if claim.looked else {}
     return row | {"ours_mm": Cell(ours.mean, ours.deviation or None, mark=claim.mark)} | tested(ours)

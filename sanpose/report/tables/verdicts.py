@@ -6,7 +6,7 @@ Knows paired differences; does not know what is compared.
 from __future__ import annotations
 
 from sanpose.report.table import Cell, Column
-from sanpose.report.tables.paired import MOST, Paired, pairs_needed
+from sanpose.statistics.paired import MOST, Paired, pairs_needed
 
 TESTED = (Column("interval", "95 % interval (t)"), Column("p_text", "p"))
 NUMBERS = (

@@ -16,9 +16,9 @@ from sanpose.report.gather import Report, gather
 from sanpose.report.selection.groups import select, settings_of
 from sanpose.report.table import Table
 from sanpose.report.tables.claims import Claim, claims
-from sanpose.report.tables.paired import holm, paired, pairs_needed
 from sanpose.report.writers import WRITERS
 from sanpose.runs import ledger
+from sanpose.statistics.paired import holm, paired, pairs_needed
 from tests.sanpose.recorded import CONFIGS, add, figures
 
 DIFFERENCES = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=1, max_size=12)
@@ -207,8 +207,8 @@ def test_the_order_of_the_records_changes_no_claim(tmp_path: Path) -> None:
         done(tmp_path, cell, 70.0 - seed, seed=seed // 2)
     records, _ = ledger.read_all(tmp_path)
     keys = {run.id: settings_of(run) for run in records}
-    first = claims(select(records, CONFIGS, keys), CONFIGS)
-    assert first == claims(select(records[::-1], CONFIGS, keys), CONFIGS)
+    first = claims(select(records, CONFIGS, keys), CONFIGS, {})
+    assert first == claims(select(records[::-1], CONFIGS, keys), CONFIGS, {})
 
 
 def test_a_paper_table_without_a_cell_is_an_error(tmp_path: Path) -> None:
@@ -217,4 +217,4 @@ def test_a_paper_table_without_a_cell_is_an_error(tmp_path: Path) -> None:
         lines = path.read_text().splitlines(keepends=True)
         (tmp_path / "paper" / path.name).write_text("".join(line for line in lines if not line.startswith("g,")))
     with pytest.raises(UserError, match="cell f or g is missing"):
-        claims(select([], tmp_path, {}), tmp_path)
+        claims(select([], tmp_path, {}), tmp_path, {})

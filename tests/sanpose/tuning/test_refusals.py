@@ -39,6 +39,16 @@ from tests.sanpose.tuning.small import DELTAS, QUIET, SHORT, definition
         (["sweep=table1", "train.seed=7"], "seeds=N"),
         (["sweep=data_mix", "data.sources.mpii.share=3"], "the sweep sets 'data.sources.mpii.share' itself"),
         (["sweep=table1", "search.objectives=[pckh]", "search.pruner=asha"], "compares mpjpe_mm"),
+        (["sweep=table1", "seeds=autom"], "or auto"),
+        (["sweep=table1", "max_seeds=5"], "max_seeds=5 has no effect without seeds=auto"),
+        (["sweep=table1", "seeds=3", "hours=2"], "hours=2 has no effect without seeds=auto"),
+        (["sweep=table1", "seeds=auto", "max_seeds=2"], "max_seeds=2 cannot be used"),
+        (["sweep=table1", "seeds=auto", "alpha=0"], "alpha=0 cannot be used"),
+        (["sweep=table1", "seeds=auto", "alpha=nan"], "alpha=nan cannot be used"),
+        (["sweep=table1", "seeds=auto", "power=1"], "power=1 cannot be used"),
+        (["sweep=table1", "seeds=auto", "hours=soon"], "hours=soon cannot be used"),
+        (["sweep=table1", "seeds=auto", "search.sampler=tpe"], "search.sampler=tpe draws its points"),
+        (["sweep=table1", "seeds=auto", "search.pruner=asha", "eval.every=1"], "search.pruner=asha stops some early"),
     ],
 )
 def test_bad_sweeps_are_refused_before_anything_starts(
@@ -48,6 +58,15 @@ def test_bad_sweeps_are_refused_before_anything_starts(
     with pytest.raises(UserError, match=said):
         sweep.read(arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["a"], "the sweep has one, ablation a"), (["a", "c", "g"], "both cells of a step: b and c, f and g")],
+)
+def test_seeds_auto_needs_something_to_decide(options: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        sweep.read([definition(tmp_path, {"title": "x", "axes": {"ablation": options}}), "seeds=auto"])
 
 
 IDLE = [
