@@ -71,9 +71,9 @@ def _crossing(scale: float, most: int) -> float:
     for n in range(FIRST_LOOK, most + 1):
         if n > FIRST_LOOK:
             mass = mass @ _step(n - 1)
-        kept = np.clip((_EDGES[1:] - scale * n / most) / _WIDTHS, 0.0, 1.0)
-        crossed += float((mass * (1.0 - kept)).sum())
-        mass = mass * kept
+        uncrossed = np.clip((_EDGES[1:] - scale * n / most) / _WIDTHS, 0.0, 1.0)
+        crossed += float((mass * (1.0 - uncrossed)).sum())
+        mass = mass * uncrossed
     return min(1.0, crossed)
 
 

@@ -81,14 +81,14 @@ class Decisions:
             started[key_of(trial.values)] += 1
         saved = {key: seeds - count for key, count in started.items() if key not in is_open}
         hours = self._mean_hours(trials)
-        known = [hours[key] * count for key, count in saved.items() if key in hours]
+        savings = [hours[key] * count for key, count in saved.items() if key in hours]
         return ClaimsRecord(
             self.auto,
             tuple(map(claims_record.line, state)),
             sum(started.values()),
             len(points) * seeds,
             sum(saved.values()),
-            round(sum(known), 3) if known else None,
+            round(sum(savings), 3) if savings else None,
         )
 
     def _rounds(self, state: Sequence[Progress], trials: Sequence[TrialResult]) -> int | None:
@@ -96,14 +96,14 @@ class Decisions:
         time is known."""
         if self.auto.hours is None:
             return None
-        left = self.auto.hours - (self.clock() - self.started) / _HOUR
+        remaining = self.auto.hours - (self.clock() - self.started) / _HOUR
         hours = self._mean_hours(trials)
         points = {key_of(point) for one in state if not one.settled for point in one.claim.points}
         times = [hours[key] for key in points if key in hours]
         if not times:
-            return None if left > 0 else 0
+            return None if remaining > 0 else 0
         together = max(max(times), sum(times) / self.concurrent())
-        return max(0, int(left / together))
+        return max(0, int(remaining / together))
 
     def _mean_hours(self, trials: Sequence[TrialResult]) -> Mapping[str, float]:
         """`key_of` a point -> the mean hours of its finished runs."""

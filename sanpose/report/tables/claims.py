@@ -69,7 +69,7 @@ _NOTES = (
 
 
 @dataclass(frozen=True)
-class Claim:
+class PublishedClaim:
     """One step. `published`: the paper's difference, mm. `seeds`: the seeds finished in both cells. `ours`: our
     difference, None without a common seed. `runs`: the runs of the pairs, earlier and later cell in turn. `changes`:
     their settings that differ from the preset. `others`: other possible comparisons for this step, in words.
@@ -123,7 +123,7 @@ class Claim:
         return "confirmed" if same else "contradicted"
 
 
-def claims(selection: RunSelection, config_dir: Path, autos: Mapping[str, AutoSeeds]) -> tuple[Claim, ...]:
+def claims(selection: RunSelection, config_dir: Path, autos: Mapping[str, AutoSeeds]) -> tuple[PublishedClaim, ...]:
     """The six steps, tested on the available runs. autos: `autos_of` the sweeps. Raises UserError when the paper's
     table cannot be read."""
     published = {row["method"]: row["mpjpe_mm"] for row in paper.rows(config_dir, paper.ABLATION)}
@@ -140,7 +140,7 @@ def claims(selection: RunSelection, config_dir: Path, autos: Mapping[str, AutoSe
     return tuple(replace(step, undecided=undecided_steps) for step in steps)
 
 
-def claims_table(steps: Sequence[Claim], cells: Mapping[str, CellRuns]) -> Table:
+def claims_table(steps: Sequence[PublishedClaim], cells: Mapping[str, CellRuns]) -> Table:
     """The claims as a table, one row per step, whatever the state of its runs."""
     rows = tuple(_row(claim, cells) for claim in steps)
     others = (
@@ -161,12 +161,12 @@ def _claim(
     published: float,
     groups: Sequence[CellGroup],
     autos: Mapping[str, AutoSeeds],
-) -> Claim:
+) -> PublishedClaim:
     comparable = _comparable(start, end, groups)
     pairs = [(common, a, b) for a, b in comparable if (common := _pairs(a, b))]
     if not pairs:
         obstacle = "" if any(a.done and b.done for a, b in comparable) else _obstacle(start, end, groups)
-        return Claim(start, end, choice, published, (), None, (), obstacle=obstacle)
+        return PublishedClaim(start, end, choice, published, (), None, (), obstacle=obstacle)
     # The fullest preset first, as shipped, as in Table 1; then the most seeds; then the newest.
     (common, a, b), *others = sorted(pairs, key=lambda pair: _preference(*pair), reverse=True)
     runs = tuple(run for seed in common for run in (a.done[seed], b.done[seed]))
@@ -174,7 +174,7 @@ def _claim(
     differences = list(common.values())
     look = looked_test(differences, runs, autos)
     ours = paired(differences)
-    return Claim(start, end, choice, published, tuple(common), ours, runs, a.changes, texts, looked=look)
+    return PublishedClaim(start, end, choice, published, tuple(common), ours, runs, a.changes, texts, looked=look)
 
 
 def _comparable(start: str, end: str, groups: Sequence[CellGroup]) -> list[tuple[CellGroup, CellGroup]]:
@@ -220,7 +220,7 @@ def _pairs(a: CellGroup, b: CellGroup) -> dict[int, float]:
     return differences
 
 
-def _row(claim: Claim, cells: Mapping[str, CellRuns]) -> dict[str, Cell]:
+def _row(claim: PublishedClaim, cells: Mapping[str, CellRuns]) -> dict[str, Cell]:
     row = {
         "step": Cell(f"{claim.start} → {claim.end}"),
         "choice": Cell(claim.choice),

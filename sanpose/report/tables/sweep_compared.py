@@ -33,7 +33,7 @@ _VERDICT = (
 
 
 @dataclass(frozen=True)
-class _Compared:
+class _ComparedPoint:
     """A point against the first point. `ours`: None without a pair; `looked`: in a sweep with seeds=auto."""
 
     point: Point
@@ -89,15 +89,15 @@ def compared_table(sweep: SweepRecord, points: Sequence[Point], autos: Mapping[s
     return Table(name, title, with_looked(columns, holm=True), rows, (what, _LOOKED_VERDICT, LOOKED_NOTE))
 
 
-def _compared(first: Point, point: Point, aim: Objective, autos: Mapping[str, AutoSeeds]) -> _Compared:
+def _compared(first: Point, point: Point, aim: Objective, autos: Mapping[str, AutoSeeds]) -> _ComparedPoint:
     pairs = _pairs(first, point, aim)
     runs = tuple(run for a, b, _ in pairs for run in (a, b))
     differences = [value for _, _, value in pairs]
     ours = paired(differences, resampled=False) if pairs else None
-    return _Compared(point, runs, ours, looked_test(differences, runs, autos))
+    return _ComparedPoint(point, runs, ours, looked_test(differences, runs, autos))
 
 
-def _row(one: _Compared, aim: Objective, undecided_rows: int) -> dict[str, Cell]:
+def _row(one: _ComparedPoint, aim: Objective, undecided_rows: int) -> dict[str, Cell]:
     point, difference, scale = one.point, one.ours, scale_of(one.runs)
     mark = f"{scale}: a verdict on these runs, not on the paper's experiment" if scale else ""
     row = {

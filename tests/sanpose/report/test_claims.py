@@ -15,7 +15,7 @@ from sanpose.errors import UserError
 from sanpose.report.gather import Report, gather
 from sanpose.report.selection.groups import select, settings_of
 from sanpose.report.table import Table
-from sanpose.report.tables.claims import Claim, claims
+from sanpose.report.tables.claims import PublishedClaim, claims
 from sanpose.report.writers import WRITERS
 from sanpose.runs import ledger
 from sanpose.statistics.paired import holm, paired, pairs_needed
@@ -98,7 +98,7 @@ def test_the_order_of_the_seeds_changes_nothing(values: list[float], shuffler: r
 @settings(deadline=None, max_examples=100)
 def test_never_more_verdict_than_data(values: list[float], published: float) -> None:
     ours = paired(values)
-    claim = Claim("b", "c", "SAN", published, tuple(range(len(values))), ours, (), corrected=holm([ours.p])[0])
+    claim = PublishedClaim("b", "c", "SAN", published, tuple(range(len(values))), ours, (), corrected=holm([ours.p])[0])
     if claim.verdict in ("confirmed", "contradicted"):
         assert len(values) >= 2 and ours.interval is not None
         low, high = ours.interval

@@ -36,7 +36,7 @@ def test_json_has_the_documented_keys(tmp_path: Path) -> None:
     assert set(content) == {"schema", "at", "runs", "sweeps", "loose", "broken", "jobs"}
     assert content["schema"] == 1
     (sweep,) = content["sweeps"]
-    assert set(sweep) == {"name", "title", "state", "reason", "dashboard", "counts", "eta_s", "trials"}
+    assert set(sweep) == {"name", "title", "state", "reason", "dashboard", "counts", "eta_s", "claims", "trials"}
     (trial,) = sweep["trials"]
     assert set(trial) == {"number", "label", "values", "seed", "run"}
     keys = (run_plain.__doc__ or "").split("`")[1::2]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from sanpose.claims import record as claims_record
+from sanpose.claims.auto import AutoSeeds
+from sanpose.claims.record import ClaimLine, ClaimsRecord
 from sanpose.errors import UserError
 from sanpose.runs.ledger import Broken
 from sanpose.status.eta import ends_at
-from sanpose.status.states import RunState
+from sanpose.status.states import RunState, plain
+from sanpose.status.terminal import to_terminal
 from sanpose.status.watch import Watcher, snapshot
 from sweeps import record
 from tests.sanpose.run_records import (
@@ -194,3 +201,24 @@ def test_a_process_whose_number_cannot_be_is_gone(tmp_path: Path) -> None:
     for pid in (-1, 10**30):
         write_sweep(tmp_path, "delta", [], driver={"host": None, "pid": pid, "started": None})
         assert snapshot(tmp_path).sweeps[0].state == "stopped"
+
+
+def test_the_claims_of_a_sweep_with_seeds_auto_are_shown_and_followed(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path, "table1", [("ablation a", 0, A)])
+    watcher = Watcher(tmp_path)
+    assert watcher.refresh().sweeps[0].claims is None
+    line = ClaimLine("a → b", "2D data: MPII", "open", 3, -20.5, 4.2, 0.06, 0.12, 2)
+    content = ClaimsRecord(AutoSeeds(hours=6.0), (line,), 6, 24, 12, 0.5)
+    claims_record.write(folder, content)
+    now = watcher.refresh()
+    assert now.sweeps[0].claims == content
+    console = Console(width=160, file=io.StringIO(), record=True)
+    console.print(to_terminal(now))
+    text = console.export_text()
+    assert "claims: 0 decided, 1 open; 12 of 24 runs saved, about 30 min of training (at most 12 seeds," in text
+    assert "a → b  2D data: MPII      3      -20.50    0.1200  open: about 2 more seeds" in text
+    (sweep,) = plain(now)["sweeps"]  # type: ignore[misc]
+    assert sweep["claims"]["claims"][0]["text"] == "open: about 2 more seeds"
+    claims_record.write(folder, replace(content, claims=(replace(line, state="better"),)))
+    followed = watcher.refresh().sweeps[0].claims
+    assert followed is not None and followed.claims[0].text == "decided: better"
