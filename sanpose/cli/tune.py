@@ -24,9 +24,9 @@ def tune(dry_run: bool, retry_failed: bool, keep: str, overrides: tuple[str, ...
     """Run or resume a sweep: sweep=table1 preset=quick seeds=3.
 
     OVERRIDES: sweep=NAME or FILE.yaml, seeds=N, first_seed=N (default 0), name=TEXT (default: sweep and preset),
-    search.KEY=VALUE (sampler, trials, pruner, objectives, ...), and Hydra's overrides of every trial. A run that any
-    sweep has finished is taken from its record. With cluster=NAME the sweep is submitted to Slurm, as `sanpose submit`
-    does.
+    search.KEY=VALUE (sampler, trials, pruner, objectives, ...), and Hydra's overrides of every trial. With seeds=auto
+    the sweep ends when its claims are decided: max_seeds=N, alpha=P, power=P, hours=H. A run that any sweep has
+    finished is taken from its record. With cluster=NAME the sweep is submitted to Slurm, as `sanpose submit` does.
     """
     if any(override.startswith("cluster=") for override in overrides):
         from sanpose.cli.submit import submit
