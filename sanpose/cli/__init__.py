@@ -38,6 +38,7 @@ from sanpose.training.own_packages import import_own_packages
         "report": ("sanpose.cli.report:report", "Rebuild the paper's tables from the recorded runs."),
         "bundle": ("sanpose.cli.bundle:bundle", "Pack a sweep's records and tables, for others to check."),
         "verify": ("sanpose.cli.verify:verify", "Rebuild a bundle's tables from its records, and compare."),
+        "restore": ("sanpose.cli.restore:restore", "Copy a bundle's runs into a folder of runs."),
         "status": ("sanpose.cli.status:status", "Show the state of sweeps and runs."),
         "dashboard": (
             "sanpose.cli.dashboard:dashboard",

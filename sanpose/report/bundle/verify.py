@@ -47,7 +47,7 @@ def verify(path: Path) -> Verification:
 
     Raises UserError for anything that is not a bundle.
     """
-    with _opened(path) as folder:
+    with opened(path) as folder:
         listed = manifest.read(folder)
         restore_times(folder, listed)
         problems = _files(folder, listed)
@@ -63,7 +63,7 @@ def verify(path: Path) -> Verification:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Path]:
+def opened(path: Path) -> Iterator[Path]:
     """A copy of the bundle's folder, in a temporary place."""
     if not path.exists():
         raise UserError("there is no such bundle", where=path)

@@ -184,3 +184,33 @@ def test_what_cannot_be_bundled_or_verified(runs: Path, made: Path, tmp_path: Pa
     other = Path(shutil.copytree(made, tmp_path / "other"))
     edit(other / manifest.NAME, r'"schema": 1', '"schema": 9')
     assert "another schema" in refused("verify", other)
+
+
+def test_restored_runs_are_those_of_the_bundle_and_give_its_tables(made: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "new" / "runs"
+    first, again = run("restore", "--runs", runs, made), run("restore", "--runs", runs, made)
+    assert first.exit_code == again.exit_code == 0
+    assert first.output == f"3 runs restored in {runs}, 0 were there already\n"
+    assert again.output == f"0 runs restored in {runs}, 3 were there already\n"
+    assert sorted(path.name for path in runs.iterdir()) == sorted([FINISHED, INTERRUPTED, TRIAL])
+    assert run("bundle", "--runs", runs, "--out", tmp_path / "second").exit_code == 0
+    before, after = (manifest.read(folder).files for folder in (made, tmp_path / "second"))
+    assert {k: v for k, v in before.items() if k.startswith(f"runs/{FINISHED}")} == {
+        k: v for k, v in after.items() if k.startswith(f"runs/{FINISHED}")
+    }
+    assert before["tables/table1.csv"] == after["tables/table1.csv"]
+
+
+def test_a_run_that_is_there_already_stays(made: Path, tmp_path: Path) -> None:
+    own = tmp_path / "runs" / FINISHED
+    own.mkdir(parents=True)
+    (own / "mine").write_text("x")
+    result = run("restore", "--runs", tmp_path / "runs", made)
+    assert result.output.startswith("2 runs restored")
+    assert [path.name for path in own.iterdir()] == ["mine"]
+
+
+def test_a_changed_bundle_is_not_restored(copy: Path, tmp_path: Path) -> None:
+    (copy / "runs" / FINISHED / "result.json").write_text("{}")
+    assert "contradicts itself" in refused("restore", "--runs", tmp_path / "runs", copy)
+    assert not (tmp_path / "runs").exists()
