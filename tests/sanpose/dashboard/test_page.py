@@ -10,12 +10,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from sanpose.claims import record as claims_record
+from sanpose.claims.auto import AutoSeeds
+from sanpose.claims.record import ClaimLine, ClaimsRecord
 from sanpose.metrics.headline import headline
 from sanpose.runs import ledger
 from sweeps import record
@@ -287,3 +291,17 @@ def test_optuna_s_dashboard_has_the_trials_of_a_real_sweep(sweep: tuple[Path, su
         figures = headline(ledger.read(runs / trial.run).metrics)
         assert (its["state"], points, its["values"]) == ("Complete", trial.values, [figures["mpjpe_mm"]])
         assert (notes["run"], notes["seed"]) == (trial.run, str(trial.seed))
+
+
+def test_the_claims_of_a_sweep_with_seeds_auto_are_shown_and_followed(page: Any, runs: Path) -> None:
+    line = ClaimLine("a → b", HOSTILE, "open", 3, -20.5, 4.2, 0.06, 0.12, 2)
+    content = ClaimsRecord(AutoSeeds(), (line,), 6, 24, 12, 0.5)
+    claims_record.write(runs / "sweeps" / "delta", content)
+    with held(runs / C), dashboard(runs) as served:
+        page.goto(served.url)
+        page.wait_for_selector("#claims table")
+        text = " ".join(page.locator("#claims").inner_text().split())
+        assert "claims: 0 decided, 1 open; 12 of 24 runs saved, about 30 min of training (at most 12 seeds" in text
+        assert f"a → b {HOSTILE} 3 \N{MINUS SIGN}20.50 0.1200 open: about 2 more seeds" in text
+        claims_record.write(runs / "sweeps" / "delta", replace(content, claims=(replace(line, state="better"),)))
+        page.wait_for_selector("#claims td:has-text('decided: better')", timeout=5000)
