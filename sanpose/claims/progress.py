@@ -93,8 +93,10 @@ def outlook(
     if rounds == 0:
         return "out of time", None
     ours = paired(differences, resampled=False) if len(differences) >= FIRST_LOOK else None
-    if ours is None or not ours.deviation:
+    if ours is None:
         return "open", None
+    if not ours.deviation:  # two points that are one run, or a figure that no seed changes
+        return "given up", None
     remaining = seeds if rounds is None else min(seeds, rounds)
 
     def chance(effect: float) -> Sequence[float]:

@@ -88,6 +88,12 @@ def test_at_max_seeds_it_ends(tmp_path: Path) -> None:
     assert said == ["a → b (2D data: MPII) ends undecided with 3 seeds: no seed remains"]
 
 
+def test_points_that_are_the_same_run_end_after_three_seeds(tmp_path: Path) -> None:
+    now, said, _ = decisions(requested(tmp_path, "ab"))
+    assert now.more(three(0.0, (0.0, 0.0, 0.0))) == []
+    assert said[0].endswith("too small a chance of a decision with the seeds that remain")
+
+
 def test_first_seed_moves_every_seed(tmp_path: Path) -> None:
     now, _, _ = decisions(requested(tmp_path, "ab", "first_seed=100"))
     trials = [TrialResult(t.values, t.seed + 100, t.run, t.figure, t.ended) for t in three(-20.0, (0.0, 15.0, -9.0))]
