@@ -16,14 +16,14 @@ from cluster import phases
 from sanpose import disk
 from sanpose.config.compose import REPOSITORY
 from sanpose.errors import UserError
-from sanpose.metrics.headline import headline
-from sanpose.runs import active, checkpoints, control, facts, lookup
+from sanpose.runs import active, checkpoints, control, lookup
 from sanpose.runs.active import ActiveRun
 from sanpose.runs.identity import Identified, identify
 from sanpose.runs.ledger import RunRecord
 from sanpose.runs.locks import Busy, only_worker
 from sanpose.runs.paths import RunPaths
 from sanpose.runs.result import TrainingResult
+from sanpose.tuning.figures import figures_of
 from sanpose.tuning.sweep import Sweep
 from sanpose.tuning.trial import TrialPayload
 from sweeps import definition, record
@@ -211,11 +211,6 @@ class Driver:
 
 def _trial_record(trial: TrialSpec, label: str, run: str, reason: str | None = None) -> record.TrialRecord:
     return record.TrialRecord(trial.number, label, trial.values, trial.seed, run, reason, repeats=trial.repeats)
-
-
-def figures_of(run: RunRecord) -> Figures:
-    """The figures that a sweep can optimise, from a finished run's record."""
-    return {**headline(run.metrics), "macs": facts.real(run.extra.get("macs"))}
 
 
 def _outcome_text(outcome: Done[Figures] | Failed | Pruned) -> str:

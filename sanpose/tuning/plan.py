@@ -19,8 +19,8 @@ from sanpose.runs import ledger, lookup
 from sanpose.runs.identity import identify
 from sanpose.tuning import estimate
 from sanpose.tuning.decisions import Decisions
-from sanpose.tuning.driver import figures_of
 from sanpose.tuning.estimate import Estimate, Timed
+from sanpose.tuning.figures import figures_of
 from sanpose.tuning.sweep import Sweep
 from sweeps import definition, record
 from sweeps.study import Study, TrialResult
